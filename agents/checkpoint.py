@@ -1,0 +1,88 @@
+"""Weights and config in one safetensors file: no pickle, written to a temporary name and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from agents.interface import Agent
+
+PACKAGES = ("glimpse_env", "gymnasium", "numpy", "torch")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing, damaged or does not fit; the message says which and what to do."""
+
+
+def save(path: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
+    """Write `tensors` and the JSON-serialisable `config`, beside the versions that made them."""
+    versions = {name: version(name) for name in PACKAGES}
+    metadata = {"config": json.dumps(config), "versions": json.dumps(versions)}
+    temporary = path.with_name(path.name + ".tmp")
+    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, metadata)
+    os.replace(temporary, path)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (tensors, config) of a file that `save` wrote, or raise CheckpointError."""
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}: train one with scripts/train.py.")
+    try:
+        with safe_open(path, "pt") as file:
+            config = json.loads((file.metadata() or {})["config"])
+            return {key: file.get_tensor(key) for key in file.keys()}, config
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of this project or is damaged "
+            f"({type(error).__name__}): restore or retrain it."
+        ) from None
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copy `tensors` into `module`, or raise CheckpointError naming the first that does not fit."""
+    own = module.state_dict()
+    for name in own.keys() | tensors.keys():
+        here = tuple(own[name].shape) if name in own else None
+        there = tuple(tensors[name].shape) if name in tensors else None
+        if here != there:
+            raise CheckpointError(
+                f"{path} does not fit this agent: {name} is {there} in the file and {here} here; "
+                "use the environment and settings it was trained with."
+            )
+    module.load_state_dict(tensors)
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's per-weight state as flat tensors, so that it fits into a safetensors file."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{i}.{name}": value for i, own in state.items() for name, value in own.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Undo `flatten_optimizer`; the learning rate is the schedule's business."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name begins with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def with_prefix(module: Agent, prefix: str) -> dict[str, Tensor]:
+    """The module's tensors, each name after `prefix`."""
+    return {prefix + name: value for name, value in module.state_dict().items()}

@@ -1,0 +1,89 @@
+"""An agent's error on frozen scenes: each scene of a split once, with a 95 % interval."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+
+from agents.interface import Agent
+from agents.rollout import rollout
+from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.wrappers import WholeCanvas
+
+Mode = Literal["deterministic", "sampled", "mc10"]
+MODES: tuple[Mode, ...] = ("deterministic", "sampled", "mc10")
+MC_SAMPLES = 10
+BATCH = 1000
+
+
+class Evaluation(NamedTuple):
+    """Wrong answers in percent of `scenes`, with Wilson's 95 % interval (low, high), and the mean reward."""
+
+    error: float
+    ci95: tuple[float, float]
+    scenes: int
+
+
+def make_env(agent: Agent, env_id: str, num_envs: int, **keywords: Any) -> GlimpseVectorEnv:
+    """The vector env that `agent` acts in: never resets itself; shows the canvas to those who see it."""
+    env = gymnasium.make_vec(
+        env_id,
+        num_envs=num_envs,
+        vectorization_mode="vector_entry_point",
+        autoreset_mode=AutoresetMode.DISABLED,
+        **keywords,
+    )
+    return WholeCanvas(env) if agent.sees == "canvas" else env  # type: ignore[return-value]
+
+
+def evaluate(
+    agent: Agent,
+    env_id: str,
+    split: str,
+    mode: Mode = "deterministic",
+    *,
+    seed: int = 0,
+    **keywords: Any,
+) -> Evaluation:
+    """Score `agent` on every frozen scene of `split`.
+
+    mode: "deterministic" follows the policy's mean, "sampled" draws gazes once, "mc10" averages the
+    answer probabilities of ten such draws. keywords go to the environment. The global torch generator
+    is left as it was. Raises ValueError for an unknown mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
+    env = make_env(agent, env_id, BATCH, split=split, **keywords)
+    scenes = env.unwrapped.num_scenes
+    was_training = agent.training
+    agent.eval()
+    wrong = 0
+    with torch.random.fork_rng(), torch.inference_mode():
+        torch.manual_seed(seed)
+        for first in range(0, scenes, BATCH):
+            index = np.arange(first, first + BATCH)
+            options = {"index": np.minimum(index, scenes - 1)}  # the last batch is filled up
+            probabilities = torch.zeros(())
+            for _ in range(MC_SAMPLES if mode == "mc10" else 1):
+                played = rollout(agent, env, sample=mode != "deterministic", options=options)
+                probabilities = probabilities + played.logits.softmax(-1)
+            real = torch.from_numpy(index < scenes)
+            wrong += int((probabilities.argmax(-1) != played.target)[real].sum())
+    agent.train(was_training)
+    env.close()
+    return Evaluation(100 * wrong / scenes, wilson(wrong, scenes), scenes)
+
+
+def wilson(wrong: int, total: int) -> tuple[float, float]:
+    """95 % interval, in percent, of a share wrong / total (Wilson 1927)."""
+    z = 1.959963984540054
+    p = wrong / total
+    centre = p + z * z / (2 * total)
+    half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+    scale = 100 / (1 + z * z / total)
+    return max(0.0, scale * (centre - half)), min(100.0, scale * (centre + half))

@@ -1,0 +1,94 @@
+"""Every experiment by name: a frozen dataclass, what it should score and how long it takes.
+
+`python scripts/train.py NAME` runs one; each field can be set on the command line. Minutes are on one
+core of the machine named in the results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+
+from agents import checkpoint
+from agents.baselines import WholeCanvasClassifier
+from agents.interface import Agent
+from agents.policy_gradient import PolicyGradient, train_policy_gradient
+from agents.ram import RAM
+from agents.runs import Run
+from agents.supervised import Supervised, train_supervised
+
+Experiment = PolicyGradient | Supervised
+KINDS: dict[str, type[PolicyGradient] | type[Supervised]] = {
+    "policy_gradient": PolicyGradient,
+    "supervised": Supervised,
+}
+
+MNIST = "Glimpse/MNIST-v0"
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "ram-mnist": PolicyGradient(env_id=MNIST),
+    "random-mnist": PolicyGradient(env_id=MNIST, policy="random"),
+    "center-mnist": PolicyGradient(env_id=MNIST, policy="center"),
+    "fc-mnist": Supervised(env_id=MNIST, network="fc"),
+    "conv-mnist": Supervised(env_id=MNIST, network="conv"),
+}
+
+
+def build_agent(settings: Experiment) -> Agent:
+    """The experiment's agent with fresh weights drawn from its seed."""
+    env = gymnasium.make(settings.env_id, **settings.env).unwrapped
+    observation, action = env.observation_space, env.action_space
+    assert isinstance(observation, gymnasium.spaces.Dict)
+    assert isinstance(action, gymnasium.spaces.Dict)
+    num_answers = int(action["answer"].n)  # type: ignore[attr-defined]
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        if isinstance(settings, PolicyGradient):
+            shape = observation["retina"].shape
+            assert shape is not None
+            return RAM(
+                (shape[0], shape[1], shape[2]),
+                num_answers,
+                hidden=settings.hidden,
+                sigma=settings.sigma,
+                policy=settings.policy,
+            )
+        canvas = env.vector.scenes().canvas.shape[1:]  # type: ignore[attr-defined]
+        return WholeCanvasClassifier(canvas, num_answers, settings.network, settings.hidden)
+
+
+def train_experiment(
+    run: Run, settings: Experiment, agent: Agent, *, quiet: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Train by the loop that fits the experiment and yield each epoch's metrics."""
+    if isinstance(settings, PolicyGradient):
+        assert isinstance(agent, RAM)
+        return train_policy_gradient(run, settings, agent, quiet=quiet)
+    assert isinstance(agent, WholeCanvasClassifier)
+    return train_supervised(run, settings, agent, quiet=quiet)
+
+
+def to_config(name: str, settings: Experiment) -> dict[str, Any]:
+    """The JSON-serialisable record of an experiment that its run folder and checkpoints carry."""
+    kind = next(kind for kind, of in KINDS.items() if isinstance(settings, of))
+    return {"experiment": name, "kind": kind, "settings": dataclasses.asdict(settings)}
+
+
+def load_agent(path: Path) -> tuple[Agent, Experiment, dict[str, Any]]:
+    """The agent of a best checkpoint, its settings and the rest of its config; CheckpointError if damaged."""
+    tensors, config = checkpoint.load(path)
+    try:
+        settings = KINDS[config["kind"]](**config["settings"])
+    except (KeyError, TypeError) as error:
+        raise checkpoint.CheckpointError(
+            f"{path} was made by another version of this project ({error}): retrain it."
+        ) from None
+    agent = build_agent(settings)
+    checkpoint.load_weights(agent, tensors, path)
+    agent.eval()
+    return agent, settings, config

@@ -1,0 +1,63 @@
+"""The contract every agent keeps, whether it looks hard, softly or at everything at once.
+
+    state = agent.initial(batch_size)
+    step, state = agent(observation, state, sample)
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Sees = Literal["glimpses", "canvas"]
+State = Any  # an agent's own: a tensor, a tuple of tensors, or None
+
+
+class Step(NamedTuple):
+    """What an agent says after one observation.
+
+    gaze (B, 2): where to look next, unclipped, without gradient. logits (B, n): its answer.
+    log_prob (B,): log-density of `gaze` under the policy. baseline (B,): the reward it expects.
+    Agents without a stochastic policy give zeros for the last two.
+    """
+
+    gaze: Tensor
+    logits: Tensor
+    log_prob: Tensor
+    baseline: Tensor
+
+
+class Agent(nn.Module):
+    """Base of every agent; `sees` is printed in every table."""
+
+    sees: Sees = "glimpses"
+
+    def initial(self, batch_size: int) -> State:
+        """The state before the first observation."""
+        raise NotImplementedError
+
+    def forward(
+        self, observation: dict[str, Tensor], state: State, sample: bool
+    ) -> tuple[Step, State]:
+        """One step; `sample` draws the gaze from the policy, else it is the policy's mean."""
+        raise NotImplementedError
+
+
+def to_tensors(observation: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
+    """The environment's arrays as tensors that share their memory (observations are never reused)."""
+    return {key: torch.from_numpy(value) for key, value in observation.items()}
+
+
+def to_action(step: Step) -> dict[str, NDArray[Any]]:
+    """The environment's action: the step's gaze and its most probable answer."""
+    answer: NDArray[np.int64] = step.logits.detach().argmax(-1).numpy()
+    return {"gaze": step.gaze.numpy(), "answer": answer}
+
+
+def count_parameters(agent: nn.Module) -> int:
+    """Number of trained weights."""
+    return sum(p.numel() for p in agent.parameters() if p.requires_grad)

@@ -1,0 +1,75 @@
+"""Training of agents that look hard: cross-entropy for the answer, REINFORCE for the gaze."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+
+from agents import losses
+from agents.evaluate import make_env
+from agents.ram import RAM, Policy
+from agents.rollout import rollout
+from agents.runs import Run
+from agents.training import BatchResult, Training, train
+
+
+@dataclasses.dataclass(frozen=True)
+class PolicyGradient(Training):
+    """A RAM experiment. sigma: of the gaze, in gaze units. rollouts: episodes an image.
+
+    baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's other
+    rollouts (which needs two or more).
+    """
+
+    policy: Policy = "learned"
+    hidden: int = 256
+    sigma: float = 0.15
+    reinforce_weight: float = 1.0
+    baseline: Literal["learned", "leave_one_out"] = "learned"
+    rollouts: int = 1
+
+
+def train_policy_gradient(
+    run: Run, settings: PolicyGradient, agent: RAM, *, quiet: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Train `agent` by the hybrid loss of Mnih et al. (2014) and yield each epoch's metrics.
+
+    The first gaze is uniform in training (a fixed one lets the classifier overfit its few views) and the
+    environment's own, the centre, in evaluation.
+    """
+    env = make_env(
+        agent,
+        settings.env_id,
+        settings.batch_size * settings.rollouts,
+        **{**settings.env, "split": "train", "start_gaze": "random"},
+    )
+    yield from train(run, settings, agent, hybrid_batch(settings, agent, env), quiet=quiet)
+    env.close()
+
+
+def hybrid_batch(
+    settings: PolicyGradient, agent: RAM, env: Any
+) -> Callable[[list[int] | None, float], BatchResult]:
+    """The batch function of `train`: play, then cross-entropy + REINFORCE + baseline error."""
+
+    def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+        if settings.curriculum > 0:
+            env.unwrapped.difficulty = min(1.0, progress / settings.curriculum)
+        rows = None if seeds is None else np.repeat(seeds, settings.rollouts).tolist()
+        played = rollout(agent, env, sample=True, seed=rows)
+        loss = losses.cross_entropy(played.logits, played.target)
+        if settings.policy == "learned":
+            baseline = played.baseline
+            if settings.baseline == "leave_one_out":
+                baseline = losses.leave_one_out(played.reward, settings.rollouts).expand_as(baseline)
+            else:
+                loss = loss + losses.baseline_error(baseline, played.reward)
+            gaze_loss = losses.reinforce(played.log_prob, played.reward, baseline)
+            loss = loss + settings.reinforce_weight * gaze_loss
+        reward = played.reward.mean()
+        return BatchResult(loss, 100 * (1 - reward), reward)
+
+    return batch

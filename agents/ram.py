@@ -1,0 +1,89 @@
+"""RAM, the recurrent attention model (Mnih, Heess, Graves, Kavukcuoglu 2014), and its two controls.
+
+`policy="random"` looks at uniform points and `policy="center"` never moves: the same network, so that a
+table can tell what choosing where to look is worth.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agents.interface import Agent, Step
+from agents.layers import GlimpseNetwork, ReLUCore
+
+Policy = Literal["learned", "random", "center"]
+POLICIES: tuple[Policy, ...] = ("learned", "random", "center")
+
+
+class RAM(Agent):
+    """Glimpse network, core, locator, classifier and baseline.
+
+    retina_shape: the observation's (scales * C, s, s). sigma: standard deviation of the gaze, in gaze
+    units (on a canvas of H pixels one unit is (H - 1) / 2 pixels).
+    Raises ValueError for an unknown policy or a sigma that is not positive.
+    """
+
+    def __init__(
+        self,
+        retina_shape: tuple[int, int, int],
+        num_answers: int,
+        hidden: int = 256,
+        sigma: float = 0.15,
+        policy: Policy = "learned",
+    ) -> None:
+        super().__init__()
+        if policy not in POLICIES:
+            raise ValueError(f"policy must be one of {POLICIES}, got {policy!r}")
+        if not sigma > 0:
+            raise ValueError(f"sigma must be positive, got {sigma}")
+        self.policy = policy
+        self.sigma = sigma
+        self.glimpse_network = GlimpseNetwork(math.prod(retina_shape), parts=128, width=256)
+        self.core = ReLUCore(256, hidden)
+        self.classifier = nn.Linear(hidden, num_answers)
+        self.baseline = nn.Linear(hidden, 1)
+        self.locator = nn.Linear(hidden, 2)
+        # Large first means saturate tanh, and the eye then sticks in a corner.
+        nn.init.normal_(self.locator.weight, std=0.01)
+        nn.init.zeros_(self.locator.bias)
+
+    def initial(self, batch_size: int) -> None:
+        """The core starts from zeros."""
+        return self.core.initial(batch_size)
+
+    def forward(
+        self, observation: dict[str, Tensor], state: Tensor | None, sample: bool
+    ) -> tuple[Step, Tensor]:
+        """See `Agent.forward`; the state is the core's h (B, hidden)."""
+        h = self.core(self.glimpse_network(observation["retina"], observation["gaze"]), state)
+        # REINFORCE alone trains the locator and the squared error alone the baseline: with h attached,
+        # their noise would drown what the classifier teaches the core.
+        with torch.autocast("cpu", enabled=False):
+            detached = h.detach().float()
+            gaze, log_prob = self._look(detached, sample)
+            baseline = self.baseline(detached).squeeze(1)
+            logits = self.classifier(h.float())
+        return Step(gaze, logits, log_prob, baseline), h
+
+    def _look(self, h: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
+        """The next gaze (B, 2), raw and detached, and its log-density (B,)."""
+        if self.policy == "random":
+            return 2 * torch.rand(len(h), 2) - 1, h.new_zeros(len(h))
+        if self.policy == "center":
+            return h.new_zeros(len(h), 2), h.new_zeros(len(h))
+        mean = torch.tanh(self.locator(h))
+        gaze = mean.detach()
+        if sample:
+            gaze = gaze + self.sigma * torch.randn_like(gaze)
+        return gaze, gaussian_log_prob(gaze, mean, self.sigma)
+
+
+def gaussian_log_prob(value: Tensor, mean: Tensor, sigma: float) -> Tensor:
+    """log N(value; mean, sigma² I) summed over the last axis: (B, d) -> (B,)."""
+    constant = value.shape[-1] * (math.log(sigma) + 0.5 * math.log(2 * math.pi))
+    return -F.mse_loss(mean, value, reduction="none").sum(-1) / (2 * sigma**2) - constant

@@ -1,0 +1,92 @@
+"""A run's folder: the resolved config, one metrics line an epoch, the last and the best checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from agents import checkpoint
+
+
+class RunError(RuntimeError):
+    """A run cannot start in this folder; the message says why and what to do."""
+
+
+class Run:
+    """An open run folder. `epoch` is the number of finished epochs; files change only by renaming."""
+
+    def __init__(self, folder: Path, config: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+        self.folder = folder
+        self.config = config
+        self.epoch = 0
+        self.best = float("inf")
+        if folder.exists() and overwrite:
+            shutil.rmtree(folder)
+        if resume:
+            self._check_same_config()
+        elif folder.exists() and any(folder.iterdir()):
+            raise RunError(
+                f"{folder} already holds a run: use --resume to go on, --overwrite to start anew, "
+                "or another --folder."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / "config.json", json.dumps(config, indent=2) + "\n")
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.folder / "last.safetensors"
+
+    def load_last(self) -> dict[str, Tensor]:
+        """The tensors of the last checkpoint, {} if there is none yet; sets `epoch` and `best`."""
+        if not self.last.exists():
+            return {}
+        tensors, saved = checkpoint.load(self.last)
+        self.epoch, self.best = saved["epoch"], saved["best"]
+        return tensors
+
+    def finish_epoch(
+        self, metrics: dict[str, Any], state: dict[str, Tensor], weights: dict[str, Tensor]
+    ) -> None:
+        """Record an epoch: best checkpoint if its validation error is the lowest, then last, then metrics.
+
+        A run that is killed between two of these steps repeats the epoch and writes the same again.
+        """
+        self.epoch += 1
+        if metrics["validation_error"] < self.best:
+            self.best = metrics["validation_error"]
+            checkpoint.save(self.folder / "best.safetensors", weights, {**self.config, **metrics})
+        lines = self._metric_lines()[: self.epoch - 1]
+        _write(self.folder / "metrics.jsonl", "".join(lines) + json.dumps(metrics) + "\n")
+        checkpoint.save(self.last, state, {**self.config, "epoch": self.epoch, "best": self.best})
+
+    def minutes(self) -> float:
+        """Training minutes of the finished epochs, over all sittings."""
+        return sum(json.loads(line)["minutes"] for line in self._metric_lines()[: self.epoch])
+
+    def _metric_lines(self) -> list[str]:
+        path = self.folder / "metrics.jsonl"
+        return path.read_text().splitlines(keepends=True) if path.exists() else []
+
+    def _check_same_config(self) -> None:
+        path = self.folder / "config.json"
+        if not path.exists():
+            raise RunError(f"{self.folder} holds no run to resume: start it without --resume.")
+        saved = json.loads(path.read_text())
+        for key in saved.keys() | self.config.keys():
+            if saved.get(key) != self.config.get(key):
+                raise RunError(
+                    f"{self.folder} was started with {key}={saved.get(key)!r}, not "
+                    f"{self.config.get(key)!r}: resume with the same settings."
+                )
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)

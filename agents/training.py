@@ -1,0 +1,150 @@
+"""The loop both trainings share: epochs, schedule, clipping, weight averaging, validation, checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from agents import checkpoint
+from agents.evaluate import evaluate
+from agents.interface import Agent
+from agents.runs import Run
+
+EPOCH_SEED = 1_000_003  # spreads the seeds of runs and epochs apart
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What every training shares; an experiment adds its agent, environment and loss.
+
+    env: keywords of `gymnasium.make` beyond the id's own. images_per_epoch: distinct images of one epoch.
+    average: decay a batch of the averaged weights, which are the ones evaluated and kept as best.
+    """
+
+    env_id: str
+    env: dict[str, int | str] = dataclasses.field(default_factory=dict)
+    epochs: int = 100
+    images_per_epoch: int = 55_000
+    batch_size: int = 512
+    learning_rate: float = 2e-3
+    warm_up: float = 0.0
+    weight_decay: float = 1e-4
+    clip: float = 5.0
+    average: float = 0.998
+    bfloat16: bool = True
+    curriculum: float = 0.0
+    seed: int = 1
+
+
+class BatchResult(NamedTuple):
+    """One batch's loss, which is differentiated, and figures to show (means over the batch)."""
+
+    loss: Tensor
+    error: Tensor
+    reward: Tensor
+
+
+def train(
+    run: Run,
+    settings: Training,
+    agent: Agent,
+    batch: Callable[[list[int] | None, float], BatchResult],
+    *,
+    quiet: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """Train `agent` to the last epoch and yield each epoch's metrics, after they are on disk.
+
+    batch(seeds, progress) plays one batch: seeds (one an image) are given at an epoch's first batch and
+    None afterwards, progress in [0, 1] is how much of the training is done. All randomness is seeded
+    anew every epoch, so that a resumed run ends with the same weights as one that was never stopped.
+    """
+    averaged = copy.deepcopy(agent)
+    optimizer = torch.optim.AdamW(
+        agent.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    saved = run.load_last()
+    if saved:
+        checkpoint.load_weights(agent, checkpoint.part(saved, "agent."), run.last)
+        checkpoint.load_weights(averaged, checkpoint.part(saved, "average."), run.last)
+        checkpoint.restore_optimizer(optimizer, saved)
+    batches = math.ceil(settings.images_per_epoch / settings.batch_size)
+    for epoch in range(run.epoch, settings.epochs):
+        began = time.perf_counter()
+        torch.manual_seed(settings.seed * EPOCH_SEED + epoch)
+        sums = torch.zeros(3)
+        bar = tqdm(
+            total=batches * settings.batch_size,
+            desc=f"epoch {epoch + 1}/{settings.epochs}",
+            unit=" images",
+            unit_scale=True,
+            disable=quiet,
+            leave=False,
+        )
+        for i in range(batches):
+            done = (epoch * batches + i) / (settings.epochs * batches)
+            for group in optimizer.param_groups:
+                group["lr"] = settings.learning_rate * schedule(done, settings.warm_up)
+            seeds = epoch_seeds(settings, epoch) if i == 0 else None
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
+                result = batch(seeds, done)
+            optimizer.zero_grad()
+            result.loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(agent.parameters(), settings.clip)
+            optimizer.step()
+            update_average(averaged, agent, settings.average, epoch * batches + i)
+            sums += torch.stack([result.loss.detach(), result.error, result.reward])
+            bar.update(settings.batch_size)
+            if i % 10 == 9:
+                _, error, reward = (sums / (i + 1)).tolist()
+                bar.set_postfix(error=f"{error:.2f}%", reward=f"{reward:.3f}", refresh=False)
+        bar.close()
+        loss, error, reward = (sums / batches).tolist()
+        minutes = (time.perf_counter() - began) / 60
+        validation = evaluate(averaged, settings.env_id, "validation", **settings.env)
+        metrics = {
+            "epoch": epoch + 1,
+            "loss": loss,
+            "train_error": error,
+            "reward": reward,
+            "validation_error": validation.error,
+            "images_per_second": batches * settings.batch_size / (60 * minutes),
+            "minutes": minutes,
+        }
+        state = {
+            **checkpoint.with_prefix(agent, "agent."),
+            **checkpoint.with_prefix(averaged, "average."),
+            **checkpoint.flatten_optimizer(optimizer),
+        }
+        run.finish_epoch(metrics, state, averaged.state_dict())
+        yield metrics
+
+
+def schedule(done: float, warm_up: float) -> float:
+    """Factor of the learning rate: linear up over the first `warm_up` of training, then cosine to 0."""
+    if done < warm_up:
+        return done / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
+
+
+def epoch_seeds(settings: Training, epoch: int) -> list[int]:
+    """One environment seed an image of the batch, different in every epoch of every run."""
+    first = (settings.seed * EPOCH_SEED + epoch) * settings.batch_size
+    return list(range(first, first + settings.batch_size))
+
+
+@torch.no_grad()
+def update_average(averaged: Agent, agent: Agent, decay: float, updates: int) -> None:
+    """Exponential average of the weights, shorter at first so that it forgets where training began."""
+    decay = min(decay, (1 + updates) / (10 + updates))
+    for mean, now in zip(averaged.parameters(), agent.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
+    for mean, now in zip(averaged.buffers(), agent.buffers(), strict=True):
+        mean.copy_(now)

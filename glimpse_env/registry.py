@@ -1,0 +1,42 @@
+"""Where ids are born: one frozen config an id, registered in Gymnasium.
+
+Every field is a keyword of `gymnasium.make` and `make_vec`. Sizes and budgets are those of Mnih et al.
+(2014), "Recurrent Models of Visual Attention", tables 1 and 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import gymnasium
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """What an id fixes: the scene (pixels), the retina (pixels) and the budget of glimpses."""
+
+    canvas_size: int
+    distractors: int
+    retina_size: int
+    scales: int
+    horizon: int
+
+
+TABLE = {
+    "Glimpse/MNIST-v0": EnvConfig(28, 0, retina_size=8, scales=1, horizon=7),
+    "Glimpse/TranslatedMNIST-v0": EnvConfig(60, 0, retina_size=12, scales=3, horizon=8),
+    "Glimpse/ClutteredMNIST-v0": EnvConfig(60, 4, retina_size=12, scales=3, horizon=8),
+    "Glimpse/ClutteredMNIST100-v0": EnvConfig(100, 8, retina_size=12, scales=4, horizon=8),
+}
+
+
+def register_envs() -> None:
+    """Register every id of TABLE, once."""
+    for env_id, config in TABLE.items():
+        if env_id not in gymnasium.registry:
+            gymnasium.register(
+                env_id,
+                entry_point="glimpse_env.single:GlimpseEnv",
+                vector_entry_point="glimpse_env.vector:GlimpseVectorEnv",
+                kwargs=asdict(config),
+            )

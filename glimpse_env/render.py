@@ -1,0 +1,300 @@
+"""A picture of an episode: the canvas with the eye on it, what the eye sees, has seen, and believes.
+
+`draw_frame` makes one frame, `tile` puts several side by side, `Window` shows them. Only this module
+knows pygame; environments import it when something is drawn.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glimpse_env import retina
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+import pygame  # noqa: E402  (after the line that keeps it quiet)
+
+Color = tuple[int, int, int]
+Frame = NDArray[np.uint8]
+
+WIDTH, HEIGHT = 960, 540
+TILE_WIDTH, TILE_HEIGHT = 240, 264
+SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
+
+BACKGROUND: Color = (14, 17, 23)
+PANEL: Color = (27, 32, 42)
+UNSEEN: Color = (34, 40, 54)
+TEXT: Color = (226, 231, 240)
+FAINT: Color = (128, 138, 156)
+PATH: Color = (255, 255, 255)
+BELIEF: Color = (92, 142, 222)
+RIGHT: Color = (74, 201, 126)
+WRONG: Color = (239, 90, 90)
+SCALES: tuple[Color, ...] = (
+    (255, 194, 64),
+    (77, 200, 233),
+    (176, 137, 255),
+    (255, 122, 172),
+    (130, 220, 130),
+)
+
+
+class View(NamedTuple):
+    """What there is to draw of one episode.
+
+    canvas: uint8 (C, H, W). path: gazes so far (t, 2), the last is the present one. belief: probabilities
+    (num_answers,) or None. target, answer: None until the episode has ended.
+    """
+
+    canvas: NDArray[np.uint8]
+    path: NDArray[np.float32]
+    retina_size: int
+    scales: int
+    horizon: int
+    num_answers: int
+    belief: NDArray[np.float32] | None
+    target: int | None
+    answer: int | None
+
+
+def draw_frame(view: View, *, compact: bool = False, hide_canvas: bool = False) -> Frame:
+    """One frame, uint8 (540, 960, 3), or (264, 240, 3) if compact.
+
+    hide_canvas: show only what the retina has seen, as a person who plays may look.
+    """
+    size = (TILE_WIDTH, TILE_HEIGHT) if compact else (WIDTH, HEIGHT)
+    surface = pygame.Surface((size[0] * SHARPNESS, size[1] * SHARPNESS))
+    surface.fill(BACKGROUND)
+    pen = _Pen(surface)
+    picture = assembled(view) if hide_canvas else _to_rgb(view.canvas)
+    if compact:
+        _draw_canvas(pen, view, picture, (8, 8), 224)
+        _draw_time(pen, view, (8, 242), 224)
+    else:
+        _draw_canvas(pen, view, picture, (30, 32), 476)
+        _draw_side(pen, view, 540, 388)
+    small = pygame.transform.smoothscale(surface, size)
+    frame: Frame = pygame.surfarray.array3d(small).swapaxes(0, 1).copy()
+    return frame
+
+
+def tile(frames: tuple[Frame, ...] | list[Frame], columns: int | None = None) -> Frame:
+    """Frames of one size in a grid, as square as it can be unless `columns` says otherwise."""
+    columns = columns or int(np.ceil(np.sqrt(len(frames))))
+    lines = -(-len(frames) // columns)
+    height, width, _ = frames[0].shape
+    sheet = np.full((lines * height, columns * width, 3), BACKGROUND, np.uint8)
+    for i, frame in enumerate(frames):
+        y, x = i // columns * height, i % columns * width
+        sheet[y : y + height, x : x + width] = frame
+    return sheet
+
+
+def assembled(view: View) -> Frame:
+    """The picture the eye has put together so far, (H, W, 3): the finest glimpse of each pixel wins."""
+    _, height, width = view.canvas.shape
+    picture = np.full((height, width, 3), UNSEEN, np.uint8)
+    batch = np.repeat(view.canvas[None], len(view.path), 0)
+    glimpses = retina.look(batch, view.path, view.retina_size, view.scales)
+    channels = len(view.canvas)
+    for k in reversed(range(view.scales)):
+        factor = 2**k
+        for gaze, glimpse in zip(view.path, glimpses, strict=True):
+            patch = (255 * glimpse[k * channels : (k + 1) * channels] + 0.5).astype(np.uint8)
+            patch = _to_rgb(patch).repeat(factor, 0).repeat(factor, 1)
+            x = retina.patch_start(gaze[0], width, view.retina_size * factor)
+            y = retina.patch_start(gaze[1], height, view.retina_size * factor)
+            x0, x1 = max(x, 0), min(x + patch.shape[1], width)
+            y0, y1 = max(y, 0), min(y + patch.shape[0], height)
+            if x0 < x1 and y0 < y1:
+                picture[y0:y1, x0:x1] = patch[y0 - y : y1 - y, x0 - x : x1 - x]
+    return picture
+
+
+class Window:
+    """A pygame window that shows frames at `fps` and never blocks on its events."""
+
+    def __init__(self, title: str, fps: float) -> None:
+        pygame.display.init()
+        self.title = title
+        self.fps = fps
+        self.clock = pygame.time.Clock()
+        self.screen: pygame.Surface | None = None
+
+    def show(self, frame: Frame) -> None:
+        """Show `frame` (H, W, 3), opening the window or fitting it to the frame's size."""
+        size = (frame.shape[1], frame.shape[0])
+        if self.screen is None or self.screen.get_size() != size:
+            self.screen = pygame.display.set_mode(size)
+            pygame.display.set_caption(self.title)
+        self.screen.blit(_surface(frame), (0, 0))
+        pygame.event.pump()
+        pygame.display.flip()
+        self.clock.tick(self.fps)
+
+    def close(self) -> None:
+        """Close the window."""
+        pygame.display.quit()
+
+
+class _Pen:
+    """Draws on a surface in frame pixels, whatever the sharpness."""
+
+    def __init__(self, surface: pygame.Surface) -> None:
+        self.surface = surface
+
+    def image(self, picture: Frame, at: tuple[float, float], side: float) -> None:
+        """A square picture, enlarged without smoothing so that one sees its pixels."""
+        scaled = pygame.transform.scale(_surface(picture), (_up(side), _up(side)))
+        self.surface.blit(scaled, (_up(at[0]), _up(at[1])))
+
+    def box(self, x: float, y: float, w: float, h: float, color: Color, line: float = 0) -> None:
+        """A rectangle, filled unless a line width is given."""
+        rectangle = pygame.Rect(_up(x), _up(y), _up(w), _up(h))
+        pygame.draw.rect(self.surface, color, rectangle, _up(line), border_radius=_up(2))
+
+    def path(self, points: list[tuple[float, float]], color: Color, line: float) -> None:
+        """A line through the points."""
+        if len(points) > 1:
+            pygame.draw.lines(
+                self.surface, color, False, [(_up(x), _up(y)) for x, y in points], _up(line)
+            )
+
+    def dot(self, x: float, y: float, radius: float, color: Color) -> None:
+        """A filled circle."""
+        pygame.draw.circle(self.surface, color, (_up(x), _up(y)), _up(radius))
+
+    def text(
+        self, text: str, x: float, y: float, size: float, color: Color, *, center: bool = False
+    ) -> None:
+        """A line of text, its top left corner or its middle at (x, y)."""
+        drawn = _font(_up(size)).render(text, True, color)
+        place = drawn.get_rect()
+        if center:
+            place.center = (_up(x), _up(y))
+        else:
+            place.topleft = (_up(x), _up(y))
+        self.surface.blit(drawn, place)
+
+    def clip(self, x: float, y: float, w: float, h: float) -> None:
+        """Draw only inside this rectangle until `unclip`."""
+        self.surface.set_clip(pygame.Rect(_up(x), _up(y), _up(w), _up(h)))
+
+    def unclip(self) -> None:
+        """Draw everywhere again."""
+        self.surface.set_clip(None)
+
+
+def _draw_canvas(
+    pen: _Pen, view: View, picture: Frame, at: tuple[float, float], side: float
+) -> None:
+    """The picture with the scan path and the retina's nested squares; a coloured frame at the end."""
+    x0, y0 = at
+    _, height, width = view.canvas.shape
+    zoom = side / max(height, width)
+    pen.image(picture, at, side)
+    pen.clip(x0, y0, side, side)
+    for k in reversed(range(view.scales)):
+        extent = view.retina_size * 2**k
+        x = x0 + zoom * retina.patch_start(view.path[-1, 0], width, extent)
+        y = y0 + zoom * retina.patch_start(view.path[-1, 1], height, extent)
+        pen.box(x, y, zoom * extent, zoom * extent, SCALES[k], 2.5 if k == 0 else 1.5)
+    # A gaze names a pixel's centre, which lies half a pixel inside its drawn square.
+    points = [
+        (
+            x0 + zoom * (retina.gaze_to_pixel(gx, width) + 0.5),
+            y0 + zoom * (retina.gaze_to_pixel(gy, height) + 0.5),
+        )
+        for gx, gy in view.path
+    ]
+    pen.path(points, PATH, max(1.0, side / 300))
+    radius = side / 45
+    for i, (x, y) in enumerate(points):
+        last = i == len(points) - 1
+        pen.dot(x, y, radius * (1.0 if last else 0.85), BACKGROUND)
+        pen.dot(x, y, radius * (0.85 if last else 0.7), SCALES[0] if last else PATH)
+        pen.text(str(i + 1), x, y, radius * 1.7, BACKGROUND, center=True)
+    pen.unclip()
+    if view.answer is not None:
+        pen.box(x0 - 4, y0 - 4, side + 8, side + 8, _verdict(view), 4)
+
+
+def _draw_side(pen: _Pen, view: View, x: float, width: float) -> None:
+    """Right of the canvas: what the eye sees, what it has seen, what it believes, the time left."""
+    gap = 12
+    side = min(120.0, (width - gap * (view.scales - 1)) / view.scales)
+    pen.text("THE EYE SEES", x, 32, 15, FAINT)
+    glimpse = retina.look(view.canvas[None], view.path[-1:], view.retina_size, view.scales)[0]
+    channels = len(view.canvas)
+    for k in range(view.scales):
+        patch = (255 * glimpse[k * channels : (k + 1) * channels] + 0.5).astype(np.uint8)
+        left = x + k * (side + gap)
+        pen.image(_to_rgb(patch), (left, 52), side)
+        pen.box(left - 2, 50, side + 4, side + 4, SCALES[k], 2)
+
+    pen.text("IT HAS SEEN", x, 196, 15, FAINT)
+    pen.image(assembled(view), (x, 216), 172)
+
+    pen.text("IT BELIEVES", x + 200, 196, 15, FAINT)
+    pen.box(x + 200, 216, 188, 172, PANEL)
+    if view.belief is not None:
+        _draw_belief(pen, view, view.belief, x + 208, 222, 172, 160)
+    else:
+        pen.text("(no belief offered)", x + 294, 302, 15, FAINT, center=True)
+
+    pen.text("TIME LEFT", x, 416, 15, FAINT)
+    _draw_time(pen, view, (x, 436), width)
+    if view.answer is not None:
+        verdict = "right" if view.answer == view.target else f"wrong, it is {view.target}"
+        pen.text(f"answer {view.answer}: {verdict}", x, 472, 32, _verdict(view))
+
+
+def _draw_belief(
+    pen: _Pen, view: View, belief: NDArray[np.float32], x: float, y: float, w: float, h: float
+) -> None:
+    """One bar an answer: its number, its probability; the answer given or leading is bright."""
+    line = h / view.num_answers
+    chosen = int(np.argmax(belief)) if view.answer is None else view.answer
+    for i, p in enumerate(belief):
+        color = BELIEF
+        if i == chosen:
+            color = SCALES[0] if view.answer is None else _verdict(view)
+        if line >= 10:
+            pen.text(str(i), x, y + i * line + 1, 15, TEXT if i == chosen else FAINT)
+        pen.box(x + 16, y + i * line + 2, max(1.0, float(p) * (w - 20)), line - 4, color)
+
+
+def _draw_time(pen: _Pen, view: View, at: tuple[float, float], width: float) -> None:
+    """One segment a glimpse of the budget: used ones are dim, those left are bright."""
+    x, y = at
+    step = width / view.horizon
+    for i in range(view.horizon):
+        used = i < len(view.path)
+        pen.box(x + i * step, y, step - min(4.0, step / 4), 12, PANEL if used else SCALES[0])
+
+
+def _verdict(view: View) -> Color:
+    return RIGHT if view.answer == view.target else WRONG
+
+
+def _to_rgb(picture: NDArray[np.uint8]) -> Frame:
+    """(C, H, W) with one or three channels -> (H, W, 3)."""
+    return np.ascontiguousarray(np.broadcast_to(picture, (3, *picture.shape[1:])).transpose(1, 2, 0))
+
+
+def _surface(picture: Frame) -> pygame.Surface:
+    return pygame.surfarray.make_surface(picture.swapaxes(0, 1))
+
+
+def _up(length: float) -> int:
+    return round(length * SHARPNESS)
+
+
+@lru_cache(maxsize=None)
+def _font(size: int) -> pygame.font.Font:
+    pygame.font.init()
+    return pygame.font.Font(None, size)

@@ -1,0 +1,151 @@
+"""Scenes from digit images: where the digit lies and what clutters its canvas.
+
+Randomness is counter-based: a scene is a pure function of (row key, episode number), hashed with
+SplitMix64 (Steele, Lea, Flood 2014) inside the kernel. So a row's scenes do not depend on the other
+rows, on the batch size or on what was drawn before.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from glimpse_env.datasets import SPLITS
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+MIX_2 = np.uint64(0x94D049BB133111EB)
+TO_UNIT = 2.0**-53
+FROZEN_SEED = 1_000_003  # names the frozen scenes; changing it makes new `-v` ids necessary
+
+
+class Scenes(NamedTuple):
+    """A batch of whole scenes: what an agent is asked about, and what supervised training may know.
+
+    canvas: uint8 (B, C, H, W). target: int64 (B,). boxes: int64 (B, 4), the digit's x, y, width and
+    height in canvas pixels.
+    """
+
+    canvas: NDArray[np.uint8]
+    target: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+
+
+@numba.njit(cache=True, inline="always")
+def _mix(z: int) -> int:
+    """SplitMix64's finaliser: uint64 to uint64, every input bit moves every output bit."""
+    z = (z ^ (z >> np.uint64(30))) * MIX_1
+    z = (z ^ (z >> np.uint64(27))) * MIX_2
+    return z ^ (z >> np.uint64(31))
+
+
+@numba.njit(cache=True, inline="always")
+def _below(n: int, bits: int) -> int:
+    """A uniform integer in [0, n) from 64 random bits, by multiply and shift (bias below n / 2**32)."""
+    return np.int64(((bits >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
+
+
+@numba.njit(cache=True, inline="always")
+def _unit(bits: int) -> float:
+    """A uniform float64 in [0, 1) from 64 random bits."""
+    return np.float64(bits >> np.uint64(11)) * TO_UNIT
+
+
+@numba.njit(cache=True)
+def row_keys(seeds: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Row keys (B,) of `seeds` (B,): nearby seeds get unrelated keys."""
+    keys = np.empty_like(seeds)
+    for b in range(seeds.shape[0]):
+        keys[b] = _mix(seeds[b] + GOLDEN)
+    return keys
+
+
+def frozen_keys(split: str, num_rows: int) -> NDArray[np.uint64]:
+    """The key (B,) that every frozen scene of `split` is drawn from; its episode is the scene's index."""
+    seeds = np.full(num_rows, FROZEN_SEED + SPLITS.index(split), np.uint64)
+    keys: NDArray[np.uint64] = row_keys(seeds)
+    return keys
+
+
+@numba.njit(cache=True, inline="always")
+def _add_clipped(
+    source: NDArray[np.uint8], top: int, left: int, height: int, width: int,
+    canvas: NDArray[np.uint8], y: int, x: int,
+) -> None:  # fmt: skip
+    """Add source[:, top:top+height, left:left+width] to the canvas at (y, x), clipped at 255."""
+    for c in range(canvas.shape[0]):
+        for i in range(height):
+            for j in range(width):
+                value = np.uint16(canvas[c, y + i, x + j]) + np.uint16(source[c, top + i, left + j])
+                canvas[c, y + i, x + j] = np.uint8(min(value, np.uint16(255)))
+
+
+@numba.njit(cache=True)
+def draw_scenes(
+    rows: NDArray[np.bool_],
+    keys: NDArray[np.uint64],
+    episodes: NDArray[np.int64],
+    indices: NDArray[np.int64],
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    distractors: int,
+    distractor_size: int,
+    difficulty: float,
+    canvas: NDArray[np.uint8],
+    target: NDArray[np.int64],
+    boxes: NDArray[np.int64],
+    start_gaze: NDArray[np.float32],
+) -> None:
+    """Draw a new scene for every row b with rows[b], in place.
+
+    Translated and cluttered MNIST as in Mnih et al. (2014): `distractors` random square crops of other
+    digits of the same split are added at uniform places, then the digit at a uniform offset, clipped.
+
+    keys, episodes (B,): what the scene is a function of. indices (B,): the digit image to show, or -1
+    for a random one. images (N, C, h, w), labels (N,). difficulty in [0, 1]: below 1 the digit's offset
+    stays near the centre and each distractor appears with that probability (the training curriculum).
+    Out: canvas (B, C, H, W), target (B,), boxes (B, 4) as x, y, width, height in canvas pixels,
+    start_gaze (B, 2), uniform in [-1, 1]².
+    """
+    count, height, width = images.shape[0], images.shape[2], images.shape[3]
+    room_y, room_x = canvas.shape[2] - height, canvas.shape[3] - width
+    for b in range(rows.shape[0]):
+        if not rows[b]:
+            continue
+        state = _mix(keys[b] ^ _mix(np.uint64(episodes[b]) + GOLDEN))
+        state += GOLDEN
+        random_image = _below(count, _mix(state))
+        image = indices[b] if indices[b] >= 0 else random_image
+        picture = canvas[b]
+        picture[:] = 0
+        for _ in range(distractors):
+            state += GOLDEN
+            other = _below(count - 1, _mix(state))
+            other += other >= image  # any digit image but the one to recognise
+            state += GOLDEN
+            top = _below(height - distractor_size + 1, _mix(state))
+            state += GOLDEN
+            left = _below(width - distractor_size + 1, _mix(state))
+            state += GOLDEN
+            y = _below(canvas.shape[2] - distractor_size + 1, _mix(state))
+            state += GOLDEN
+            x = _below(canvas.shape[3] - distractor_size + 1, _mix(state))
+            state += GOLDEN
+            if _unit(_mix(state)) < difficulty:
+                _add_clipped(images[other], top, left, distractor_size, distractor_size, picture, y, x)
+        margin_y = int(room_y * (1.0 - difficulty) / 2.0)
+        margin_x = int(room_x * (1.0 - difficulty) / 2.0)
+        state += GOLDEN
+        y = margin_y + _below(room_y - 2 * margin_y + 1, _mix(state))
+        state += GOLDEN
+        x = margin_x + _below(room_x - 2 * margin_x + 1, _mix(state))
+        _add_clipped(images[image], 0, 0, height, width, picture, y, x)
+        target[b] = labels[image]
+        boxes[b, 0], boxes[b, 1], boxes[b, 2], boxes[b, 3] = x, y, width, height
+        state += GOLDEN
+        start_gaze[b, 0] = 2.0 * _unit(_mix(state)) - 1.0
+        state += GOLDEN
+        start_gaze[b, 1] = 2.0 * _unit(_mix(state)) - 1.0

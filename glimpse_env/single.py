@@ -1,0 +1,63 @@
+"""GlimpseEnv: one episode, as a batch of one; nothing is decided here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+
+from glimpse_env.vector import RENDER_MODES, GlimpseVectorEnv, Info, Observation
+
+
+class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
+    """One glimpse episode; keywords, spaces, rewards and errors are GlimpseVectorEnv's, without its batch."""
+
+    metadata = {"render_modes": RENDER_MODES, "render_fps": 3}
+
+    def __init__(self, **keywords: Any) -> None:
+        self.vector = GlimpseVectorEnv(1, autoreset_mode=AutoresetMode.DISABLED, **keywords)
+        self.observation_space = self.vector.single_observation_space
+        self.action_space = self.vector.single_action_space
+        self.render_mode = self.vector.render_mode
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, Info]:
+        """Start an episode; options["index"], an int, asks for that frozen scene of the split."""
+        super().reset(seed=seed)
+        observation, _ = self.vector.reset(seed=seed, options=options)
+        return _first(observation), {}
+
+    def step(self, action: dict[str, Any]) -> tuple[Observation, float, bool, bool, Info]:
+        """Move the gaze, or in the last step answer; raises ResetNeeded after the end."""
+        if isinstance(action, dict):
+            action = {key: np.asarray(value)[None] for key, value in action.items()}
+        observation, reward, terminated, truncated, info = self.vector.step(action)
+        if info:
+            info = {"target": int(info["target"][0]), "correct": bool(info["correct"][0])}
+        return _first(observation), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+
+    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+        """A frame, uint8 (H, W, 3), or None after showing it in a window."""
+        frames = self.vector.render()
+        return None if frames is None else frames[0]
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        self.vector.close()
+
+    @property
+    def belief(self) -> NDArray[np.float32] | None:
+        """The agent's probabilities (n,) to draw in the next frame; every reset forgets them."""
+        return None if self.vector.belief is None else self.vector.belief[0]
+
+    @belief.setter
+    def belief(self, value: NDArray[np.float32] | None) -> None:
+        self.vector.belief = None if value is None else np.asarray(value)[None]
+
+
+def _first(observation: Observation) -> Observation:
+    return {key: value[0] for key, value in observation.items()}

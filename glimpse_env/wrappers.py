@@ -1,0 +1,92 @@
+"""Views of an environment that other libraries, or other agents, need; each changes one thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, MultiDiscrete
+from gymnasium.vector import VectorWrapper
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from glimpse_env.vector import Info, Observation
+
+
+class BoxAction(gymnasium.ActionWrapper[Observation, NDArray[np.float32], dict[str, Any]]):
+    """A flat Box action for libraries without Dict actions: two gaze coordinates, then one score an answer.
+
+    Box(-1, 1, (2 + n,)); the answer is the index of the highest score.
+    """
+
+    def __init__(self, env: gymnasium.Env[Observation, dict[str, Any]]) -> None:
+        super().__init__(env)
+        self._answers = int(_dict_action(env)["answer"].n)  # type: ignore[attr-defined]
+        self.action_space = Box(-1.0, 1.0, (2 + self._answers,), np.float32)
+
+    def action(self, action: NDArray[np.float32]) -> dict[str, Any]:
+        """(2 + n,) -> the environment's gaze and answer; ValueError for another shape or NaN."""
+        action = np.asarray(action, np.float32)
+        if action.shape != (2 + self._answers,) or np.isnan(action).any():
+            raise ValueError(f"action must be {2 + self._answers} numbers without NaN, got {action}")
+        return {"gaze": action[:2], "answer": int(action[2:].argmax())}
+
+
+class GridAction(gymnasium.ActionWrapper[Observation, NDArray[np.int64], dict[str, Any]]):
+    """A MultiDiscrete action: column and row of a `cells` x `cells` grid over the canvas, then the answer.
+
+    Column 0 looks at x = -1, column cells - 1 at x = +1; rows likewise, downwards.
+    """
+
+    def __init__(self, env: gymnasium.Env[Observation, dict[str, Any]], cells: int = 9) -> None:
+        super().__init__(env)
+        if cells < 2:
+            raise ValueError(f"cells must be at least 2, got {cells}")
+        self._cells = cells
+        self._answers = int(_dict_action(env)["answer"].n)  # type: ignore[attr-defined]
+        self.action_space = MultiDiscrete([cells, cells, self._answers])
+
+    def action(self, action: NDArray[np.int64]) -> dict[str, Any]:
+        """(3,) integers -> the environment's gaze and answer; ValueError for another shape or range."""
+        if not self.action_space.contains(np.asarray(action, np.int64)):
+            raise ValueError(
+                f"action must be column and row below {self._cells} and an answer below "
+                f"{self._answers}, got {action}"
+            )
+        gaze = 2.0 * np.asarray(action[:2], np.float32) / (self._cells - 1) - 1.0
+        return {"gaze": gaze, "answer": int(action[2])}
+
+
+class WholeCanvas(VectorWrapper[Any, Any, Any, Any, NDArray[Any]]):
+    """Adds `canvas`, float32 (B, C, H, W) in [0, 1], to a vector env's observation: for agents that see all."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        canvas = env.unwrapped.scenes().canvas
+        spaces = dict(env.single_observation_space.spaces)
+        spaces["canvas"] = Box(0.0, 1.0, canvas.shape[1:], np.float32)
+        self.single_observation_space = Dict(spaces)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(
+        self, *, seed: Any = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, Info]:
+        """As the environment's own."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._with_canvas(observation), info
+
+    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
+        """As the environment's own."""
+        observation, *rest = self.env.step(actions)
+        return (self._with_canvas(observation), *rest)  # type: ignore[return-value]
+
+    def _with_canvas(self, observation: Observation) -> Observation:
+        canvas = self.env.unwrapped.scenes().canvas  # type: ignore[attr-defined]
+        return {**observation, "canvas": canvas.astype(np.float32) / np.float32(255)}
+
+
+def _dict_action(env: gymnasium.Env[Any, Any]) -> Dict:
+    if not isinstance(env.action_space, Dict):
+        raise TypeError(f"the environment's action must be a Dict, got {env.action_space}")
+    return env.action_space

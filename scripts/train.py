@@ -1,0 +1,66 @@
+"""Train an experiment: `python scripts/train.py ram-mnist [--epochs 10 ...]`.
+
+Writes runs/NAME-sSEED: config.json, metrics.jsonl (a line an epoch), the last and the best checkpoint.
+Every field of the experiment is an option; `python scripts/train.py ram-mnist --help` lists them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from tqdm import tqdm
+
+from agents.checkpoint import CheckpointError
+from agents.experiments import EXPERIMENTS, Experiment, build_agent, to_config, train_experiment
+from agents.runs import Run, RunError
+from glimpse_env.datasets import DatasetError
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """Where and how to run an experiment.
+
+    folder: where the run is kept, runs/NAME-sSEED unless given. resume: go on with a run that was
+    stopped. overwrite: delete a run that is already there. quiet: no progress bar.
+    """
+
+    name: tyro.conf.Suppress[str]
+    settings: Annotated[Experiment, tyro.conf.arg(name="")]
+    folder: Path | None = None
+    resume: bool = False
+    overwrite: bool = False
+    quiet: bool = False
+
+
+def main(arguments: list[str]) -> None:
+    """Train, and print a line an epoch."""
+    command = tyro.extras.overridable_config_cli(
+        {name: (name, Command(name, settings)) for name, settings in EXPERIMENTS.items()},
+        description=__doc__,
+        args=arguments,
+    )
+    torch.set_num_threads(1)
+    settings = command.settings
+    folder = command.folder or Path("runs") / f"{command.name}-s{settings.seed}"
+    config = to_config(command.name, settings)
+    run = Run(folder, config, resume=command.resume, overwrite=command.overwrite)
+    agent = build_agent(settings)
+    for metrics in train_experiment(run, settings, agent, quiet=command.quiet):
+        tqdm.write(
+            f"epoch {metrics['epoch']:3d}  train error {metrics['train_error']:5.2f}%  "
+            f"reward {metrics['reward']:.3f}  validation error {metrics['validation_error']:5.2f}%  "
+            f"{metrics['images_per_second']:,.0f} images/s"
+        )
+    print(f"best validation error {run.best:.2f}%, {run.minutes():.1f} minutes: {folder}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (CheckpointError, DatasetError, RunError, OSError, ValueError) as error:
+        sys.exit(f"train.py: {error}")
