@@ -27,7 +27,9 @@ class PolicyGradient(Training):
     policy: Policy = "learned"
     hidden: int = 256
     sigma: float = 0.15
+    sigma_end: float = 0.15
     reinforce_weight: float = 1.0
+    gaze_reward: Literal["answer", "probability"] = "answer"
     baseline: Literal["learned", "leave_one_out"] = "learned"
     rollouts: int = 1
 
@@ -58,16 +60,21 @@ def hybrid_batch(
     def batch(seeds: list[int] | None, progress: float) -> BatchResult:
         if settings.curriculum > 0:
             env.unwrapped.difficulty = min(1.0, progress / settings.curriculum)
+        agent.sigma = settings.sigma + progress * (settings.sigma_end - settings.sigma)
         rows = None if seeds is None else np.repeat(seeds, settings.rollouts).tolist()
         played = rollout(agent, env, sample=True, seed=rows)
         loss = losses.cross_entropy(played.logits, played.target)
         if settings.policy == "learned":
+            earned = played.reward
+            if settings.gaze_reward == "probability":
+                target = played.target[:, None]
+                earned = played.logits.detach().softmax(-1).gather(1, target).squeeze(1)
             baseline = played.baseline
             if settings.baseline == "leave_one_out":
-                baseline = losses.leave_one_out(played.reward, settings.rollouts).expand_as(baseline)
+                baseline = losses.leave_one_out(earned, settings.rollouts).expand_as(baseline)
             else:
-                loss = loss + losses.baseline_error(baseline, played.reward)
-            gaze_loss = losses.reinforce(played.log_prob, played.reward, baseline)
+                loss = loss + losses.baseline_error(baseline, earned)
+            gaze_loss = losses.reinforce(played.log_prob, earned, baseline)
             loss = loss + settings.reinforce_weight * gaze_loss
         reward = played.reward.mean()
         return BatchResult(loss, 100 * (1 - reward), reward)

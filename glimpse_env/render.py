@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,8 @@ import pygame  # noqa: E402  (after the line that keeps it quiet)
 Color = tuple[int, int, int]
 Frame = NDArray[np.uint8]
 
-WIDTH, HEIGHT = 960, 540
-TILE_WIDTH, TILE_HEIGHT = 240, 264
+Layout = Literal["full", "tile", "strip"]
+SIZES: dict[Layout, tuple[int, int]] = {"full": (960, 540), "tile": (240, 264), "strip": (240, 382)}
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
 
 BACKGROUND: Color = (14, 17, 23)
@@ -61,25 +61,40 @@ class View(NamedTuple):
     answer: int | None
 
 
-def draw_frame(view: View, *, compact: bool = False, hide_canvas: bool = False) -> Frame:
-    """One frame, uint8 (540, 960, 3), or (264, 240, 3) if compact.
+def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False) -> Frame:
+    """One frame, uint8 (height, width, 3) as in SIZES.
 
+    "full" shows everything, "tile" the canvas and the time left, "strip" also what was seen and believed.
     hide_canvas: show only what the retina has seen, as a person who plays may look.
     """
-    size = (TILE_WIDTH, TILE_HEIGHT) if compact else (WIDTH, HEIGHT)
-    surface = pygame.Surface((size[0] * SHARPNESS, size[1] * SHARPNESS))
+    width, height = SIZES[layout]
+    surface = pygame.Surface((width * SHARPNESS, height * SHARPNESS))
     surface.fill(BACKGROUND)
     pen = _Pen(surface)
     picture = assembled(view) if hide_canvas else _to_rgb(view.canvas)
-    if compact:
-        _draw_canvas(pen, view, picture, (8, 8), 224)
-        _draw_time(pen, view, (8, 242), 224)
-    else:
+    if layout == "full":
         _draw_canvas(pen, view, picture, (30, 32), 476)
         _draw_side(pen, view, 540, 388)
-    small = pygame.transform.smoothscale(surface, size)
+    else:
+        _draw_canvas(pen, view, picture, (8, 8), 224)
+        _draw_time(pen, view, (8, 242), 224)
+    if layout == "strip":
+        pen.image(assembled(view), (8, 264), 108)
+        pen.box(124, 264, 108, 108, PANEL)
+        if view.belief is not None:
+            _draw_belief(pen, view, view.belief, 128, 267, 100, 102)
+    small = pygame.transform.smoothscale(surface, (width, height))
     frame: Frame = pygame.surfarray.array3d(small).swapaxes(0, 1).copy()
     return frame
+
+
+def caption(frame: Frame, text: str) -> Frame:
+    """The frame (H, W, 3) with a line of text above it: (H + 32, W, 3)."""
+    surface = pygame.Surface((frame.shape[1] * SHARPNESS, 32 * SHARPNESS))
+    surface.fill(BACKGROUND)
+    _Pen(surface).text(text, 8, 10, 20, TEXT)
+    line = pygame.transform.smoothscale(surface, (frame.shape[1], 32))
+    return np.concatenate([pygame.surfarray.array3d(line).swapaxes(0, 1), frame])
 
 
 def tile(frames: tuple[Frame, ...] | list[Frame], columns: int | None = None) -> Frame:
@@ -263,9 +278,9 @@ def _draw_belief(
         color = BELIEF
         if i == chosen:
             color = SCALES[0] if view.answer is None else _verdict(view)
-        if line >= 10:
-            pen.text(str(i), x, y + i * line + 1, 15, TEXT if i == chosen else FAINT)
-        pen.box(x + 16, y + i * line + 2, max(1.0, float(p) * (w - 20)), line - 4, color)
+        if line >= 9:
+            pen.text(str(i), x, y + i * line + 1, min(15.0, line), TEXT if i == chosen else FAINT)
+        pen.box(x + 16, y + (i + 0.15) * line, max(1.0, float(p) * (w - 20)), 0.7 * line, color)
 
 
 def _draw_time(pen: _Pen, view: View, at: tuple[float, float], width: float) -> None:

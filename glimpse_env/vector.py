@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from glimpse_env import datasets, retina, scenes, tasks
 
 if TYPE_CHECKING:
-    from glimpse_env.render import View, Window
+    from glimpse_env.render import Layout, View, Window
 
 Observation = dict[str, NDArray[np.float32]]
 Info = dict[str, Any]
@@ -341,9 +341,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             return None
         if self._key is None:
             raise ResetNeeded("call reset before render")
-        frames = tuple(
-            draw_frame(self.view(row), compact=self.num_envs > 1) for row in range(self.num_envs)
-        )
+        layout: Layout = "full" if self.num_envs == 1 else "tile"
+        frames = tuple(draw_frame(self.view(row), layout) for row in range(self.num_envs))
         if self.render_mode == "rgb_array":
             return frames
         if self._window is None:

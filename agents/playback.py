@@ -1,0 +1,127 @@
+"""Episodes to look at: an agent plays, every moment becomes a view, views become GIF, MP4 or PNG."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.interface import Agent, to_action, to_tensors
+from glimpse_env.render import Frame, View, caption, draw_frame, tile
+from glimpse_env.single import GlimpseEnv
+
+FORMATS = (".gif", ".mp4", ".png")
+SECONDS_A_GLIMPSE = 0.8
+SECONDS_AT_THE_END = 2.4
+
+
+class Moment(NamedTuple):
+    """One step of a player: the action it takes, and what it believes (probabilities), or None."""
+
+    action: dict[str, Any]
+    belief: NDArray[np.float32] | None
+
+
+class AgentPlayer:
+    """A trained agent, following its policy's mean; `shows_canvas` lets it see the whole canvas."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+
+    def begin(self) -> None:
+        """Forget the last episode."""
+        self.state = self.agent.initial(1)
+
+    def act(self, observation: dict[str, NDArray[Any]]) -> Moment:
+        """observation of a single env -> what the agent does and believes."""
+        batch = {key: np.ascontiguousarray(value)[None] for key, value in observation.items()}
+        with torch.inference_mode():
+            step, self.state = self.agent(to_tensors(batch), self.state, sample=False)
+        action = {key: value[0] for key, value in to_action(step).items()}
+        return Moment(action, step.logits.softmax(-1)[0].numpy())
+
+
+class RandomPlayer:
+    """Uniform gazes and answers."""
+
+    def __init__(self, env: GlimpseEnv, seed: int) -> None:
+        self.space = env.action_space
+        self.space.seed(seed)
+
+    def begin(self) -> None:
+        """Nothing to forget."""
+
+    def act(self, observation: dict[str, NDArray[Any]]) -> Moment:
+        """Any observation -> a random action, no belief."""
+        return Moment(self.space.sample(), None)
+
+
+Player = AgentPlayer | RandomPlayer
+
+
+def episode(player: Player, env: GlimpseEnv, index: int | None = None) -> Iterator[View]:
+    """Play one episode, the frozen scene `index` if given, and yield a view of every moment of it."""
+    observation, _ = env.reset(options=None if index is None else {"index": index})
+    player.begin()
+    done = False
+    while not done:
+        moment = player.act(observe(env, observation))
+        env.belief = moment.belief
+        yield env.vector.view(0)
+        observation, _, terminated, truncated, _ = env.step(moment.action)
+        done = terminated or truncated
+    yield env.vector.view(0)
+
+
+def observe(env: GlimpseEnv, observation: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The observation with the canvas added, for agents whose `sees` is "canvas"; others ignore it."""
+    canvas = env.vector.scenes().canvas[0].astype(np.float32) / np.float32(255)
+    return {**observation, "canvas": canvas}
+
+
+def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:
+    """A row an episode, its caption above; a column a glimpse, the end included."""
+    longest = max(len(views) for _, views in episodes)
+    rows = []
+    for text, views in episodes:
+        frames = [draw_frame(view, "strip") for view in views]
+        frames += [np.full_like(frames[0], 14)] * (longest - len(frames))
+        rows.append(caption(tile(frames, columns=longest), text))
+    return np.concatenate(rows)
+
+
+def save(path: Path, episodes: list[tuple[str, list[View]]]) -> None:
+    """Write episodes as .gif or .mp4 (one after the other) or .png (a film strip), atomically.
+
+    Raises ValueError for another ending and OSError where the file cannot be written.
+    """
+    if path.suffix not in FORMATS:
+        raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}")
+    temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
+    try:
+        if path.suffix == ".png":
+            iio.imwrite(temporary, film_strip(episodes))
+        else:
+            _write_film(temporary, episodes)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_film(path: Path, episodes: list[tuple[str, list[View]]]) -> None:
+    frames, seconds = [], []
+    for _, views in episodes:
+        frames += [draw_frame(view) for view in views]
+        seconds += [SECONDS_A_GLIMPSE] * (len(views) - 1) + [SECONDS_AT_THE_END]
+    if path.suffix == ".gif":
+        iio.imwrite(path, frames, duration=[1000 * s for s in seconds], loop=0)
+        return
+    fps = 5
+    film = [frame for frame, s in zip(frames, seconds, strict=True) for _ in range(round(s * fps))]
+    iio.imwrite(path, film, fps=fps, codec="libx264", macro_block_size=2)

@@ -1,0 +1,132 @@
+"""results.jsonl: one line an evaluated run, and the table that a report makes of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+
+from agents.evaluate import Evaluation, Mode
+from agents.experiments import Experiment
+from agents.interface import Agent, count_parameters
+
+RESULTS = Path("results/results.jsonl")
+PRETRAINED = Path("results/pretrained")
+
+# Test error in percent: Mnih et al. (2014), table 1a.
+PAPER = {"ram-mnist": 1.07, "fc-mnist": 1.69, "conv-mnist": 1.21}
+
+
+def result_line(
+    experiment: str,
+    settings: Experiment,
+    agent: Agent,
+    mode: Mode,
+    evaluation: Evaluation,
+    minutes: float,
+) -> dict[str, Any]:
+    """One line of results.jsonl: what was measured, on what, how dearly, by which commit."""
+    env = gymnasium.make(settings.env_id, **settings.env).unwrapped.vector  # type: ignore[attr-defined]
+    canvas = env.scenes().canvas.shape[1:]
+    retina = env.single_observation_space["retina"].shape
+    looks = agent.sees == "glimpses"
+    return {
+        "experiment": experiment,
+        "env_id": settings.env_id,
+        "env": settings.env,
+        "agent": type(agent).__name__,
+        "sees": agent.sees,
+        "seed": settings.seed,
+        "commit": _commit(),
+        "metric": "test_error",
+        "value": round(evaluation.error, 4),
+        "ci95": [round(bound, 4) for bound in evaluation.ci95],
+        "scenes": evaluation.scenes,
+        "mode": mode,
+        "glimpses": env.horizon if looks else 0,
+        "pixels": env.horizon * math.prod(retina) if looks else math.prod(canvas),
+        "parameters": count_parameters(agent),
+        "minutes": round(minutes, 1),
+        "threads": torch.get_num_threads(),
+        "machine": _machine(),
+    }
+
+
+def append(line: dict[str, Any], path: Path = RESULTS) -> None:
+    """Add a line; the file is replaced as a whole, so that it never holds half of one."""
+    before = path.read_text() if path.exists() else ""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(before + json.dumps(line) + "\n")
+    os.replace(temporary, path)
+
+
+def read(path: Path = RESULTS) -> list[dict[str, Any]]:
+    """All lines; ValueError naming the first that is not a JSON object."""
+    lines = []
+    for number, text in enumerate(path.read_text().splitlines(), 1):
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            raise ValueError(f"line {number} of {path} is not JSON: restore the file") from None
+    return lines
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """A Markdown table, a row an experiment and seed: the latest figure of each mode, the paper's beside it."""
+    rows: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+    for line in lines:
+        rows.setdefault((line["experiment"], line["seed"]), {})[line["mode"]] = line
+    out = [
+        "| experiment | sees | glimpses | pixels | parameters | minutes | paper "
+        "| test error % [95 % interval] | one sample | mean of 10 |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for (experiment, _), modes in rows.items():
+        line = modes["deterministic"]
+        low, high = line["ci95"]
+        sampled, mc10 = (
+            f"{modes[mode]['value']:.2f}" if mode in modes else "–" for mode in ("sampled", "mc10")
+        )
+        paper = f"{PAPER[experiment]:.2f}" if experiment in PAPER else "–"
+        out.append(
+            f"| {experiment} | {line['sees']} | {line['glimpses'] or '–'} | {line['pixels']:,} "
+            f"| {line['parameters']:,} | {line['minutes']:.0f} | {paper} "
+            f"| **{line['value']:.2f}** [{low:.2f}, {high:.2f}] | {sampled} | {mc10} |"
+        )
+    return "\n".join(out)
+
+
+def find_checkpoint(source: str) -> Path:
+    """The best checkpoint that `source` names: a file, a run folder or a name in results/pretrained."""
+    path = Path(source)
+    if path.is_dir():
+        return path / "best.safetensors"
+    if path.suffix == ".safetensors":
+        return path
+    return PRETRAINED / f"{source}.safetensors"
+
+
+def _commit() -> str:
+    try:
+        command = ["git", "describe", "--always", "--dirty", "--abbrev=10"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _machine() -> str:
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return f"{model}, {os.cpu_count()} cores"

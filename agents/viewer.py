@@ -1,0 +1,146 @@
+"""A window to watch an agent in, or to be the eye oneself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+import numpy as np  # noqa: E402
+import pygame  # noqa: E402
+
+from agents.playback import SECONDS_A_GLIMPSE, Player, episode, save  # noqa: E402
+from glimpse_env.render import View, Window, caption, draw_frame  # noqa: E402
+from glimpse_env.single import GlimpseEnv  # noqa: E402
+
+WATCH_KEYS = "space: pause   right: step   n: next   s: save   esc: quit"
+PERSON_KEYS = "arrows or mouse: aim   enter or click: look   0-9: answer   n: next   s: save   esc: quit"
+AIM_STEP = 0.05  # gaze units an arrow key moves the aim
+CANVAS_AT, CANVAS_SIDE = (30, 32 + 32), 476  # the canvas in a captioned full frame
+
+
+class Quit(Exception):
+    """The window was closed."""
+
+
+class Viewer:
+    """Shows episodes of `env` in a window until it is closed; `s` saves the episode as GIF into `folder`."""
+
+    def __init__(self, env: GlimpseEnv, folder: Path, title: str) -> None:
+        self.env = env
+        self.folder = folder
+        self.title = title
+        self.window = Window(f"glimpse_env: {title}", fps=30)
+        self.views: list[View] = []
+
+    def watch(self, player: Player, first_index: int) -> None:
+        """Play frozen scenes from `first_index` on, one after the other."""
+        paused = False
+        index = first_index
+        try:
+            while True:
+                self.views = []
+                for view in episode(player, self.env, index % self.env.vector.num_scenes):
+                    self.views.append(view)
+                    seconds = SECONDS_A_GLIMPSE * (1 if view.answer is None else 2.5)
+                    wait = pygame.time.get_ticks() + 1000 * seconds
+                    text = f"{self.title}, scene {index}      {WATCH_KEYS}"
+                    moved_on = None
+                    while moved_on is None and (paused or pygame.time.get_ticks() < wait):
+                        self.window.show(caption(draw_frame(view), text))
+                        for key in self._keys():
+                            if key == pygame.K_SPACE:
+                                paused = not paused
+                            elif key in (pygame.K_RIGHT, pygame.K_n):
+                                moved_on = key
+                    if moved_on == pygame.K_n:
+                        break
+                index += 1
+        except Quit:
+            self.window.close()
+
+    def play(self, first_index: int) -> None:
+        """Let a person move the eye and answer; only what the retina has seen is shown."""
+        index = first_index
+        try:
+            while True:
+                self._person_episode(index % self.env.vector.num_scenes)
+                index += 1
+        except Quit:
+            self.window.close()
+
+    def _person_episode(self, index: int) -> None:
+        self.env.reset(options={"index": index})
+        self.views = [self.env.vector.view(0)]
+        aim = np.zeros(2, np.float32)
+        horizon = self.env.vector.horizon
+        while True:
+            view = self.views[-1]
+            left = horizon - len(view.path)
+            if view.answer is not None:
+                say = "n: next   s: save   esc: quit"
+            elif left:
+                say = f"{left} more to see      {PERSON_KEYS}"
+            else:
+                say = "answer: press 0-9"
+            # The eye's canvas is hidden from a person until the answer is given.
+            frame = caption(draw_frame(view, hide_canvas=view.answer is None), say)
+            self.window.show(frame if view.answer is not None else _with_aim(frame, aim))
+            for key in self._keys(aim):
+                if key == pygame.K_n:
+                    return
+                if view.answer is not None:
+                    continue
+                if key == pygame.K_RETURN and left:
+                    self._act(aim, 0)
+                elif pygame.K_0 <= key <= pygame.K_9:
+                    while self.views[-1].answer is None:  # an early answer leaves the rest unseen
+                        self._act(view.path[-1], key - pygame.K_0)
+                break
+
+    def _act(self, gaze: np.ndarray, answer: int) -> None:  # type: ignore[type-arg]
+        self.env.step({"gaze": gaze.astype(np.float32), "answer": answer})
+        self.views.append(self.env.vector.view(0))
+
+    def _keys(self, aim: np.ndarray | None = None) -> list[int]:  # type: ignore[type-arg]
+        """Keys pressed since the last call, a click as Enter; moves `aim` by arrows and mouse, in place."""
+        moves = {
+            pygame.K_LEFT: (-1, 0),
+            pygame.K_RIGHT: (1, 0),
+            pygame.K_UP: (0, -1),
+            pygame.K_DOWN: (0, 1),
+        }
+        keys = []
+        for event in pygame.event.get():
+            if event.type == pygame.QUIT:
+                raise Quit
+            if event.type == pygame.KEYDOWN:
+                if event.key == pygame.K_ESCAPE:
+                    raise Quit
+                if event.key == pygame.K_s:
+                    self._save()
+                elif aim is not None and event.key in moves:
+                    aim[:] = np.clip(aim + AIM_STEP * np.array(moves[event.key]), -1, 1)
+                else:
+                    keys.append(event.key)
+            elif aim is not None and event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN):
+                place = (np.array(event.pos) - CANVAS_AT) / CANVAS_SIDE
+                aim[:] = np.clip(2 * place - 1, -1, 1)
+                if event.type == pygame.MOUSEBUTTONDOWN:
+                    keys.append(pygame.K_RETURN)
+        return keys
+
+    def _save(self) -> None:
+        taken: Callable[[int], Path] = lambda i: self.folder / f"episode-{i}.gif"  # noqa: E731
+        number = next(i for i in range(10**6) if not taken(i).exists())
+        save(taken(number), [(self.title, self.views)])
+        print(f"saved {taken(number)}")
+
+
+def _with_aim(frame: np.ndarray, aim: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    """The captioned frame with a small cross where the person aims."""
+    frame = frame.copy()
+    x, y = (np.array(CANVAS_AT) + (aim + 1) / 2 * (CANVAS_SIDE - 1)).astype(int)
+    frame[y, x - 7 : x + 8] = frame[y - 7 : y + 8, x] = (255, 255, 255)
+    return frame
