@@ -38,7 +38,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             config = json.loads((file.metadata() or {})["config"])
-            return {key: file.get_tensor(key) for key in file.keys()}, config
+            return {key: file.get_tensor(key) for key in file.keys()}, config  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of this project or is damaged "
@@ -63,9 +63,7 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's per-weight state as flat tensors, so that it fits into a safetensors file."""
     state = optimizer.state_dict()["state"]
-    return {
-        f"optimizer.{i}.{name}": value for i, own in state.items() for name, value in own.items()
-    }
+    return {f"optimizer.{i}.{name}": value for i, own in state.items() for name, value in own.items()}
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

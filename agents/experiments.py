@@ -58,7 +58,7 @@ def build_agent(settings: Experiment) -> Agent:
                 sigma=settings.sigma,
                 policy=settings.policy,
             )
-        canvas = env.vector.scenes().canvas.shape[1:]  # type: ignore[attr-defined]
+        canvas = env.vector.present_scenes().canvas.shape[1:]  # type: ignore[attr-defined]
         return WholeCanvasClassifier(canvas, num_answers, settings.network, settings.hidden)
 
 

@@ -1,7 +1,7 @@
 """The contract every agent keeps, whether it looks hard, softly or at everything at once.
 
-    state = agent.initial(batch_size)
-    step, state = agent(observation, state, sample)
+state = agent.initial(batch_size)
+step, state = agent(observation, state, sample)
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ class Agent(nn.Module):
         """The state before the first observation."""
         raise NotImplementedError
 
-    def forward(
-        self, observation: dict[str, Tensor], state: State, sample: bool
-    ) -> tuple[Step, State]:
+    def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
         """One step; `sample` draws the gaze from the policy, else it is the policy's mean."""
         raise NotImplementedError
 

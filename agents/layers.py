@@ -21,7 +21,7 @@ class GlimpseNetwork(nn.Module):
         self.where_out = nn.Linear(parts, width, bias=False)  # one bias is enough for a sum
 
     def forward(self, retina: Tensor, gaze: Tensor) -> Tensor:
-        """retina (B, scales * C, s, s) in [0, 1], gaze (B, 2) -> (B, width)."""
+        """Retina (B, scales * C, s, s) in [0, 1], gaze (B, 2) -> (B, width)."""
         what = F.relu(self.what(retina.flatten(1)))
         where = F.relu(self.where(gaze))
         return F.relu(torch.addmm(self.what_out(what), where, self.where_out.weight.t()))
@@ -36,14 +36,17 @@ class ReLUCore(nn.Module):
         self.glimpse = nn.Linear(inputs, width)
         self.recurrent = nn.Linear(width, width, bias=False)
         import os
-        if os.environ.get("IRNN"): nn.init.eye_(self.recurrent.weight)
-        elif os.environ.get("ORTH"): nn.init.orthogonal_(self.recurrent.weight)
+
+        if os.environ.get("IRNN"):
+            nn.init.eye_(self.recurrent.weight)
+        elif os.environ.get("ORTH"):
+            nn.init.orthogonal_(self.recurrent.weight)
 
     def initial(self, batch_size: int) -> None:
         """None stands for zeros, which spares the first step a matrix product."""
 
     def forward(self, g: Tensor, h: Tensor | None) -> Tensor:
-        """g (B, inputs), h (B, width) or None -> (B, width)."""
+        """G (B, inputs), h (B, width) or None -> (B, width)."""
         z = self.glimpse(g)
         if h is not None:
             z = torch.addmm(z, h, self.recurrent.weight.t())

@@ -35,7 +35,7 @@ def leave_one_out(reward_b: Tensor, rollouts: int) -> Tensor:
     _check_rank(reward_b, 1, "reward_b")
     if rollouts < 2 or len(reward_b) % rollouts:
         raise ValueError(
-            f"leave-one-out needs two or more rollouts that divide the batch of {len(reward_b)}, got {rollouts}"
+            f"rollouts must be at least 2 and divide the batch of {len(reward_b)}, got {rollouts}"
         )
     groups = reward_b.view(-1, rollouts)
     return ((groups.sum(1, keepdim=True) - groups) / (rollouts - 1)).view(-1)

@@ -39,7 +39,7 @@ class AgentPlayer:
         self.state = self.agent.initial(1)
 
     def act(self, observation: dict[str, NDArray[Any]]) -> Moment:
-        """observation of a single env -> what the agent does and believes."""
+        """Observation of a single env -> what the agent does and believes."""
         batch = {key: np.ascontiguousarray(value)[None] for key, value in observation.items()}
         with torch.inference_mode():
             step, self.state = self.agent(to_tensors(batch), self.state, sample=False)
@@ -81,7 +81,7 @@ def episode(player: Player, env: GlimpseEnv, index: int | None = None) -> Iterat
 
 def observe(env: GlimpseEnv, observation: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """The observation with the canvas added, for agents whose `sees` is "canvas"; others ignore it."""
-    canvas = env.vector.scenes().canvas[0].astype(np.float32) / np.float32(255)
+    canvas = env.vector.present_scenes().canvas[0].astype(np.float32) / np.float32(255)
     return {**observation, "canvas": canvas}
 
 

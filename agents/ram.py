@@ -84,6 +84,6 @@ class RAM(Agent):
 
 
 def gaussian_log_prob(value: Tensor, mean: Tensor, sigma: float) -> Tensor:
-    """log N(value; mean, sigma² I) summed over the last axis: (B, d) -> (B,)."""
+    """Log N(value; mean, sigma² I) summed over the last axis: (B, d) -> (B,)."""
     constant = value.shape[-1] * (math.log(sigma) + 0.5 * math.log(2 * math.pi))
     return -F.mse_loss(mean, value, reduction="none").sum(-1) / (2 * sigma**2) - constant

@@ -34,7 +34,7 @@ def result_line(
 ) -> dict[str, Any]:
     """One line of results.jsonl: what was measured, on what, how dearly, by which commit."""
     env = gymnasium.make(settings.env_id, **settings.env).unwrapped.vector  # type: ignore[attr-defined]
-    canvas = env.scenes().canvas.shape[1:]
+    canvas = env.present_scenes().canvas.shape[1:]
     retina = env.single_observation_space["retina"].shape
     looks = agent.sees == "glimpses"
     return {
@@ -79,7 +79,7 @@ def read(path: Path = RESULTS) -> list[dict[str, Any]]:
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """A Markdown table, a row an experiment and seed: the latest figure of each mode, the paper's beside it."""
+    """A Markdown table, a row an experiment and seed: the latest figure of each mode."""
     rows: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
     for line in lines:
         rows.setdefault((line["experiment"], line["seed"]), {})[line["mode"]] = line

@@ -30,7 +30,7 @@ def train_supervised(
 
     def batch(seeds: list[int] | None, progress: float) -> BatchResult:
         observation, _ = env.reset(seed=seeds)  # type: ignore[arg-type]
-        target = to_tensors(env.unwrapped.scenes()._asdict())["target"]
+        target = to_tensors(env.unwrapped.present_scenes()._asdict())["target"]
         step, _ = agent(to_tensors(observation), agent.initial(settings.batch_size), sample=False)
         correct = (step.logits.argmax(-1) == target).float().mean()
         return BatchResult(losses.cross_entropy(step.logits, target), 100 * (1 - correct), correct)

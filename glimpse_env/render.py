@@ -7,7 +7,7 @@ knows pygame; environments import it when something is drawn.
 from __future__ import annotations
 
 import os
-from functools import lru_cache
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from glimpse_env import retina
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-import pygame  # noqa: E402  (after the line that keeps it quiet)
+import pygame
 
 Color = tuple[int, int, int]
 Frame = NDArray[np.uint8]
@@ -175,17 +175,13 @@ class _Pen:
     def path(self, points: list[tuple[float, float]], color: Color, line: float) -> None:
         """A line through the points."""
         if len(points) > 1:
-            pygame.draw.lines(
-                self.surface, color, False, [(_up(x), _up(y)) for x, y in points], _up(line)
-            )
+            pygame.draw.lines(self.surface, color, False, [(_up(x), _up(y)) for x, y in points], _up(line))
 
     def dot(self, x: float, y: float, radius: float, color: Color) -> None:
         """A filled circle."""
         pygame.draw.circle(self.surface, color, (_up(x), _up(y)), _up(radius))
 
-    def text(
-        self, text: str, x: float, y: float, size: float, color: Color, *, center: bool = False
-    ) -> None:
+    def text(self, text: str, x: float, y: float, size: float, color: Color, *, center: bool = False) -> None:
         """A line of text, its top left corner or its middle at (x, y)."""
         drawn = _font(_up(size)).render(text, True, color)
         place = drawn.get_rect()
@@ -204,9 +200,7 @@ class _Pen:
         self.surface.set_clip(None)
 
 
-def _draw_canvas(
-    pen: _Pen, view: View, picture: Frame, at: tuple[float, float], side: float
-) -> None:
+def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float], side: float) -> None:
     """The picture with the scan path and the retina's nested squares; a coloured frame at the end."""
     x0, y0 = at
     _, height, width = view.canvas.shape
@@ -309,7 +303,7 @@ def _up(length: float) -> int:
     return round(length * SHARPNESS)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _font(size: int) -> pygame.font.Font:
     pygame.font.init()
     return pygame.font.Font(None, size)

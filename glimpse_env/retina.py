@@ -34,9 +34,7 @@ def empty_integral(canvas: NDArray[np.uint8]) -> NDArray[np.uint16]:
 
 
 @numba.njit(cache=True)
-def integrate(
-    rows: NDArray[np.bool_], canvas: NDArray[np.uint8], integral: NDArray[np.uint16]
-) -> None:
+def integrate(rows: NDArray[np.bool_], canvas: NDArray[np.uint8], integral: NDArray[np.uint16]) -> None:
     """Fill integral[b, c, i, j] = canvas[b, c, :i, :j].sum() modulo 2**16 where rows[b], in place.
 
     Done once a scene, it makes every pooled pixel four look-ups whatever its scale (Crow 1984). The sums
@@ -56,10 +54,8 @@ def integrate(
 
 
 @numba.njit(cache=True)
-def read(
-    integral: NDArray[np.uint16], gaze: NDArray[np.float32], glimpse: NDArray[np.float32]
-) -> None:
-    """Fill glimpse (B, scales * C, size, size), values in [0, 1], scale-major, with what `gaze` (B, 2) sees."""
+def read(integral: NDArray[np.uint16], gaze: NDArray[np.float32], glimpse: NDArray[np.float32]) -> None:
+    """Fill glimpse (B, scales * C, size, size), in [0, 1], scale-major, with what `gaze` (B, 2) sees."""
     batch, channels, height, width = integral.shape
     height, width = height - 1, width - 1
     size = glimpse.shape[2]
@@ -84,9 +80,7 @@ def read(
                         left = right
 
 
-def look(
-    canvas: NDArray[np.uint8], gaze: NDArray[np.float32], size: int, scales: int
-) -> NDArray[np.float32]:
+def look(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], size: int, scales: int) -> NDArray[np.float32]:
     """Glimpses (B, scales * C, size, size) in [0, 1] of canvas (B, C, H, W) uint8 at gaze (B, 2).
 
     Raises ValueError for arrays of another rank or dtype, a size below 1 and scales outside 1 to 5.

@@ -35,7 +35,7 @@ class Scenes(NamedTuple):
 
 
 @numba.njit(cache=True, inline="always")
-def _mix(z: int) -> int:
+def _mix(z: np.uint64) -> np.uint64:
     """SplitMix64's finaliser: uint64 to uint64, every input bit moves every output bit."""
     z = (z ^ (z >> np.uint64(30))) * MIX_1
     z = (z ^ (z >> np.uint64(27))) * MIX_2
@@ -43,13 +43,14 @@ def _mix(z: int) -> int:
 
 
 @numba.njit(cache=True, inline="always")
-def _below(n: int, bits: int) -> int:
+def _below(n: int, bits: np.uint64) -> int:
     """A uniform integer in [0, n) from 64 random bits, by multiply and shift (bias below n / 2**32)."""
-    return np.int64(((bits >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))
+    # To numba, int() of an unsigned number is unsigned, and mixing signs makes a float.
+    return np.int64(((bits >> np.uint64(32)) * np.uint64(n)) >> np.uint64(32))  # type: ignore[return-value]
 
 
 @numba.njit(cache=True, inline="always")
-def _unit(bits: int) -> float:
+def _unit(bits: np.uint64) -> np.float64:
     """A uniform float64 in [0, 1) from 64 random bits."""
     return np.float64(bits >> np.uint64(11)) * TO_UNIT
 

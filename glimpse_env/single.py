@@ -9,13 +9,13 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from glimpse_env.vector import RENDER_MODES, GlimpseVectorEnv, Info, Observation
+from glimpse_env.vector import RENDER_FPS, RENDER_MODES, GlimpseVectorEnv, Info, Observation
 
 
 class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
     """One glimpse episode; keywords, spaces, rewards and errors are GlimpseVectorEnv's, without its batch."""
 
-    metadata = {"render_modes": RENDER_MODES, "render_fps": 3}
+    metadata = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}  # noqa: RUF012 (Gymnasium's own form)
 
     def __init__(self, **keywords: Any) -> None:
         self.vector = GlimpseVectorEnv(1, autoreset_mode=AutoresetMode.DISABLED, **keywords)
@@ -40,7 +40,7 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
             info = {"target": int(info["target"][0]), "correct": bool(info["correct"][0])}
         return _first(observation), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """A frame, uint8 (H, W, 3), or None after showing it in a window."""
         frames = self.vector.render()
         return None if frames is None else frames[0]

@@ -13,9 +13,7 @@ NUM_ANSWERS = 10
 NO_ANSWER = -1
 
 
-def find_bad_action(
-    gaze: NDArray[np.float32], answer: NDArray[np.int64], num_answers: int
-) -> str | None:
+def find_bad_action(gaze: NDArray[np.float32], answer: NDArray[np.int64], num_answers: int) -> str | None:
     """One sentence about the first row with a NaN gaze or an answer outside [0, num_answers), else None."""
     row, key = _bad_row(gaze, answer, num_answers)
     if row < 0:
@@ -26,9 +24,7 @@ def find_bad_action(
 
 
 @numba.njit(cache=True)
-def _bad_row(
-    gaze: NDArray[np.float32], answer: NDArray[np.int64], num_answers: int
-) -> tuple[int, int]:
+def _bad_row(gaze: NDArray[np.float32], answer: NDArray[np.int64], num_answers: int) -> tuple[int, int]:
     for b in range(answer.shape[0]):
         if np.isnan(gaze[b, 0]) or np.isnan(gaze[b, 1]):
             return b, 0

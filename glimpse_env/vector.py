@@ -6,6 +6,7 @@ Reading order of a step: `_check_action`, then `tasks.advance` (time, gaze, answ
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -26,6 +27,7 @@ Info = dict[str, Any]
 
 START_GAZES = ("center", "random")
 RENDER_MODES = ["human", "rgb_array"]
+RENDER_FPS = 3
 
 
 class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
@@ -66,9 +68,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         _check_at_least("horizon", horizon, 1)
         retina.check_retina(retina_size, scales)
         if not 1 <= distractor_size <= min(height, width):
-            raise ValueError(
-                f"distractor_size must be 1 to {min(height, width)}, got {distractor_size}"
-            )
+            raise ValueError(f"distractor_size must be 1 to {min(height, width)}, got {distractor_size}")
         if max_episode_steps is not None:
             _check_at_least("max_episode_steps", max_episode_steps, 1)
         if start_gaze not in START_GAZES:
@@ -87,11 +87,12 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.render_mode = render_mode
         self.metadata = {
             "render_modes": RENDER_MODES,
-            "render_fps": 3,
+            "render_fps": RENDER_FPS,
             "autoreset_mode": self.autoreset_mode,
         }
+        self._retina_shape = (scales * channels, retina_size, retina_size)
         self.single_observation_space = Dict(
-            retina=Box(0.0, 1.0, (scales * channels, retina_size, retina_size), np.float32),
+            retina=Box(0.0, 1.0, self._retina_shape, np.float32),
             gaze=Box(-1.0, 1.0, (2,), np.float32),
             time=Box(0.0, 1.0, (1,), np.float32),
         )
@@ -135,9 +136,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         rows = self._rows_to_reset(options.pop("reset_mask", None))
         index = options.pop("index", None)
         if options:
-            raise ValueError(
-                f"unknown reset option {next(iter(options))!r}: use 'index' or 'reset_mask'"
-            )
+            raise ValueError(f"unknown reset option {next(iter(options))!r}: use 'index' or 'reset_mask'")
         indices = None if index is None else self._scene_indices(index, rows)
         self._seed(seed, rows)
         self._begin(rows, indices)
@@ -203,16 +202,12 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.belief = None
 
     def _observe(self) -> Observation:
-        glimpse = np.empty(
-            (self.num_envs, *self.single_observation_space["retina"].shape), np.float32
-        )
+        glimpse = np.empty((self.num_envs, *self._retina_shape), np.float32)
         retina.read(self._integral, self._gaze, glimpse)
         time = (self._time / self.horizon).astype(np.float32)
         return {"retina": glimpse, "gaze": self._gaze.copy(), "time": time[:, None]}
 
-    def _truncate(
-        self, resetting: NDArray[np.bool_], terminated: NDArray[np.bool_]
-    ) -> NDArray[np.bool_]:
+    def _truncate(self, resetting: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Rows cut off by `max_episode_steps`, as Gymnasium's TimeLimit does to a single env."""
         if self.max_episode_steps is None or self.max_episode_steps >= self.horizon:
             return np.zeros(self.num_envs, np.bool_)
@@ -263,8 +258,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             raise TypeError(f"options['reset_mask'] must be a bool array, got {mask!r}")
         if mask.shape != (self.num_envs,) or not mask.any():
             raise ValueError(
-                f"options['reset_mask'] must have shape ({self.num_envs},) and a True value, "
-                f"got {mask!r}"
+                f"options['reset_mask'] must have shape ({self.num_envs},) and a True value, got {mask!r}"
             )
         return mask
 
@@ -274,9 +268,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         else:
             indices = np.asarray(index)
         if indices.dtype.kind not in "iu" or indices.shape != (self.num_envs,):
-            raise ValueError(
-                f"options['index'] must be an int or {self.num_envs} ints, got {index!r}"
-            )
+            raise ValueError(f"options['index'] must be an int or {self.num_envs} ints, got {index!r}")
         bad = rows & ((indices < 0) | (indices >= self.num_scenes))
         if bad.any():
             raise ValueError(
@@ -295,6 +287,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             super().reset(seed=int(seed))
             seeds: list[int | None] = [int(seed) + i for i in range(self.num_envs)]
         else:
+            if isinstance(seed, bool) or not isinstance(seed, Iterable):
+                raise TypeError(f"seed must be an int, a list of ints or None, got {seed!r}")
             seeds = list(seed)
         if len(seeds) != self.num_envs:
             raise ValueError(f"seed must be an int or {self.num_envs} ints, got {len(seeds)}")
@@ -306,14 +300,14 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self._key = np.where(given, scenes.row_keys(values), self._key)
         self._episode[given] = -1  # the episode about to begin is number 0
 
-    def scenes(self) -> scenes.Scenes:
+    def present_scenes(self) -> scenes.Scenes:
         """The present scenes, whole and with their targets, as copies: for supervised training and tests."""
         return scenes.Scenes(self._canvas.copy(), self._target.copy(), self._boxes.copy())
 
     # -- what people see -------------------------------------------------------------------------------
 
     def view(self, row: int) -> View:
-        """What there is to draw of episode `row`: arrays are copies, belief is None unless an agent set it."""
+        """What there is to draw of episode `row`: arrays are copies, belief is None until one is set."""
         from glimpse_env.render import View  # pygame loads when something is drawn
 
         seen = int(self._time[row])
@@ -329,7 +323,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             answer=int(self._answer[row]) if self._answer[row] != tasks.NO_ANSWER else None,
         )
 
-    def render(self) -> tuple[NDArray[np.uint8], ...] | None:  # type: ignore[override]
+    def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Frames uint8 (H, W, 3), one a row ("rgb_array"), or None after showing them tiled ("human").
 
         Raises ResetNeeded before the first reset.
@@ -371,9 +365,7 @@ def _check_at_least(name: str, value: int, least: int) -> None:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
 
 
-def _as_array(
-    key: str, value: Any, dtype: np.dtype[Any], kinds: str, shape: tuple[int, ...]
-) -> NDArray[Any]:
+def _as_array(key: str, value: Any, dtype: np.dtype[Any], kinds: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """`value` as a contiguous array of `dtype`, or a ValueError that names the action's key."""
     try:
         array = np.asarray(value)

@@ -59,19 +59,17 @@ class GridAction(gymnasium.ActionWrapper[Observation, NDArray[np.int64], dict[st
 
 
 class WholeCanvas(VectorWrapper[Any, Any, Any, Any, NDArray[Any]]):
-    """Adds `canvas`, float32 (B, C, H, W) in [0, 1], to a vector env's observation: for agents that see all."""
+    """Adds `canvas`, float32 (B, C, H, W) in [0, 1], to a vector env's observation."""
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
-        canvas = env.unwrapped.scenes().canvas
+        canvas = env.unwrapped.present_scenes().canvas
         spaces = dict(env.single_observation_space.spaces)
         spaces["canvas"] = Box(0.0, 1.0, canvas.shape[1:], np.float32)
         self.single_observation_space = Dict(spaces)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
-    def reset(
-        self, *, seed: Any = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, Info]:
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """As the environment's own."""
         observation, info = self.env.reset(seed=seed, options=options)
         return self._with_canvas(observation), info
@@ -82,7 +80,7 @@ class WholeCanvas(VectorWrapper[Any, Any, Any, Any, NDArray[Any]]):
         return (self._with_canvas(observation), *rest)  # type: ignore[return-value]
 
     def _with_canvas(self, observation: Observation) -> Observation:
-        canvas = self.env.unwrapped.scenes().canvas  # type: ignore[attr-defined]
+        canvas = self.env.unwrapped.present_scenes().canvas  # type: ignore[attr-defined]
         return {**observation, "canvas": canvas.astype(np.float32) / np.float32(255)}
 
 
