@@ -118,6 +118,20 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self._window: Window | None = None
         self.belief: NDArray[np.float32] | None = None
 
+    @property
+    def difficulty(self) -> float:
+        """The training curriculum, in [0, 1]: 1 is the task itself, less keeps digits central and rare clutter.
+
+        It holds for episodes that begin after it is set; frozen scenes are always the task itself.
+        """
+        return self._difficulty
+
+    @difficulty.setter
+    def difficulty(self, value: float) -> None:
+        if not 0.0 <= value <= 1.0:
+            raise ValueError(f"difficulty must be in [0, 1], got {value!r}")
+        self._difficulty = float(value)
+
     # -- the loop ------------------------------------------------------------------------------------
 
     def reset(

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from glimpse_env.retina import empty_integral, gaze_to_pixel, integrate, look, patch_start
+
+
+def slow_look(canvas: NDArray[np.uint8], gaze: tuple[float, float], size: int, scales: int) -> NDArray:
+    """The retina by definition: pad with zeros, crop, average blocks. canvas (C, H, W)."""
+    channels, height, width = canvas.shape
+    out = []
+    for k in range(scales):
+        extent = size * 2**k
+        x, y = (
+            math.floor((g + 1) / 2 * (n - 1) + 1 - extent / 2)
+            for g, n in zip(gaze, (width, height), strict=True)
+        )
+        margin = extent + max(height, width) * 4  # enough zeros for any gaze tried here
+        padded = np.pad(canvas, ((0, 0), (margin, margin), (margin, margin)))
+        crop = padded[:, y + margin : y + margin + extent, x + margin : x + margin + extent]
+        blocks = crop.reshape(channels, size, 2**k, size, 2**k).astype(np.float64)
+        out.append(blocks.mean((2, 4)) / 255)
+    return np.concatenate(out)
+
+
+coordinate = st.floats(-3, 3, width=32)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    channels=st.sampled_from([1, 3]),
+    size=st.integers(1, 13),
+    scales=st.integers(1, 5),
+    gaze=st.tuples(coordinate, coordinate),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_retina_equals_pad_crop_average(
+    height: int,
+    width: int,
+    channels: int,
+    size: int,
+    scales: int,
+    gaze: tuple[float, float],
+    seed: int,
+) -> None:
+    rng = np.random.default_rng(seed)
+    canvas = rng.integers(0, 256, (2, channels, height, width), dtype=np.uint8)
+    canvas[1] = 255  # the brightest canvas: sums wrap around most
+    gazes = np.array([gaze, gaze[::-1]], np.float32)
+    got = look(canvas, gazes, size, scales)
+    for b in range(2):
+        x, y = (float(g) for g in gazes[b])
+        np.testing.assert_allclose(got[b], slow_look(canvas[b], (x, y), size, scales), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("gaze", "pixels", "pixel"),
+    [(-1, 28, 0), (1, 28, 27), (0, 28, 13.5), (-1, 100, 0), (1, 100, 99), (0.5, 5, 3)],
+)
+def test_minus_one_is_the_first_pixel_and_one_the_last(gaze: float, pixels: int, pixel: float) -> None:
+    assert gaze_to_pixel(gaze, pixels) == pixel
+
+
+def test_patches_start_where_the_convention_says() -> None:
+    assert patch_start(0.0, 28, 8) == 10  # pixels 10..17: as many left of the middle as right of it
+    assert patch_start(-1.0, 28, 8) == -3
+    assert patch_start(1.0, 28, 8) == 24
+    assert patch_start(0.0, 5, 3) == 1  # an odd patch is centred on the pixel looked at
+
+
+def test_a_glimpse_one_can_check_by_hand() -> None:
+    canvas = np.zeros((1, 1, 4, 4), np.uint8)
+    canvas[0, 0] = [[0, 51, 102, 153], [0, 51, 102, 153], [255, 255, 0, 0], [255, 255, 0, 0]]
+    centre = look(canvas, np.zeros((1, 2), np.float32), size=2, scales=2)[0]
+    np.testing.assert_allclose(centre[0], [[0.2, 0.4], [1.0, 0.0]])
+    np.testing.assert_allclose(centre[1], [[0.1, 0.5], [1.0, 0.0]])
+    # x to the right, y down: the top right corner; what lies outside is zero.
+    corner = look(canvas, np.array([[1, -1]], np.float32), size=2, scales=2)[0]
+    np.testing.assert_allclose(corner[0], [[0.6, 0.0], [0.6, 0.0]])
+    np.testing.assert_allclose(corner[1], [[0.25, 0.0], [0.25, 0.0]], atol=1e-7)
+
+
+def test_only_the_rows_asked_for_are_planned() -> None:
+    canvas = np.ones((2, 1, 3, 3), np.uint8)
+    integral = empty_integral(canvas)
+    integrate(np.array([False, True]), canvas, integral)
+    assert integral[0].max() == 0
+    assert integral[1, 0].tolist() == [[0, 0, 0, 0], [0, 1, 2, 3], [0, 2, 4, 6], [0, 3, 6, 9]]
+
+
+@pytest.mark.parametrize(
+    ("canvas", "gaze", "size", "scales", "says"),
+    [
+        (np.zeros((1, 1, 4, 4)), np.zeros((1, 2)), 2, 1, "canvas"),
+        (np.zeros((1, 4, 4), np.uint8), np.zeros((1, 2)), 2, 1, "canvas"),
+        (np.zeros((1, 1, 4, 4), np.uint8), np.zeros((2, 2)), 2, 1, "gaze"),
+        (np.zeros((1, 1, 4, 4), np.uint8), np.full((1, 2), np.nan), 2, 1, "gaze"),
+        (np.zeros((1, 1, 4, 4), np.uint8), np.zeros((1, 2)), 0, 1, "retina_size"),
+        (np.zeros((1, 1, 4, 4), np.uint8), np.zeros((1, 2)), 2, 6, "scales"),
+    ],
+)
+def test_bad_input_is_named(canvas: NDArray, gaze: NDArray, size: int, scales: int, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        look(canvas, gaze, size, scales)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from conftest import needs_full_mnist
+from numpy.typing import NDArray
+
+from glimpse_env import scenes
+from glimpse_env.datasets import Digits, load
+from glimpse_env.scenes import draw_scenes, frozen_keys, row_keys
+
+MASK = 2**64 - 1
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+def mix(z: int) -> int:
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def draw(
+    digits: Digits,
+    keys: NDArray[np.uint64],
+    episodes: list[int],
+    size: int,
+    distractors: int,
+    difficulty: float = 1.0,
+    indices: list[int] | None = None,
+) -> tuple[scenes.Scenes, NDArray[np.float32]]:
+    n = len(keys)
+    canvas = np.full((n, 1, size, size), 99, np.uint8)  # a drawn scene must not depend on what was there
+    target, boxes = np.zeros(n, np.int64), np.zeros((n, 4), np.int64)
+    start = np.zeros((n, 2), np.float32)
+    draw_scenes(
+        np.ones(n, np.bool_), keys, np.array(episodes), np.array(indices or [-1] * n),
+        digits.images, digits.labels, distractors, 8, difficulty, canvas, target, boxes, start,
+    )  # fmt: skip
+    return scenes.Scenes(canvas, target, boxes), start
+
+
+def slow_scene(
+    digits: Digits, key: int, episode: int, size: int, distractors: int, index: int, difficulty: float
+) -> tuple[NDArray[np.int64], int, tuple[int, int], tuple[float, float]]:
+    """PAPERS' cluttered protocol in plain Python integers, from the same stream of random bits."""
+    state = mix(key ^ mix((episode + GOLDEN) & MASK))
+
+    def bits() -> int:
+        nonlocal state
+        state = (state + GOLDEN) & MASK
+        return mix(state)
+
+    def below(n: int) -> int:
+        return ((bits() >> 32) * n) >> 32
+
+    def unit() -> float:
+        return (bits() >> 11) / 2**53
+
+    random_image = below(len(digits.images))
+    image = index if index >= 0 else random_image
+    canvas = np.zeros((size, size), np.int64)
+    for _ in range(distractors):
+        others = [i for i in range(len(digits.images)) if i != image]
+        other = digits.images[others[below(len(others))], 0].astype(np.int64)
+        top, left, y, x = below(21), below(21), below(size - 7), below(size - 7)
+        if unit() < difficulty:
+            canvas[y : y + 8, x : x + 8] += other[top : top + 8, left : left + 8]
+    margin = int((size - 28) * (1 - difficulty) / 2)
+    y, x = (margin + below(size - 28 - 2 * margin + 1) for _ in range(2))
+    canvas[y : y + 28, x : x + 28] += digits.images[image, 0]
+    return canvas.clip(0, 255), int(digits.labels[image]), (x, y), (2 * unit() - 1, 2 * unit() - 1)
+
+
+def test_the_generator_is_splitmix64() -> None:
+    # First outputs of SplitMix64 seeded with 0, from the reference implementation's published test vector.
+    expected = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert [mix((i + 1) * GOLDEN & MASK) for i in range(3)] == expected
+    seeds = np.array([0, GOLDEN, 2 * GOLDEN & MASK], np.uint64)
+    assert row_keys(seeds).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "distractors", "difficulty"), [(28, 0, 1.0), (60, 4, 1.0), (100, 8, 1.0), (60, 4, 0.4)]
+)
+@pytest.mark.parametrize("index", [-1, 0, 499])
+def test_scenes_follow_the_protocol(size: int, distractors: int, difficulty: float, index: int) -> None:
+    digits = load("mnist-5k", "validation")
+    keys = row_keys(np.arange(6, dtype=np.uint64))
+    got, start = draw(digits, keys, list(range(6)), size, distractors, difficulty, [index] * 6)
+    for b in range(6):
+        canvas, target, (x, y), gaze = slow_scene(
+            digits, int(keys[b]), b, size, distractors, index, difficulty
+        )
+        np.testing.assert_array_equal(got.canvas[b, 0], canvas)
+        assert got.target[b] == target
+        assert got.boxes[b].tolist() == [x, y, 28, 28]
+        np.testing.assert_allclose(start[b], gaze, atol=1e-6)
+
+
+def test_every_offset_inclusive_is_equally_likely() -> None:
+    digits = load("mnist-5k", "test")
+    n = 20_000
+    got, _ = draw(digits, row_keys(np.arange(n, dtype=np.uint64)), [0] * n, 36, 0)
+    for axis in (0, 1):
+        counts = np.bincount(got.boxes[:, axis], minlength=9)
+        assert len(counts) == 9
+        expected = n / 9
+        assert ((counts - expected) ** 2 / expected).sum() < 26.1  # chi², 8 degrees of freedom, p = .001
+
+
+def test_the_digit_is_added_to_its_clutter_and_stays_visible() -> None:
+    digits = load("mnist-5k", "test")
+    n = 200
+    got, _ = draw(digits, row_keys(np.arange(n, dtype=np.uint64)), [3] * n, 60, 4, indices=list(range(n)))
+    for b in range(n):
+        x, y, w, h = got.boxes[b]
+        assert (got.canvas[b, :, y : y + h, x : x + w] >= digits.images[b]).all()
+        assert got.target[b] == digits.labels[b]
+
+
+def test_difficulty_zero_is_a_centred_digit_alone() -> None:
+    digits = load("mnist-5k", "test")
+    got, _ = draw(digits, row_keys(np.arange(9, dtype=np.uint64)), [0] * 9, 60, 4, difficulty=0.0)
+    assert (got.boxes == [16, 16, 28, 28]).all()
+    got.canvas[:, :, 16:44, 16:44] = 0
+    assert got.canvas.max() == 0
+
+
+def test_frozen_scenes_have_not_changed() -> None:
+    # Golden value: SHA-256 of the first ten frozen test canvases, printed by this code on 2026-11-24, after
+    # test_scenes_follow_the_protocol held. A change here makes new -v ids necessary.
+    got, _ = draw(
+        load("mnist-5k", "test"), frozen_keys("test", 10), list(range(10)), 60, 4, indices=list(range(10))
+    )
+    assert (
+        hashlib.sha256(got.canvas.tobytes()).hexdigest()
+        == "1d49c8e6f934790dce866c620b58732408fba86b6b3d42917fadb92fe937ef14"
+    )
+
+
+@needs_full_mnist
+def test_frozen_scenes_of_the_full_test_set_have_not_changed() -> None:
+    # As above, for all 10,000 scenes of ClutteredMNIST100.
+    got, _ = draw(
+        load("mnist", "test"),
+        frozen_keys("test", 10_000),
+        list(range(10_000)),
+        100,
+        8,
+        indices=list(range(10_000)),
+    )
+    assert (
+        hashlib.sha256(got.canvas.tobytes()).hexdigest()
+        == "169cdd30e937b4fc330ab453631beaea4d4209b943b8d29eebd2b1b2a6767acc"
+    )

@@ -1,0 +1,316 @@
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import OFFLINE
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from glimpse_env.datasets import load
+from glimpse_env.retina import look
+from glimpse_env.single import GlimpseEnv
+from glimpse_env.vector import GlimpseVectorEnv
+
+CLUTTERED: dict[str, Any] = {
+    **OFFLINE,
+    "canvas_size": 60,
+    "distractors": 4,
+    "retina_size": 12,
+    "scales": 3,
+    "horizon": 4,
+}
+
+
+def make(num_envs: int, **keywords: Any) -> GlimpseVectorEnv:
+    return GlimpseVectorEnv(num_envs, **{**CLUTTERED, **keywords})
+
+
+def random_action(rng: np.random.Generator, num_envs: int) -> dict[str, Any]:
+    gaze = rng.uniform(-1.2, 1.2, (num_envs, 2)).astype(np.float32)
+    return {"gaze": gaze, "answer": rng.integers(0, 10, num_envs)}
+
+
+def row_of(action: dict[str, Any], row: int) -> dict[str, Any]:
+    return {"gaze": action["gaze"][row], "answer": int(action["answer"][row])}
+
+
+def assert_same(a: Any, b: Any) -> None:
+    """Equal nested dicts of arrays, bit for bit."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, tuple):
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    elif isinstance(a, np.ndarray) and a.dtype == object:
+        for x, y in zip(a, b, strict=True):
+            assert (x is None) == (y is None)
+            if x is not None:
+                assert_same(x, y)
+    else:
+        np.testing.assert_array_equal(a, b)
+
+
+def test_an_episode_from_the_first_glimpse_to_the_reward() -> None:
+    env = make(3)
+    observation, info = env.reset(seed=5)
+    scenes = env.present_scenes()
+    assert info == {}
+    np.testing.assert_array_equal(observation["gaze"], np.zeros((3, 2)))
+    np.testing.assert_allclose(observation["time"], np.full((3, 1), 1 / 4))
+    gaze = np.array([[0.5, -0.5], [9, -9], [0, 1]], np.float32)
+    clipped = gaze.clip(-1, 1)
+    answer = scenes.target.copy()
+    answer[0] = (answer[0] + 1) % 10
+    for step in (1, 2, 3):
+        observation, reward, terminated, truncated, info = env.step({"gaze": gaze, "answer": answer})
+        np.testing.assert_array_equal(observation["gaze"], clipped)
+        np.testing.assert_array_equal(observation["retina"], look(scenes.canvas, clipped, 12, 3))
+        np.testing.assert_allclose(observation["time"], np.full((3, 1), (step + 1) / 4))
+        assert reward.tolist() == [0, 0, 0]
+        assert not terminated.any()
+        assert not truncated.any()
+        assert info == {}
+    observation, reward, terminated, truncated, info = env.step({"gaze": -gaze, "answer": answer})
+    np.testing.assert_array_equal(observation["gaze"], clipped)  # the answering step does not move
+    assert reward.tolist() == [0, 1, 1]
+    assert terminated.all()
+    assert not truncated.any()
+    assert info["target"].tolist() == scenes.target.tolist()
+    assert info["correct"].tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("start_gaze", ["center", "random"])
+def test_a_row_equals_the_single_env_of_its_seed_whatever_the_batch(start_gaze: str) -> None:
+    seeds = [11, 3, 3, 2**40]
+    env = make(4, start_gaze=start_gaze, autoreset_mode=AutoresetMode.SAME_STEP)
+    singles = [GlimpseEnv(**CLUTTERED, start_gaze=start_gaze) for _ in seeds]
+    observation, _ = env.reset(seed=seeds)
+    single = [s.reset(seed=seed)[0] for s, seed in zip(singles, seeds, strict=True)]
+    rng = np.random.default_rng(0)
+    for _ in range(13):  # three episodes and one step
+        for row in range(4):
+            assert_same({k: v[row] for k, v in observation.items()}, single[row])
+        action = random_action(rng, 4)
+        observation, reward, terminated, _, info = env.step(action)
+        for row, s in enumerate(singles):
+            single[row], r, done, _, i = s.step(row_of(action, row))
+            assert (r, done) == (reward[row], terminated[row])
+            if done:
+                assert i["target"] == info["final_info"]["target"][row]
+                single[row], _ = s.reset()
+    canvas = env.present_scenes().canvas
+    np.testing.assert_array_equal(canvas[1], canvas[2])
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("limit", [None, 3])
+def test_autoreset_is_gymnasiums(mode: AutoresetMode, limit: int | None) -> None:
+    """Step by step against SyncVectorEnv over the single env, also when a time limit truncates."""
+    ours = make(3, autoreset_mode=mode, max_episode_steps=limit)
+
+    def single() -> gymnasium.Env:
+        env = GlimpseEnv(**CLUTTERED)
+        return gymnasium.wrappers.TimeLimit(env, limit) if limit else env
+
+    theirs = SyncVectorEnv([single] * 3, autoreset_mode=mode)
+    assert ours.metadata["autoreset_mode"] is theirs.metadata["autoreset_mode"]
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    assert_same(ours.reset(seed=8), theirs.reset(seed=8))
+    rng = np.random.default_rng(1)
+    for step in range(12):
+        if step == 1:  # put one row out of step with the others
+            mask = np.array([False, True, False])
+            assert_same(
+                ours.reset(options={"reset_mask": mask})[0], theirs.reset(options={"reset_mask": mask})[0]
+            )
+        action = random_action(rng, 3)
+        mine, other = ours.step(action), theirs.step(action)
+        assert_same(mine, other)
+        done = mine[2] | mine[3]
+        if mode is AutoresetMode.DISABLED and done.any():
+            assert_same(
+                ours.reset(options={"reset_mask": done})[0],
+                theirs.reset(options={"reset_mask": done.copy()})[0],
+            )
+
+
+def test_seeds_int_list_and_none() -> None:
+    env = make(3)
+    a, _ = env.reset(seed=7)
+    b, _ = env.reset(seed=[7, 8, 9])
+    assert_same(a, b)
+    c, _ = env.reset(seed=[7, None, None])
+    np.testing.assert_array_equal(c["retina"][0], a["retina"][0])
+    assert (c["retina"][1] != a["retina"][1]).any()
+    assert np.abs(make(3).reset()[0]["retina"] - make(3).reset()[0]["retina"]).max() > 0  # fresh entropy
+
+
+def test_unmasked_rows_go_on_undisturbed() -> None:
+    env, twin = make(2), make(2)
+    for e in (env, twin):
+        e.reset(seed=1)
+        e.step({"gaze": np.full((2, 2), 0.3), "answer": np.zeros(2, int)})
+    env.reset(seed=99, options={"reset_mask": np.array([True, False])})
+    action = {"gaze": np.full((2, 2), -0.3), "answer": np.zeros(2, int)}
+    a, b = env.step(action)[0], twin.step(action)[0]
+    for key in a:
+        np.testing.assert_array_equal(a[key][1], b[key][1])
+    assert a["time"].ravel().tolist() == [0.5, 0.75]
+
+
+def test_frozen_scenes_are_the_same_in_any_row_after_any_history() -> None:
+    env = make(4, split="test")
+    env.reset(seed=3)
+    env.reset(options={"index": [5, 6, 7, 999]})
+    first = env.present_scenes()
+    single = GlimpseEnv(**CLUTTERED, split="test")
+    single.reset(options={"index": 999})
+    np.testing.assert_array_equal(single.vector.present_scenes().canvas[0], first.canvas[3])
+    assert first.target.tolist() == load("mnist-5k", "test").labels[[5, 6, 7, 999]].tolist()
+    env.reset(options={"index": 5})
+    np.testing.assert_array_equal(env.present_scenes().canvas[:3], first.canvas[:3])
+
+
+def test_test_scenes_show_each_test_digit_once() -> None:
+    env = make(1000, split="test")
+    env.reset(options={"index": 0})
+    np.testing.assert_array_equal(env.present_scenes().target, load("mnist-5k", "test").labels)
+    assert env.num_scenes == 1000
+
+
+def test_difficulty_can_be_set_between_episodes() -> None:
+    env = make(50)
+    env.difficulty = 0.0
+    env.reset(seed=0)
+    assert (env.present_scenes().boxes[:, :2] == 16).all()
+    env.difficulty = 1.0
+    env.reset()
+    assert len({tuple(box) for box in env.present_scenes().boxes.tolist()}) > 30
+
+
+def test_outputs_are_fresh_arrays() -> None:
+    env = make(2)
+    first, _ = env.reset(seed=0)
+    kept = {k: v.copy() for k, v in first.items()}
+    results = [env.step(random_action(np.random.default_rng(i), 2)) for i in range(9)]
+    assert_same(first, kept)
+    for a, b in zip(results, results[1:], strict=False):
+        for x, y in zip(a[:4], b[:4], strict=True):
+            pairs = [(x[k], y[k]) for k in x] if isinstance(x, dict) else [(x, y)]
+            assert not any(np.shares_memory(p, q) for p, q in pairs)
+
+
+def test_pickle_keeps_the_episode_and_leaves_the_digits_at_home() -> None:
+    env = make(2)
+    env.reset(seed=4)
+    data = pickle.dumps(env)
+    assert len(data) < 200_000
+    twin = pickle.loads(data)
+    for i in range(9):
+        action = random_action(np.random.default_rng(i), 2)
+        assert_same(env.step(action), twin.step(action))
+
+
+GOOD = {"gaze": np.zeros((2, 2), np.float32), "answer": np.zeros(2, np.int64)}
+
+
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        ({**GOOD, "gaze": np.array([[0, 0], [np.nan, 0]])}, r"gaze.*NaN.*row 1"),
+        ({**GOOD, "gaze": np.zeros((2, 3))}, "gaze"),
+        ({**GOOD, "gaze": [[0, 0], [0]]}, "gaze"),
+        ({**GOOD, "gaze": np.array([["a", "b"], ["c", "d"]])}, "gaze"),
+        ({**GOOD, "answer": np.array([0, 10])}, r"answer.*0 to 9.*row 1"),
+        ({**GOOD, "answer": np.array([-1, 0])}, "answer"),
+        ({**GOOD, "answer": np.zeros((2, 1), int)}, "answer"),
+        ({**GOOD, "answer": np.zeros(2)}, "answer"),
+        ({"gaze": GOOD["gaze"]}, "'gaze' and 'answer'"),
+        ({**GOOD, "look": 1}, "'gaze' and 'answer'"),
+        (np.zeros(3), "dict"),
+        (None, "dict"),
+    ],
+)
+def test_bad_actions_are_named_and_change_nothing(action: Any, says: str) -> None:
+    env, twin = make(2), make(2)
+    env.reset(seed=0)
+    twin.reset(seed=0)
+    with pytest.raises(ValueError, match=says):
+        env.step(action)
+    assert_same(env.step(GOOD), twin.step(GOOD))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "says"),
+    [
+        ({"options": {"index": 500}}, ValueError, "index.*0 to 499"),
+        ({"options": {"index": -1}}, ValueError, "index"),
+        ({"options": {"index": [0, 1, 2]}}, ValueError, "index"),
+        ({"options": {"index": 1.5}}, ValueError, "index"),
+        ({"options": {"inedx": 1}}, ValueError, "inedx"),
+        ({"options": {"reset_mask": [True, False]}}, TypeError, "reset_mask"),
+        ({"options": {"reset_mask": np.array([True])}}, ValueError, "reset_mask"),
+        ({"options": {"reset_mask": np.zeros(2, bool)}}, ValueError, "reset_mask"),
+        ({"seed": [1]}, ValueError, "seed"),
+        ({"seed": [1, -2]}, ValueError, "seed"),
+        ({"seed": 1.5}, TypeError, "seed"),
+    ],
+)
+def test_bad_resets_are_named(arguments: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        make(2, split="validation").reset(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "says"),
+    [
+        ({"num_envs": 0}, "num_envs"),
+        ({"dataset": "mnits"}, "dataset"),
+        ({"split": "dev"}, "split"),
+        ({"canvas_size": 20}, "canvas_size"),
+        ({"distractors": -1}, "distractors"),
+        ({"distractor_size": 29}, "distractor_size"),
+        ({"retina_size": 0}, "retina_size"),
+        ({"scales": 6}, "scales"),
+        ({"horizon": 0}, "horizon"),
+        ({"horizon": 2.5}, "horizon"),
+        ({"start_gaze": "left"}, "start_gaze"),
+        ({"difficulty": 1.5}, "difficulty"),
+        ({"max_episode_steps": 0}, "max_episode_steps"),
+        ({"render_mode": "ansi"}, "render_mode"),
+        ({"autoreset_mode": "Sometimes"}, "Sometimes"),
+    ],
+)
+def test_bad_keywords_are_named(keywords: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        GlimpseVectorEnv(**{"num_envs": 2, **CLUTTERED, **keywords})
+
+
+def test_no_step_before_reset_nor_after_the_end() -> None:
+    with pytest.raises(ResetNeeded, match="row 0"):
+        make(2).step(GOOD)
+    env = make(2, horizon=1, autoreset_mode=AutoresetMode.DISABLED)
+    env.reset(seed=0)
+    env.step(GOOD)
+    with pytest.raises(ResetNeeded, match="row 0"):
+        env.step(GOOD)
+    env.reset()
+    env.step(GOOD)
+
+
+def test_the_observation_does_not_know_the_target() -> None:
+    """Two data sets that differ in nothing but the labels give the same observations."""
+    env, twin = make(64), make(64)
+    twin._digits = twin._digits._replace(labels=(twin._digits.labels + 1) % 10)
+    assert_same(env.reset(seed=0), twin.reset(seed=0))
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        action = random_action(rng, 64)
+        assert_same(env.step(action)[0], twin.step(action)[0])
