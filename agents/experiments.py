@@ -30,10 +30,25 @@ KINDS: dict[str, type[PolicyGradient] | type[Supervised]] = {
 
 MNIST = "Glimpse/MNIST-v0"
 
+DEMO = PolicyGradient(
+    env_id="Glimpse/TranslatedMNIST-v0",
+    env={"dataset": "mnist-5k", "horizon": 6},
+    epochs=40,
+    images_per_epoch=20_000,
+    batch_size=256,
+    learning_rate=1.5e-3,
+    sigma=0.2,
+    sigma_end=0.05,
+    curriculum=0.4,
+)
+
 EXPERIMENTS: dict[str, Experiment] = {
     "ram-mnist": PolicyGradient(env_id=MNIST),
     "random-mnist": PolicyGradient(env_id=MNIST, policy="random"),
     "center-mnist": PolicyGradient(env_id=MNIST, policy="center"),
+    "ram-demo": DEMO,
+    "random-demo": dataclasses.replace(DEMO, policy="random"),
+    "center-demo": dataclasses.replace(DEMO, policy="center"),
     "fc-mnist": Supervised(env_id=MNIST, network="fc"),
     "conv-mnist": Supervised(env_id=MNIST, network="conv"),
 }

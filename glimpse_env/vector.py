@@ -120,7 +120,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     @property
     def difficulty(self) -> float:
-        """The training curriculum, in [0, 1]: 1 is the task itself, less keeps digits central and rare clutter.
+        """The training curriculum, in [0, 1]: 1 is the task itself, less centres digits and thins clutter.
 
         It holds for episodes that begin after it is set; frozen scenes are always the task itself.
         """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+from itertools import pairwise
 from typing import Any
 
 import gymnasium
@@ -201,7 +202,7 @@ def test_outputs_are_fresh_arrays() -> None:
     kept = {k: v.copy() for k, v in first.items()}
     results = [env.step(random_action(np.random.default_rng(i), 2)) for i in range(9)]
     assert_same(first, kept)
-    for a, b in zip(results, results[1:], strict=False):
+    for a, b in pairwise(results):
         for x, y in zip(a[:4], b[:4], strict=True):
             pairs = [(x[k], y[k]) for k in x] if isinstance(x, dict) else [(x, y)]
             assert not any(np.shares_memory(p, q) for p, q in pairs)

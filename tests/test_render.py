@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import OFFLINE
+from gymnasium.error import ResetNeeded
+
+from glimpse_env import render
+from glimpse_env.render import View, Window, assembled, caption, draw_frame, tile
+from glimpse_env.vector import GlimpseVectorEnv
+
+
+def view(**changes: object) -> View:
+    canvas = np.full((1, 8, 8), 100, np.uint8)
+    canvas[0, :, 4:] = 200
+    whole = View(canvas, np.array([[-1, -1]], np.float32), 2, 1, 3, 4, None, None, None)
+    return whole._replace(**changes)
+
+
+def test_what_is_unseen_is_dark_and_what_is_seen_is_the_canvas() -> None:
+    picture = assembled(view())
+    seen = (picture != render.UNSEEN).any(-1)
+    assert np.argwhere(seen).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]  # size 2 at the first pixel
+    assert (picture[:2, :2] == 100).all()
+    picture = assembled(view(path=np.array([[-1, -1], [1, 1]], np.float32)))
+    assert (picture[7, 7] == 200).all()
+
+
+def test_the_finest_glimpse_of_a_pixel_wins() -> None:
+    picture = assembled(view(path=np.array([[0, 0], [-1, 0]], np.float32), scales=2))
+    # From the centre the fine patch shows 100 | 200; the coarse one at the left edge would blur column 4.
+    assert picture[4, 3:5, 0].tolist() == [100, 200]
+
+
+def test_a_frame_draws_pixels_squares_and_the_verdict() -> None:
+    frame = draw_frame(view())
+    assert frame.shape == (540, 960, 3)
+    # Canvas 30..506 x 32..508: one pixel of 8 is 59.5 wide; right half brighter than the left.
+    assert frame[400, 100].tolist() == [100, 100, 100]
+    assert frame[400, 400].tolist() == [200, 200, 200]
+    right = draw_frame(view(answer=1, target=1))
+    wrong = draw_frame(view(answer=1, target=2))
+    assert right[270, 28].tolist() == list(render.RIGHT)
+    assert wrong[270, 28].tolist() == list(render.WRONG)
+
+
+def test_belief_bars_grow_with_belief() -> None:
+    def bright(p: float) -> int:
+        belief = np.array([p, (1 - p) / 3, (1 - p) / 3, (1 - p) / 3], np.float32)
+        area = draw_frame(view(belief=belief))[222:262, 764:928]
+        return int((area == render.SCALES[0]).all(-1).sum())
+
+    assert 0 < bright(0.3) < bright(0.6) < bright(0.9)
+
+
+def test_a_person_sees_no_more_than_the_retina() -> None:
+    shown = draw_frame(view(), hide_canvas=True)
+    assert shown[400, 400].tolist() == list(render.UNSEEN)
+    other = view(canvas=np.where(np.arange(8) < 2, 100, 7).astype(np.uint8)[None, None].repeat(8, 1))
+    np.testing.assert_array_equal(shown, draw_frame(other, hide_canvas=True))
+
+
+def test_colour_canvases_are_drawn_in_colour() -> None:
+    canvas = np.zeros((3, 8, 8), np.uint8)
+    canvas[0] = 250
+    assert draw_frame(view(canvas=canvas))[400, 100].tolist() == [250, 0, 0]
+
+
+def test_tiles_and_captions_have_the_expected_shape() -> None:
+    frames = [np.full((4, 6, 3), i, np.uint8) for i in range(5)]
+    sheet = tile(frames)
+    assert sheet.shape == (8, 18, 3)
+    assert sheet[5, 7, 0] == 4
+    assert tile(frames, columns=5).shape == (4, 30, 3)
+    assert caption(np.zeros((4, 60, 3), np.uint8), "text").shape == (36, 60, 3)
+
+
+def test_human_mode_opens_one_window_and_closes_it() -> None:
+    import pygame
+
+    env = GlimpseVectorEnv(3, **OFFLINE, render_mode="human")
+    env.reset(seed=0)
+    assert pygame.display.get_surface().get_size() == (480, 528)
+    env.step(env.action_space.sample())
+    env.close()
+    assert not pygame.display.get_init()
+    Window("again", 30).close()
+
+
+def test_render_says_what_it_needs() -> None:
+    env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, render_mode="rgb_array")
+    with pytest.raises(ResetNeeded, match="reset"):
+        env.unwrapped.render()
+
+
+def test_rendering_changes_nothing() -> None:
+    env, twin = (GlimpseVectorEnv(2, **OFFLINE, render_mode="rgb_array") for _ in range(2))
+    env.reset(seed=0)
+    twin.reset(seed=0)
+    env.render()
+    action = {"gaze": np.full((2, 2), 0.2), "answer": np.zeros(2, int)}
+    np.testing.assert_array_equal(env.step(action)[0]["retina"], twin.step(action)[0]["retina"])
