@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from agents import checkpoint
+from agents.checkpoint import CheckpointError
+
+
+def test_round_trip_keeps_tensors_and_config(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    tensors = {"w": torch.randn(3, 4), "n": torch.tensor(7)}
+    checkpoint.save(path, tensors, {"experiment": "x", "settings": {"lr": 0.1}})
+    loaded, config = checkpoint.load(path)
+    assert config == {"experiment": "x", "settings": {"lr": 0.1}}
+    assert all(torch.equal(loaded[k], tensors[k]) for k in tensors)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"\x80\x04]\x94.", None])
+def test_damaged_and_missing_files_end_in_one_sentence(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "a.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a\.safetensors"):
+        checkpoint.load(path)
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    checkpoint.save(path, {"w": torch.randn(100)}, {})
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.load(path)
+
+
+def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+    tensors = nn.Linear(3, 5).state_dict()
+    with pytest.raises(CheckpointError, match=r"weight is \(5, 3\) in the file and \(5, 4\) here"):
+        checkpoint.load_weights(nn.Linear(4, 5), tensors, tmp_path)
+    with pytest.raises(CheckpointError, match="bias"):
+        checkpoint.load_weights(nn.Linear(3, 5, bias=False), tensors, tmp_path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.safetensors"
+    checkpoint.save(path, {"w": torch.zeros(2)}, {"version": 1})
+
+    def full_disk(tensors: object, file: Path, metadata: object) -> None:
+        file.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save(path, {"w": torch.ones(2)}, {"version": 2})
+    assert checkpoint.load(path)[1] == {"version": 1}
+
+
+def test_optimizer_round_trip() -> None:
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        model(torch.ones(1, 3)).sum().backward()
+        optimizer.step()
+
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), 0.1)
+    step(model, optimizer)
+    twin = nn.Linear(3, 2)
+    twin.load_state_dict(model.state_dict())
+    restored = torch.optim.AdamW(twin.parameters(), 0.1)
+    saved = {k: v.clone() for k, v in checkpoint.flatten_optimizer(optimizer).items()}  # as a file would
+    checkpoint.restore_optimizer(restored, saved)
+    step(model, optimizer)
+    step(twin, restored)
+    assert torch.equal(model.weight, twin.weight)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import OFFLINE, ROOT
+
+from agents import checkpoint
+from agents.evaluate import evaluate
+from agents.experiments import EXPERIMENTS, Experiment, build_agent, load_agent, to_config, train_experiment
+from agents.policy_gradient import PolicyGradient
+from agents.runs import Run, RunError
+from agents.training import schedule, update_average
+
+TINY = PolicyGradient(
+    env_id="Glimpse/MNIST-v0",
+    env={**OFFLINE, "horizon": 3},
+    epochs=3,
+    images_per_epoch=128,
+    batch_size=32,
+    curriculum=0.5,
+    rollouts=2,
+    baseline="leave_one_out",
+)
+
+
+def run_all(folder: Path, settings: Experiment, stop_after: int = 99, resume: bool = False) -> list[dict]:
+    run = Run(folder, to_config("test", settings), resume=resume, overwrite=False)
+    out = []
+    for metrics in train_experiment(run, settings, build_agent(settings), quiet=True):
+        out.append(metrics)
+        if len(out) == stop_after:
+            break
+    return out
+
+
+def same_tensors(a: Path, b: Path) -> bool:
+    (x, _), (y, _) = checkpoint.load(a), checkpoint.load(b)
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [TINY, dataclasses.replace(EXPERIMENTS["fc-mnist"], env=OFFLINE, epochs=3, images_per_epoch=512)],
+)
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, settings: Experiment) -> None:
+    whole = run_all(tmp_path / "whole", settings)
+    run_all(tmp_path / "parts", settings, stop_after=1)
+    rest = run_all(tmp_path / "parts", settings, resume=True)
+    assert [m["epoch"] for m in whole] == [1, 2, 3]
+    assert [m["epoch"] for m in rest] == [2, 3]
+    assert [m["loss"] for m in rest] == [m["loss"] for m in whole[1:]]
+    for name in ("last", "best"):
+        path = f"{name}.safetensors"
+        assert same_tensors(tmp_path / "whole" / path, tmp_path / "parts" / path)
+    lines = (tmp_path / "parts" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    def command(folder: str, *more: str) -> list[str]:
+        options = (
+            "--env dataset mnist-5k horizon 3 --epochs 6 --images-per-epoch 1500 --batch-size 32 --quiet"
+        )
+        script = [sys.executable, "scripts/train.py", "ram-mnist", "--folder", str(tmp_path / folder)]
+        return [*script, *options.split(), *more]
+
+    process = subprocess.Popen(command("killed"), cwd=ROOT, stdout=subprocess.DEVNULL)
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)  # somewhere inside an epoch
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 1 <= len(metrics.read_text().splitlines()) < 6
+    subprocess.run(command("killed", "--resume"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command("whole"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for name in ("last.safetensors", "best.safetensors"):
+        assert same_tensors(tmp_path / "killed" / name, tmp_path / "whole" / name)
+
+
+def test_a_folder_in_use_is_refused_unless_told(tmp_path: Path) -> None:
+    config = to_config("test", TINY)
+    run_all(tmp_path, TINY, stop_after=1)
+    with pytest.raises(RunError, match="already holds a run"):
+        Run(tmp_path, config, resume=False, overwrite=False)
+    other = to_config("test", dataclasses.replace(TINY, learning_rate=0.5))
+    with pytest.raises(RunError, match="settings"):
+        Run(tmp_path, other, resume=True, overwrite=False)
+    with pytest.raises(RunError, match="no run to resume"):
+        Run(tmp_path / "new", config, resume=True, overwrite=False)
+    run = Run(tmp_path, config, resume=False, overwrite=True)
+    assert not run.last.exists()
+
+
+def test_best_is_the_lowest_validation_error_and_loads(tmp_path: Path) -> None:
+    metrics = run_all(tmp_path, TINY)
+    agent, settings, config = load_agent(tmp_path / "best.safetensors")
+    assert settings == TINY
+    best = min(m["validation_error"] for m in metrics)
+    assert config["validation_error"] == best
+    assert evaluate(agent, settings.env_id, "validation", **settings.env).error == best
+
+
+def test_learning_lowers_the_error(tmp_path: Path) -> None:
+    settings = PolicyGradient(
+        env_id="Glimpse/MNIST-v0",
+        env={**OFFLINE, "horizon": 4},
+        epochs=3,
+        images_per_epoch=7000,
+        batch_size=64,
+        learning_rate=1e-3,
+        bfloat16=False,
+    )
+    metrics = run_all(tmp_path, settings)
+    assert metrics[-1]["validation_error"] < 40  # chance is 90
+    assert metrics[-1]["reward"] > metrics[0]["reward"]
+
+
+def test_schedule_by_hand() -> None:
+    assert [schedule(d, 0.0) for d in (0.0, 0.5)] == pytest.approx([1.0, 0.5])
+    assert schedule(1.0, 0.0) == pytest.approx(0.0)
+    assert [schedule(d, 0.2) for d in (0.0, 0.1, 0.2, 0.6)] == pytest.approx([0.0, 0.5, 1.0, 0.5])
+    assert schedule(1 / 3, 0.0) == pytest.approx(0.5 * (1 + math.cos(math.pi / 3)))
+
+
+def test_the_average_follows_the_weights() -> None:
+    mean, now = build_agent(TINY), build_agent(dataclasses.replace(TINY, seed=2))
+    before = mean.classifier.bias.clone()
+    update_average(mean, now, decay=0.9, updates=10**6)
+    torch.testing.assert_close(mean.classifier.bias, 0.9 * before + 0.1 * now.classifier.bias)
+    update_average(mean, now, decay=0.9, updates=0)  # young: 1 / 10 of what was
+    expected = 0.1 * (0.9 * before + 0.1 * now.classifier.bias) + 0.9 * now.classifier.bias
+    torch.testing.assert_close(mean.classifier.bias, expected)
+
+
+def test_the_seed_decides_the_run(tmp_path: Path) -> None:
+    run_all(tmp_path / "a", TINY)
+    run_all(tmp_path / "b", TINY)
+    run_all(tmp_path / "c", dataclasses.replace(TINY, seed=2))
+    a, b, c = (tmp_path / name / "last.safetensors" for name in "abc")
+    assert same_tensors(a, b)
+    assert not same_tensors(a, c)
