@@ -130,11 +130,28 @@ def assembled(view: View) -> Frame:
     return picture
 
 
+class NoDisplayError(RuntimeError):
+    """There is no screen to open a window on; the message says what to do instead."""
+
+
 class Window:
-    """A pygame window that shows frames at `fps` and never blocks on its events."""
+    """A pygame window that shows frames at `fps` and never blocks on its events.
+
+    Raises NoDisplayError where there is no screen.
+    """
 
     def __init__(self, title: str, fps: float) -> None:
-        pygame.display.init()
+        try:
+            pygame.display.init()
+            driver = pygame.display.get_driver()
+        except pygame.error:
+            driver = "offscreen"
+        # SDL falls back on drawing to nowhere; whoever asks for that by name gets it.
+        if driver in ("offscreen", "dummy") and "SDL_VIDEODRIVER" not in os.environ:
+            pygame.display.quit()
+            raise NoDisplayError(
+                "no display to open a window on: use render_mode='rgb_array', or --out with play.py"
+            )
         self.title = title
         self.fps = fps
         self.clock = pygame.time.Clock()

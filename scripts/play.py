@@ -21,6 +21,7 @@ from agents.playback import FORMATS, AgentPlayer, Player, RandomPlayer, episode,
 from agents.results import find_checkpoint
 from glimpse_env.datasets import DatasetError
 from glimpse_env.registry import TABLE
+from glimpse_env.render import NoDisplayError
 
 
 def main(arguments: list[str]) -> None:
@@ -72,5 +73,5 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (CheckpointError, DatasetError, OSError, ValueError) as error:
+    except (CheckpointError, DatasetError, NoDisplayError, OSError, ValueError) as error:
         sys.exit(f"play.py: {error}")

@@ -1,0 +1,28 @@
+# make demo: from nothing to a trained RAM and its film. make test: from nothing to all checks.
+PYTHON ?= python3
+BIN := .venv/bin
+SHARED := $(wildcard $(abspath ../shared/data))
+export OMP_NUM_THREADS ?= 1
+ifneq ($(SHARED),)
+export GLIMPSE_DATA ?= $(SHARED)
+endif
+
+.PHONY: demo test install
+
+demo: install
+	$(BIN)/python scripts/demo.py
+
+test: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n 2
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[agents,dev]'
+	touch $@

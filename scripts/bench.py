@@ -1,0 +1,153 @@
+"""Speed, always as a ratio to a named reference measured in the same run.
+
+`python scripts/bench.py env`: env steps a second of every id, whole steps with resets and random actions,
+beside what the machine's memcpy would allow, Gymnasium's SyncVectorEnv over our single env, and ap_gym's
+own vector env on images of MNIST's shape where it is installed (`pip install -e .[bench]`).
+`python scripts/bench.py train`: images a second of RAM's training, and where the time goes, beside RAM
+written in the plain style of the common public code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+import glimpse_env
+
+BATCHES = (1, 16, 256, 1024, 4096, 16384)
+SYNC_LIMIT = 256  # SyncVectorEnv's speed does not grow with the batch, its start-up does
+REPEATS = 5
+
+
+def main(arguments: list[str]) -> None:
+    """Parse and run one benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", choices=("env", "train"))
+    parser.add_argument("--dataset", default="mnist-5k", help="mnist-5k needs no download")
+    parser.add_argument("--ids", nargs="*", default=list(glimpse_env.TABLE), choices=glimpse_env.TABLE)
+    parser.add_argument("--batches", nargs="*", type=int, default=list(BATCHES))
+    options = parser.parse_args(arguments)
+    if options.what == "env":
+        bench_env(options.ids, options.batches, options.dataset)
+    else:
+        from bench_train import bench_train  # torch only where it is needed
+
+        bench_train(options.dataset)
+
+
+def bench_env(ids: list[str], batches: list[int], dataset: str) -> None:
+    """Print a Markdown table, a line an id and batch."""
+    print("| id | batch | steps/s | memcpy limit | SyncVectorEnv | ratio | ap_gym | ratio |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for env_id in ids:
+        single = gymnasium.make(env_id, dataset=dataset)
+        print(f"| {env_id}, single | 1 | {single_speed(single):,.0f} | | | | | |", flush=True)
+        for batch in batches:
+            ours = vector_speed(native(env_id, batch, dataset), batch)
+            sync = theirs = None
+            if batch <= SYNC_LIMIT:
+                made = gymnasium.make_vec(env_id, num_envs=batch, vectorization_mode="sync", dataset=dataset)
+                sync = vector_speed(made, batch)
+                theirs = ap_gym_speed(batch) if env_id == "Glimpse/MNIST-v0" else None
+            limit = memcpy_speed(env_id, batch, dataset)
+            line = [env_id, str(batch), f"{ours:,.0f}", f"{limit:,.0f}"]
+            for other in (sync, theirs):
+                line += [f"{other:,.0f}", f"{ours / other:.1f}x"] if other else ["", ""]
+            print("| " + " | ".join(line) + " |", flush=True)
+
+
+def native(env_id: str, batch: int, dataset: str) -> Any:
+    """Our own vector env."""
+    return gymnasium.make_vec(
+        env_id, num_envs=batch, vectorization_mode="vector_entry_point", dataset=dataset
+    )
+
+
+def best_rate(step: Callable[[], Any], units: int, seconds: float = 0.25) -> float:
+    """Units a second: the median over REPEATS stretches of at least `seconds`, after a warm-up."""
+    step()
+    began = time.perf_counter()
+    step()
+    count = max(1, round(seconds / (time.perf_counter() - began)))
+    rates = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        for _ in range(count):
+            step()
+        rates.append(count * units / (time.perf_counter() - began))
+    return statistics.median(rates)
+
+
+def vector_speed(env: Any, batch: int) -> float:
+    """Env steps a second: a unit of work is 24 whole steps, three episodes or so, autoresets included."""
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(24)]
+    env.reset(seed=0)
+
+    def steps() -> None:
+        for action in actions:
+            env.step(action)
+
+    rate = best_rate(steps, 24 * batch)
+    env.close()
+    return rate
+
+
+def single_speed(env: gymnasium.Env[Any, Any]) -> float:
+    """Env steps a second of one env as `gymnasium.make` gives it, resets included."""
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(24)]
+
+    def steps() -> None:
+        for action in actions:
+            if env.step(action)[2]:
+                env.reset()
+
+    env.reset(seed=0)
+    return best_rate(steps, 24)
+
+
+def memcpy_speed(env_id: str, batch: int, dataset: str) -> float:
+    """Steps a second if a step did nothing but write its observation into fresh memory."""
+    env = native(env_id, batch, dataset)
+    observation, _ = env.reset(seed=0)
+    env.close()
+    return best_rate(lambda: [value.copy() for value in observation.values()], batch, 0.05)
+
+
+def ap_gym_speed(batch: int) -> float | None:
+    """Env steps a second of ap_gym's image classification on random images, None if it is not installed."""
+    try:
+        from ap_gym.envs.image import ImageClassificationDataset, ImagePerceptionConfig
+        from ap_gym.envs.image_classification import ImageClassificationVectorEnv
+    except ImportError:
+        return None
+
+    class RandomImages(ImageClassificationDataset):  # type: ignore[misc]
+        images = np.random.default_rng(0).integers(0, 256, (5000, 28, 28), dtype=np.uint8)
+
+        def _get_num_classes(self) -> int:
+            return 10
+
+        def _get_num_channels(self) -> int:
+            return 1
+
+        def _get_length(self) -> int:
+            return len(self.images)
+
+        def _get_data_point_batch(self, idx: Any) -> Any:
+            return self.images[idx], idx % 10
+
+    env = ImageClassificationVectorEnv(batch, ImagePerceptionConfig(dataset=RandomImages()))
+    return vector_speed(env, batch)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,157 @@
+"""`bench.py train`: images a second of RAM's training, one thread, and the share of each part."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from agents.evaluate import make_env
+from agents.experiments import build_agent
+from agents.policy_gradient import PolicyGradient, hybrid_batch
+from agents.ram import RAM
+from glimpse_env.datasets import load
+
+BATCH, GLIMPSES = 128, 6
+ROUNDS, BATCHES = 7, 20
+PARTS = ("sensor", "forward", "backward", "optimiser")
+
+
+def bench_train(dataset: str) -> None:
+    """Print a Markdown table: ours in float32 and bfloat16, the reference in between, round by round."""
+    torch.set_num_threads(1)
+    runs = {
+        "plain reference, float32": PlainRAM(dataset),
+        f"ours, float32, batch {BATCH}": Ours(dataset, BATCH, bfloat16=False),
+        f"ours, bfloat16, batch {BATCH}": Ours(dataset, BATCH, bfloat16=True),
+        "ours, bfloat16, batch 512": Ours(dataset, 512, bfloat16=True),
+    }
+    for run in runs.values():
+        run.batch()
+    rates: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(ROUNDS):  # in turn, so that a drift of the machine's speed meets all alike
+        for name, run in runs.items():
+            began = time.perf_counter()
+            for _ in range(BATCHES):
+                run.batch()
+            rates[name].append(BATCHES * run.size / (time.perf_counter() - began))
+    reference = statistics.median(rates["plain reference, float32"])
+    print(f"RAM, 28x28, {GLIMPSES} glimpses, {torch.get_num_threads()} thread")
+    print("| | images/s | ratio | " + " | ".join(PARTS) + " |")
+    print("|---|---:|---:|" + "---:|" * len(PARTS))
+    for name, run in runs.items():
+        rate = statistics.median(rates[name])
+        total = sum(run.seconds.values())
+        shares = [f"{100 * run.seconds[part] / total:.0f}%" if total else "" for part in PARTS]
+        print(f"| {name} | {rate:,.0f} | {rate / reference:.1f}x | {' | '.join(shares)} |")
+
+
+class Ours:
+    """The project's own training step, timed part by part."""
+
+    def __init__(self, dataset: str, size: int, bfloat16: bool) -> None:
+        settings = PolicyGradient(
+            env_id="Glimpse/MNIST-v0", env={"dataset": dataset, "horizon": GLIMPSES}, batch_size=size
+        )
+        agent = build_agent(settings)
+        assert isinstance(agent, RAM)
+        self.agent, self.size, self.bfloat16 = agent, size, bfloat16
+        self.env = make_env(agent, settings.env_id, size, start_gaze="random", **settings.env)
+        self.play = hybrid_batch(settings, agent, self.env)
+        self.optimizer = torch.optim.AdamW(agent.parameters(), settings.learning_rate, fused=True)
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self._time_sensor()
+
+    def _time_sensor(self) -> None:
+        reset, step = self.env.reset, self.env.step
+
+        def timed(call: Any, *arguments: Any, **keywords: Any) -> Any:
+            began = time.perf_counter()
+            result = call(*arguments, **keywords)
+            self.seconds["sensor"] += time.perf_counter() - began
+            return result
+
+        self.env.reset = lambda **k: timed(reset, **k)  # type: ignore[method-assign]
+        self.env.step = lambda a: timed(step, a)  # type: ignore[method-assign]
+
+    def batch(self) -> None:
+        """One training step."""
+        times = [time.perf_counter()]
+        sensor = self.seconds["sensor"]
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            loss = self.play(None, 0.0).loss
+        times.append(time.perf_counter())
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        times.append(time.perf_counter())
+        nn.utils.clip_grad_norm_(self.agent.parameters(), 5.0)
+        self.optimizer.step()
+        times.append(time.perf_counter())
+        self.seconds["forward"] += times[1] - times[0] - (self.seconds["sensor"] - sensor)
+        self.seconds["backward"] += times[2] - times[1]
+        self.seconds["optimiser"] += times[3] - times[2]
+
+
+class PlainRAM:
+    """The reference: RAM as public code commonly writes it, float32, patches cropped image by image."""
+
+    def __init__(self, dataset: str) -> None:
+        digits = load(dataset, "train")
+        self.images = torch.tensor(digits.images).float() / 255
+        self.labels = torch.tensor(digits.labels)
+        self.what, self.where = nn.Linear(64, 128), nn.Linear(2, 128)
+        self.what_out, self.where_out = nn.Linear(128, 256), nn.Linear(128, 256)
+        self.glimpse, self.recurrent = nn.Linear(256, 256), nn.Linear(256, 256)
+        self.locator, self.classifier, self.baseline = (
+            nn.Linear(256, 2),
+            nn.Linear(256, 10),
+            nn.Linear(256, 1),
+        )
+        modules = [m for m in vars(self).values() if isinstance(m, nn.Module)]
+        self.optimizer = torch.optim.Adam([p for m in modules for p in m.parameters()], 3e-4)
+        self.size = BATCH
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+
+    def crop(self, images: torch.Tensor, gaze: torch.Tensor) -> torch.Tensor:
+        """8x8 patches (B, 64) at gaze (B, 2), each cut out of its zero-padded image."""
+        padded = F.pad(images, (4, 4, 4, 4))
+        corner = (0.5 * (gaze + 1) * 28).long()
+        patches = []
+        for i in range(len(images)):
+            x, y = corner[i].clamp(0, 28)
+            patches.append(padded[i, :, y : y + 8, x : x + 8])
+        return torch.stack(patches).flatten(1)
+
+    def batch(self) -> None:
+        """One training step."""
+        rows = torch.from_numpy(np.random.default_rng(0).integers(0, len(self.images), BATCH))
+        images, labels = self.images[rows], self.labels[rows]
+        h = torch.zeros(BATCH, 256)
+        gaze = 2 * torch.rand(BATCH, 2) - 1
+        log_probs, baselines = [], []
+        for _ in range(GLIMPSES):
+            what = F.relu(self.what(self.crop(images, gaze)))
+            where = F.relu(self.where(gaze))
+            g = F.relu(self.what_out(what) + self.where_out(where))
+            h = F.relu(self.glimpse(g) + self.recurrent(h))
+            mean = torch.tanh(self.locator(h.detach()))
+            policy = torch.distributions.Normal(mean, 0.1)
+            gaze = policy.sample()
+            log_probs.append(policy.log_prob(gaze).sum(1))
+            gaze = gaze.clamp(-1, 1)
+            baselines.append(self.baseline(h.detach()).squeeze(1))
+        log_p = F.log_softmax(self.classifier(h), 1)
+        reward = (log_p.detach().argmax(1) == labels).float()
+        rewards = reward[:, None].repeat(1, GLIMPSES)
+        baseline, log_prob = torch.stack(baselines, 1), torch.stack(log_probs, 1)
+        advantage = rewards - baseline.detach()
+        loss = F.nll_loss(log_p, labels) + F.mse_loss(baseline, rewards)
+        loss = loss + torch.mean(torch.sum(-log_prob * advantage, 1))
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()

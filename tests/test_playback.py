@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import imageio.v3 as iio
+import numpy as np
+import pygame
+import pytest
+import torch
+from conftest import OFFLINE
+
+from agents import viewer as viewer_module
+from agents.playback import AgentPlayer, RandomPlayer, episode, film_strip, save
+from agents.ram import RAM
+from agents.viewer import CANVAS_AT, CANVAS_SIDE, Viewer
+from glimpse_env.render import View
+
+
+@pytest.fixture
+def env() -> Any:
+    return gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, split="test", horizon=3).unwrapped
+
+
+@pytest.fixture
+def views(env: Any) -> list[View]:
+    torch.manual_seed(0)
+    return list(episode(AgentPlayer(RAM((1, 8, 8), 10).eval()), env, 5))
+
+
+def test_an_episode_is_a_view_a_glimpse_and_its_end(env: Any, views: list[View]) -> None:
+    assert [len(v.path) for v in views] == [1, 2, 3, 3]
+    assert [v.answer is None for v in views] == [True, True, True, False]
+    assert all(v.belief is not None and v.belief.sum() == pytest.approx(1) for v in views)
+    assert views[-1].answer == int(np.argmax(views[-1].belief))
+    assert views[-1].target == env.vector._digits.labels[5]
+    again = list(episode(RandomPlayer(env, seed=0), env, 5))
+    np.testing.assert_array_equal(again[0].canvas, views[0].canvas)
+    assert again[0].belief is None
+
+
+@pytest.mark.parametrize(("suffix", "frames"), [(".gif", 4), (".mp4", 3 * 4 + 12)])
+def test_films_hold_every_moment(tmp_path: Path, views: list[View], suffix: str, frames: int) -> None:
+    path = tmp_path / f"x{suffix}"
+    save(path, [("RAM", views)])
+    film = iio.imread(path)
+    assert film.shape[1:] == (540, 960, 3)
+    assert abs(len(film) - frames) <= 1
+    assert np.abs(film[0].astype(int) - film[-1].astype(int)).mean() > 0.5
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_strip_has_a_row_an_episode(tmp_path: Path, views: list[View]) -> None:
+    save(tmp_path / "x.png", [("a", views), ("b", views[1:])])
+    strip = iio.imread(tmp_path / "x.png")
+    assert strip.shape == (2 * (382 + 32), 4 * 240, 3)
+    np.testing.assert_array_equal(strip, film_strip([("a", views), ("b", views[1:])]))
+    assert strip[500:, 720:].std() == 0  # the shorter episode's row ends early
+
+
+def test_an_unknown_ending_is_refused(tmp_path: Path, views: list[View]) -> None:
+    with pytest.raises(ValueError, match=r"\.gif, \.mp4, \.png"):
+        save(tmp_path / "x.avi", [("a", views)])
+
+
+def test_a_failed_film_leaves_nothing(tmp_path: Path, views: list[View]) -> None:
+    path = tmp_path / "missing" / "x.png"
+    with pytest.raises(OSError, match="missing"):
+        save(path, [("a", views)])
+    assert list(tmp_path.iterdir()) == []
+
+
+class Script:
+    """Feeds a viewer the events of one scripted person, a list a shown frame, then closes the window."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *frames: list[Any]) -> None:
+        self.frames = [*frames, [pygame.event.Event(pygame.QUIT)]]
+        monkeypatch.setattr(viewer_module.pygame.event, "get", self.next)
+        monkeypatch.setattr(viewer_module, "SECONDS_A_GLIMPSE", 0.0)
+
+    def next(self) -> list[Any]:
+        return self.frames.pop(0) if self.frames else [pygame.event.Event(pygame.QUIT)]
+
+
+def key(code: int) -> Any:
+    return pygame.event.Event(pygame.KEYDOWN, key=code)
+
+
+def click(x: float, y: float) -> Any:
+    """A click where the gaze (x, y) is drawn."""
+    at = [int(CANVAS_AT[i] + (g + 1) / 2 * CANVAS_SIDE) for i, g in enumerate((x, y))]
+    return pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=at, button=1)
+
+
+def test_a_person_looks_by_mouse_and_keys_and_answers(
+    env: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter = key(pygame.K_RETURN)
+    right = [key(pygame.K_RIGHT)] * 4
+    Script(monkeypatch, [click(-0.5, 0.5)], [*right, enter], [key(pygame.K_7)], [key(pygame.K_s)])
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=5)
+    last = shown.views[-1]
+    np.testing.assert_allclose(last.path, [[0, 0], [-0.5, 0.5], [-0.3, 0.5]], atol=0.01)
+    assert last.answer == 7
+    assert (tmp_path / "episode-0.gif").exists()
+    assert not pygame.display.get_init()
+
+
+def test_an_early_answer_ends_the_episode(env: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Script(monkeypatch, [key(pygame.K_3)], [])
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=5)
+    assert shown.views[-1].answer == 3
+    np.testing.assert_array_equal(shown.views[-1].path, np.zeros((3, 2)))
+
+
+def test_watching_pauses_steps_and_moves_on(
+    env: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space, right, following = key(pygame.K_SPACE), key(pygame.K_RIGHT), key(pygame.K_n)
+    monkeypatch.setattr(viewer_module, "SECONDS_A_GLIMPSE", 30.0)
+    script = Script(monkeypatch, [space], [], [], [right], [right], [following], [])
+    monkeypatch.setattr(viewer_module, "SECONDS_A_GLIMPSE", 30.0)
+    shown = Viewer(env, tmp_path, "random")
+    shown.watch(RandomPlayer(env, 0), first_index=5)
+    assert script.frames == []
+    assert len(shown.views) == 1  # the first moment of the next scene
+    np.testing.assert_array_equal(shown.views[0].canvas[0], env.vector._digits.images[6, 0])

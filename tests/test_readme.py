@@ -1,0 +1,79 @@
+"""The README's own code, run as it stands, and its table as report.py prints it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from agents import results
+from glimpse_env import TABLE
+
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def test_the_python_block_runs_as_promised() -> None:
+    (code,) = blocks("python")
+    names: dict[str, object] = {}
+    exec(code, names)
+    shapes = {key: value.shape for key, value in names["observation"].items()}  # type: ignore[attr-defined]
+    assert shapes == {"retina": (256, 3, 12, 12), "gaze": (256, 2), "time": (256, 1)}
+
+
+def test_the_shell_blocks_run(tmp_path: Path) -> None:
+    make, train = blocks("sh")
+    targets = re.findall(r"^make (\w+)", make, re.MULTILINE)
+    makefile = (ROOT / "Makefile").read_text()
+    assert targets
+    assert all(f"\n{target}: " in makefile for target in targets)
+    # Run beside the checkout, so that no run folder is left in it.
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    (tmp_path / "results").symlink_to(ROOT / "results")
+    script = train.replace("python ", f"{sys.executable} ")
+    done = subprocess.run(
+        ["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, env={**os.environ}
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "episode.gif").stat().st_size > 10_000
+    assert (tmp_path / "random.png").stat().st_size > 10_000
+
+
+def test_the_results_are_what_report_prints() -> None:
+    inside = README.split("<!-- report.py: begin -->\n")[1].split("\n<!-- report.py: end -->")[0]
+    assert inside == results.table(results.read(ROOT / results.RESULTS))
+
+
+@pytest.mark.parametrize("env_id", sorted(TABLE))
+def test_the_table_of_ids_is_the_registry(env_id: str) -> None:
+    config = TABLE[env_id]
+    (row,) = [line for line in README.splitlines() if line.startswith(f"| `{env_id}`")]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    scales = "1 scale" if config.scales == 1 else f"{config.scales} scales"
+    assert cells[1:] == [
+        f"{config.canvas_size}x{config.canvas_size}",
+        str(config.distractors or "–"),
+        f"{config.retina_size}x{config.retina_size}, {scales}",
+        str(config.horizon),
+    ]
+
+
+def test_the_file_tree_is_complete() -> None:
+    (tree,) = [block for block in blocks("") if "registry.py" in block]
+    named = set(re.findall(r"\w+\.py", tree))
+    files = {path.name for folder in ("glimpse_env", "agents") for path in (ROOT / folder).glob("*.py")}
+    assert files - {"__init__.py"} <= named
+    assert named <= files | {path.name for path in (ROOT / "scripts").glob("*.py")}
+
+
+def test_pictures_exist() -> None:
+    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,142 @@
+"""The scripts as a user runs them: real processes, tiny settings, exit codes and messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from agents import results
+
+TINY = [
+    "--env",
+    "dataset",
+    "mnist-5k",
+    "horizon",
+    "2",
+    "--epochs",
+    "2",
+    "--images-per-epoch",
+    "64",
+    "--batch-size",
+    "32",
+    "--quiet",
+]
+
+
+def run(script: str, *arguments: object, fails: bool = False, **environment: str) -> str:
+    """Run scripts/`script`; its output, or the error's if it is to fail."""
+    command = [sys.executable, f"scripts/{script}.py", *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert (done.returncode != 0) == fails, done.stderr
+    if fails:
+        assert "Traceback" not in done.stderr
+        return done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "ram"
+    out = run("train", "ram-mnist", "--folder", folder, *TINY)
+    assert out.count("validation error") == 3  # a line an epoch and the summary
+    return folder
+
+
+def test_a_run_leaves_config_metrics_and_checkpoints(trained: Path) -> None:
+    assert sorted(p.name for p in trained.iterdir()) == [
+        "best.safetensors",
+        "config.json",
+        "last.safetensors",
+        "metrics.jsonl",
+    ]
+    config = json.loads((trained / "config.json").read_text())
+    assert config["experiment"] == "ram-mnist"
+    assert config["settings"]["env"] == {"dataset": "mnist-5k", "horizon": 2}
+
+
+def test_evaluate_prints_error_and_interval(trained: Path) -> None:
+    out = run("evaluate", trained)
+    assert out.count("% error on 1,000 test scenes, 95% interval") == 3
+    assert run("evaluate", trained / "best.safetensors") == out
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "mp4"])
+def test_play_records_without_a_display(trained: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"x.{suffix}"
+    assert str(out) in run("play", trained, "--out", out, "--episodes", 2)
+    assert out.stat().st_size > 5_000
+
+
+def test_play_needs_a_display_for_a_window() -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("SDL_VIDEODRIVER", "DISPLAY")}
+    command = [sys.executable, "scripts/play.py", "random", "--dataset", "mnist-5k"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 1
+    assert "no display" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "says"),
+    [
+        ("train", ["ram-mnits"], "ram-mnits"),
+        ("train", ["ram-mnist", "--epochs", "many"], "epochs"),
+        ("train", ["ram-mnist", "--policy", "best"], "policy"),
+        ("train", ["ram-mnist", "--folder", "README.md"], "README.md"),
+        ("train", ["ram-mnist", *TINY, "--resume", "--folder", "nowhere/run"], "no run to resume"),
+        ("evaluate", ["ram-mnits"], "no checkpoint at"),
+        ("evaluate", ["README.md"], "README.md"),
+        ("evaluate", ["pyproject.toml"], "pyproject"),
+        ("play", ["random", "--out", "x.avi"], ".gif, .mp4, .png"),
+        ("play", ["random", "--dataset", "mnits", "--out", "x.gif"], "mnits"),
+        ("play", ["random", "--dataset", "mnist-5k", "--out", "nowhere/x.gif"], "nowhere"),
+        ("play", ["random", "--dataset", "mnist-5k", "--index", "1000", "--out", "x.gif"], "0 to 999"),
+        ("play", ["person", "--out", "x.gif"], "window"),
+        ("report", ["--results", "nowhere.jsonl"], "nowhere.jsonl"),
+        ("report", ["--write", "pyproject.toml"], "report.py: begin"),
+    ],
+)
+def test_bad_arguments_end_in_one_sentence(script: str, arguments: list[str], says: str) -> None:
+    assert says in run(script, *arguments, fails=True)
+
+
+def test_training_without_data_says_what_to_do(tmp_path: Path) -> None:
+    environment = {"GLIMPSE_DATA": "", "XDG_CACHE_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9"}
+    error = run("train", "ram-mnist", "--folder", tmp_path / "run", fails=True, **environment)
+    assert "mnist-5k" in error
+
+
+def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
+    line = {
+        "experiment": "ram-mnist", "seed": 1, "mode": "deterministic", "sees": "glimpses", "glimpses": 7,
+        "pixels": 448, "parameters": 238349, "minutes": 12.3, "value": 2.0, "ci95": [1.7, 2.3],
+    }  # fmt: skip
+    path = tmp_path / "results.jsonl"
+    for changes in ({}, {"value": 1.0, "ci95": [0.8, 1.2]}, {"mode": "mc10", "value": 0.9}):
+        results.append({**line, **changes}, path)
+    rows = run("report", "--results", path).splitlines()
+    assert len(rows) == 3
+    assert rows[2] == (
+        "| ram-mnist | glimpses | 7 | 448 | 238,349 | 12 | 1.07 | **1.00** [0.80, 1.20] | – | 0.90 |"
+    )
+    page = tmp_path / "page.md"
+    page.write_text("above\n<!-- report.py: begin -->\nold\n<!-- report.py: end -->\nbelow\n")
+    run("report", "--results", path, "--write", page)
+    assert page.read_text().splitlines() == [
+        "above", "<!-- report.py: begin -->", *rows, "<!-- report.py: end -->", "below",
+    ]  # fmt: skip
+    path.write_text(path.read_text() + "half a li")
+    assert "line 4" in run("report", "--results", path, fails=True)
+
+
+def test_bench_prints_ratios() -> None:
+    out = run("bench", "env", "--ids", "Glimpse/MNIST-v0", "--batches", 16)
+    cells = out.splitlines()[-1].split("|")
+    assert float(cells[6].strip().removesuffix("x")) > 1  # a batch beats SyncVectorEnv on any machine
