@@ -30,6 +30,9 @@ KINDS: dict[str, type[PolicyGradient] | type[Supervised]] = {
 
 MNIST = "Glimpse/MNIST-v0"
 
+# The first gaze of every episode is uniform, frozen with its scene in evaluation.
+RAM_MNIST = PolicyGradient(env_id=MNIST, env={"start_gaze": "random"}, epochs=400)
+
 DEMO = PolicyGradient(
     env_id="Glimpse/TranslatedMNIST-v0",
     env={"dataset": "mnist-5k", "horizon": 6},
@@ -38,14 +41,13 @@ DEMO = PolicyGradient(
     batch_size=256,
     learning_rate=1.5e-3,
     sigma=0.2,
-    sigma_end=0.05,
     curriculum=0.4,
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
-    "ram-mnist": PolicyGradient(env_id=MNIST),
-    "random-mnist": PolicyGradient(env_id=MNIST, policy="random"),
-    "center-mnist": PolicyGradient(env_id=MNIST, policy="center"),
+    "ram-mnist": RAM_MNIST,
+    "random-mnist": dataclasses.replace(RAM_MNIST, policy="random", epochs=100),
+    "center-mnist": dataclasses.replace(RAM_MNIST, policy="center", epochs=100),
     "ram-demo": DEMO,
     "random-demo": dataclasses.replace(DEMO, policy="random"),
     "center-demo": dataclasses.replace(DEMO, policy="center"),
@@ -56,7 +58,10 @@ EXPERIMENTS: dict[str, Experiment] = {
 
 def build_agent(settings: Experiment) -> Agent:
     """The experiment's agent with fresh weights drawn from its seed."""
-    env = gymnasium.make(settings.env_id, **settings.env).unwrapped
+    try:
+        env = gymnasium.make(settings.env_id, **settings.env).unwrapped
+    except TypeError as error:  # Gymnasium's words for a keyword that does not exist
+        raise ValueError(str(error)) from None
     observation, action = env.observation_space, env.action_space
     assert isinstance(observation, gymnasium.spaces.Dict)
     assert isinstance(action, gymnasium.spaces.Dict)
@@ -72,6 +77,7 @@ def build_agent(settings: Experiment) -> Agent:
                 hidden=settings.hidden,
                 sigma=settings.sigma,
                 policy=settings.policy,
+                detach=settings.detach,
             )
         canvas = env.vector.present_scenes().canvas.shape[1:]  # type: ignore[attr-defined]
         return WholeCanvasClassifier(canvas, num_answers, settings.network, settings.hidden)

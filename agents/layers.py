@@ -35,12 +35,6 @@ class ReLUCore(nn.Module):
         self.width = width
         self.glimpse = nn.Linear(inputs, width)
         self.recurrent = nn.Linear(width, width, bias=False)
-        import os
-
-        if os.environ.get("IRNN"):
-            nn.init.eye_(self.recurrent.weight)
-        elif os.environ.get("ORTH"):
-            nn.init.orthogonal_(self.recurrent.weight)
 
     def initial(self, batch_size: int) -> None:
         """None stands for zeros, which spares the first step a matrix product."""

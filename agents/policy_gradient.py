@@ -18,18 +18,19 @@ from agents.training import BatchResult, Training, train
 
 @dataclasses.dataclass(frozen=True)
 class PolicyGradient(Training):
-    """A RAM experiment. sigma: of the gaze, in gaze units. rollouts: episodes an image.
+    """A RAM experiment. sigma: of the gaze, in gaze units, going to sigma_end in a straight line.
 
-    baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's other
-    rollouts (which needs two or more).
+    reinforce_weight: of REINFORCE beside the answer's cross-entropy. detach: see RAM. rollouts: episodes
+    an image. baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's
+    other rollouts (which needs two or more).
     """
 
     policy: Policy = "learned"
     hidden: int = 256
     sigma: float = 0.15
-    sigma_end: float = 0.15
-    reinforce_weight: float = 1.0
-    gaze_reward: Literal["answer", "probability"] = "answer"
+    sigma_end: float = 0.03
+    reinforce_weight: float = 0.1
+    detach: bool = False
     baseline: Literal["learned", "leave_one_out"] = "learned"
     rollouts: int = 1
 
@@ -39,8 +40,7 @@ def train_policy_gradient(
 ) -> Iterator[dict[str, Any]]:
     """Train `agent` by the hybrid loss of Mnih et al. (2014) and yield each epoch's metrics.
 
-    The first gaze is uniform in training (a fixed one lets the classifier overfit its few views) and the
-    environment's own, the centre, in evaluation.
+    The first gaze is uniform in training: from a fixed one the classifier overfits its few views.
     """
     env = make_env(
         agent,
@@ -64,17 +64,13 @@ def hybrid_batch(
         rows = None if seeds is None else np.repeat(seeds, settings.rollouts).tolist()
         played = rollout(agent, env, sample=True, seed=rows)
         loss = losses.cross_entropy(played.logits, played.target)
+        baseline = played.baseline
+        if settings.baseline == "leave_one_out":
+            baseline = losses.leave_one_out(played.reward, settings.rollouts).expand_as(baseline)
+        else:
+            loss = loss + losses.baseline_error(baseline, played.reward)
         if settings.policy == "learned":
-            earned = played.reward
-            if settings.gaze_reward == "probability":
-                target = played.target[:, None]
-                earned = played.logits.detach().softmax(-1).gather(1, target).squeeze(1)
-            baseline = played.baseline
-            if settings.baseline == "leave_one_out":
-                baseline = losses.leave_one_out(earned, settings.rollouts).expand_as(baseline)
-            else:
-                loss = loss + losses.baseline_error(baseline, earned)
-            gaze_loss = losses.reinforce(played.log_prob, earned, baseline)
+            gaze_loss = losses.reinforce(played.log_prob, played.reward, baseline)
             loss = loss + settings.reinforce_weight * gaze_loss
         reward = played.reward.mean()
         return BatchResult(loss, 100 * (1 - reward), reward)

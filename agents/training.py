@@ -7,16 +7,38 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
+from tyro.constructors import PrimitiveConstructorSpec
 
 from agents import checkpoint
 from agents.evaluate import evaluate
 from agents.interface import Agent
 from agents.runs import Run
+
+EnvKeywords = Annotated[
+    dict[str, int | str],
+    # On the command line `--env horizon=4 dataset=mnist-5k`, whatever the experiment's own keywords are.
+    PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="KEYWORD=VALUE",
+        instance_from_str=lambda pairs: dict(map(parse_keyword, pairs)),
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda env: [f"{key}={value}" for key, value in env.items()],
+    ),
+]
+
+
+def parse_keyword(pair: str) -> tuple[str, int | str]:
+    """Split "horizon=4" into ("horizon", 4); ValueError without an equals sign."""
+    key, equals, value = pair.partition("=")
+    if not (key and equals):
+        raise ValueError(f"{pair!r} is not KEYWORD=VALUE")
+    return key, int(value) if value.lstrip("-").isdigit() else value
+
 
 EPOCH_SEED = 1_000_003  # spreads the seeds of runs and epochs apart
 
@@ -30,7 +52,7 @@ class Training:
     """
 
     env_id: str
-    env: dict[str, int | str] = dataclasses.field(default_factory=dict)
+    env: EnvKeywords = dataclasses.field(default_factory=dict)
     epochs: int = 100
     images_per_epoch: int = 55_000
     batch_size: int = 512

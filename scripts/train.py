@@ -15,7 +15,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from agents.checkpoint import CheckpointError
+from agents import checkpoint
 from agents.experiments import EXPERIMENTS, Experiment, build_agent, to_config, train_experiment
 from agents.runs import Run, RunError
 from glimpse_env.datasets import DatasetError
@@ -25,13 +25,15 @@ from glimpse_env.datasets import DatasetError
 class Command:
     """Where and how to run an experiment.
 
-    folder: where the run is kept, runs/NAME-sSEED unless given. resume: go on with a run that was
-    stopped. overwrite: delete a run that is already there. quiet: no progress bar.
+    folder: where the run is kept, runs/NAME-sSEED unless given. init: a checkpoint to start from. resume:
+    go on with a run that was stopped. overwrite: delete a run that is already there. quiet: no progress
+    bar. env adds to the experiment's own keywords.
     """
 
     name: tyro.conf.Suppress[str]
     settings: Annotated[Experiment, tyro.conf.arg(name="")]
     folder: Path | None = None
+    init: Path | None = None
     resume: bool = False
     overwrite: bool = False
     quiet: bool = False
@@ -45,11 +47,15 @@ def main(arguments: list[str]) -> None:
         args=arguments,
     )
     torch.set_num_threads(1)
-    settings = command.settings
+    own = EXPERIMENTS[command.name].env
+    settings = dataclasses.replace(command.settings, env={**own, **command.settings.env})
     folder = command.folder or Path("runs") / f"{command.name}-s{settings.seed}"
     config = to_config(command.name, settings)
-    run = Run(folder, config, resume=command.resume, overwrite=command.overwrite)
     agent = build_agent(settings)
+    if command.init is not None:
+        tensors, _ = checkpoint.load(command.init)
+        checkpoint.load_weights(agent, tensors, command.init)
+    run = Run(folder, config, resume=command.resume, overwrite=command.overwrite)
     for metrics in train_experiment(run, settings, agent, quiet=command.quiet):
         tqdm.write(
             f"epoch {metrics['epoch']:3d}  train error {metrics['train_error']:5.2f}%  "
@@ -62,5 +68,5 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (CheckpointError, DatasetError, RunError, OSError, ValueError) as error:
+    except (checkpoint.CheckpointError, DatasetError, RunError, OSError, ValueError) as error:
         sys.exit(f"train.py: {error}")

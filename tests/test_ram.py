@@ -68,7 +68,7 @@ def gradients(agent: RAM, loss: torch.Tensor) -> dict[str, bool]:
 
 def test_each_loss_trains_its_own_parts() -> None:
     """The answer trains all that leads to it; REINFORCE the locator alone; the squared error the baseline."""
-    agent = make()
+    agent = make(detach=True)
     played = play(agent)
     answer = gradients(agent, losses.cross_entropy(played.logits, played.target))
     assert answer == {
@@ -85,6 +85,16 @@ def test_each_loss_trains_its_own_parts() -> None:
     played = play(agent)
     value = gradients(agent, losses.baseline_error(played.baseline, played.reward))
     assert [name for name, moved in value.items() if moved] == ["baseline"]
+
+
+def test_undetached_all_losses_train_what_the_core_remembers() -> None:
+    agent = make(detach=False)
+    played = play(agent)
+    gaze = gradients(agent, losses.reinforce(played.log_prob, played.reward, played.baseline))
+    assert [name for name, moved in gaze.items() if moved] == ["glimpse_network", "core", "locator"]
+    played = play(agent)
+    value = gradients(agent, losses.baseline_error(played.baseline, played.reward))
+    assert [name for name, moved in value.items() if moved] == ["glimpse_network", "core", "baseline"]
 
 
 def test_raw_samples_are_scored_though_the_eye_clips_them() -> None:

@@ -13,20 +13,7 @@ from conftest import ROOT
 
 from agents import results
 
-TINY = [
-    "--env",
-    "dataset",
-    "mnist-5k",
-    "horizon",
-    "2",
-    "--epochs",
-    "2",
-    "--images-per-epoch",
-    "64",
-    "--batch-size",
-    "32",
-    "--quiet",
-]
+TINY = "--env dataset=mnist-5k horizon=2 --epochs 2 --images-per-epoch 64 --batch-size 32 --quiet".split()  # noqa: SIM905
 
 
 def run(script: str, *arguments: object, fails: bool = False, **environment: str) -> str:
@@ -59,7 +46,7 @@ def test_a_run_leaves_config_metrics_and_checkpoints(trained: Path) -> None:
     ]
     config = json.loads((trained / "config.json").read_text())
     assert config["experiment"] == "ram-mnist"
-    assert config["settings"]["env"] == {"dataset": "mnist-5k", "horizon": 2}
+    assert config["settings"]["env"] == {"start_gaze": "random", "dataset": "mnist-5k", "horizon": 2}
 
 
 def test_evaluate_prints_error_and_interval(trained: Path) -> None:
@@ -89,6 +76,8 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("train", ["ram-mnits"], "ram-mnits"),
         ("train", ["ram-mnist", "--epochs", "many"], "epochs"),
         ("train", ["ram-mnist", "--policy", "best"], "policy"),
+        ("train", ["ram-mnist", "--env", "horizon"], "KEYWORD=VALUE"),
+        ("train", ["ram-mnist", "--env", "horizn=3"], "horizn"),
         ("train", ["ram-mnist", "--folder", "README.md"], "README.md"),
         ("train", ["ram-mnist", *TINY, "--resume", "--folder", "nowhere/run"], "no run to resume"),
         ("evaluate", ["ram-mnits"], "no checkpoint at"),

@@ -68,7 +68,7 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, settings: Exp
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     def command(folder: str, *more: str) -> list[str]:
         options = (
-            "--env dataset mnist-5k horizon 3 --epochs 6 --images-per-epoch 1500 --batch-size 32 --quiet"
+            "--env dataset=mnist-5k horizon=3 --epochs 6 --images-per-epoch 1500 --batch-size 32 --quiet"
         )
         script = [sys.executable, "scripts/train.py", "ram-mnist", "--folder", str(tmp_path / folder)]
         return [*script, *options.split(), *more]
