@@ -75,7 +75,7 @@ def build_agent(settings: Experiment) -> Agent:
                 (shape[0], shape[1], shape[2]),
                 num_answers,
                 hidden=settings.hidden,
-                sigma=settings.sigma,
+                sigma=settings.sigma_end,
                 policy=settings.policy,
                 detach=settings.detach,
             )

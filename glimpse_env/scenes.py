@@ -76,10 +76,13 @@ def _add_clipped(
     source: NDArray[np.uint8], top: int, left: int, height: int, width: int,
     canvas: NDArray[np.uint8], y: int, x: int,
 ) -> None:  # fmt: skip
-    """Add source[:, top:top+height, left:left+width] to the canvas at (y, x), clipped at 255."""
+    """Add source[:, top:top+height, left:left+width] to the canvas at (y, x), clipped at 255.
+
+    What would lie outside the canvas is left out.
+    """
     for c in range(canvas.shape[0]):
-        for i in range(height):
-            for j in range(width):
+        for i in range(max(0, -y), min(height, canvas.shape[1] - y)):
+            for j in range(max(0, -x), min(width, canvas.shape[2] - x)):
                 value = np.uint16(canvas[c, y + i, x + j]) + np.uint16(source[c, top + i, left + j])
                 canvas[c, y + i, x + j] = np.uint8(min(value, np.uint16(255)))
 
@@ -95,6 +98,7 @@ def draw_scenes(
     distractors: int,
     distractor_size: int,
     difficulty: float,
+    jitter: int,
     canvas: NDArray[np.uint8],
     target: NDArray[np.int64],
     boxes: NDArray[np.int64],
@@ -108,6 +112,7 @@ def draw_scenes(
     keys, episodes (B,): what the scene is a function of. indices (B,): the digit image to show, or -1
     for a random one. images (N, C, h, w), labels (N,). difficulty in [0, 1]: below 1 the digit's offset
     stays near the centre and each distractor appears with that probability (the training curriculum).
+    jitter: the offset may leave its range by so many pixels, and the digit the canvas (augmentation).
     Out: canvas (B, C, H, W), target (B,), boxes (B, 4) as x, y, width, height in canvas pixels,
     start_gaze (B, 2), uniform in [-1, 1]².
     """
@@ -137,8 +142,8 @@ def draw_scenes(
             state += GOLDEN
             if _unit(_mix(state)) < difficulty:
                 _add_clipped(images[other], top, left, distractor_size, distractor_size, picture, y, x)
-        margin_y = int(room_y * (1.0 - difficulty) / 2.0)
-        margin_x = int(room_x * (1.0 - difficulty) / 2.0)
+        margin_y = int(room_y * (1.0 - difficulty) / 2.0) - jitter
+        margin_x = int(room_x * (1.0 - difficulty) / 2.0) - jitter
         state += GOLDEN
         y = margin_y + _below(room_y - 2 * margin_y + 1, _mix(state))
         state += GOLDEN

@@ -56,6 +56,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         horizon: int = 7,
         start_gaze: str = "center",
         difficulty: float = 1.0,
+        jitter: int = 0,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -66,6 +67,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         _check_at_least("canvas_size", canvas_size, max(height, width))
         _check_at_least("distractors", distractors, 0)
         _check_at_least("horizon", horizon, 1)
+        _check_at_least("jitter", jitter, 0)
         retina.check_retina(retina_size, scales)
         if not 1 <= distractor_size <= min(height, width):
             raise ValueError(f"distractor_size must be 1 to {min(height, width)}, got {distractor_size}")
@@ -81,7 +83,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.num_scenes = count
         self.distractors, self.distractor_size = distractors, distractor_size
         self.retina_size, self.scales, self.horizon = retina_size, scales, horizon
-        self.start_gaze, self.difficulty = start_gaze, difficulty
+        self.start_gaze, self.difficulty, self.jitter = start_gaze, difficulty, jitter
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.render_mode = render_mode
@@ -196,14 +198,15 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         if indices is None:
             self._episode[rows] += 1
             assert self._key is not None
-            keys, episodes, difficulty = self._key, self._episode, self.difficulty
+            keys, episodes = self._key, self._episode
+            difficulty, jitter = self.difficulty, self.jitter
             indices = np.full(self.num_envs, -1, np.int64)
         else:
             keys, episodes = scenes.frozen_keys(self.split, self.num_envs), indices
-            difficulty = 1.0
+            difficulty, jitter = 1.0, 0
         scenes.draw_scenes(
             rows, keys, episodes, indices, self._digits.images, self._digits.labels,
-            self.distractors, self.distractor_size, difficulty,
+            self.distractors, self.distractor_size, difficulty, jitter,
             self._canvas, self._target, self._boxes, self._start,
         )  # fmt: skip
         retina.integrate(rows, self._canvas, self._integral)

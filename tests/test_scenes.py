@@ -28,6 +28,7 @@ def draw(
     size: int,
     distractors: int,
     difficulty: float = 1.0,
+    jitter: int = 0,
     indices: list[int] | None = None,
 ) -> tuple[scenes.Scenes, NDArray[np.float32]]:
     n = len(keys)
@@ -36,7 +37,7 @@ def draw(
     start = np.zeros((n, 2), np.float32)
     draw_scenes(
         np.ones(n, np.bool_), keys, np.array(episodes), np.array(indices or [-1] * n),
-        digits.images, digits.labels, distractors, 8, difficulty, canvas, target, boxes, start,
+        digits.images, digits.labels, distractors, 8, difficulty, jitter, canvas, target, boxes, start,
     )  # fmt: skip
     return scenes.Scenes(canvas, target, boxes), start
 
@@ -88,7 +89,7 @@ def test_the_generator_is_splitmix64() -> None:
 def test_scenes_follow_the_protocol(size: int, distractors: int, difficulty: float, index: int) -> None:
     digits = load("mnist-5k", "validation")
     keys = row_keys(np.arange(6, dtype=np.uint64))
-    got, start = draw(digits, keys, list(range(6)), size, distractors, difficulty, [index] * 6)
+    got, start = draw(digits, keys, list(range(6)), size, distractors, difficulty, indices=[index] * 6)
     for b in range(6):
         canvas, target, (x, y), gaze = slow_scene(
             digits, int(keys[b]), b, size, distractors, index, difficulty
@@ -126,6 +127,16 @@ def test_difficulty_zero_is_a_centred_digit_alone() -> None:
     assert (got.boxes == [16, 16, 28, 28]).all()
     got.canvas[:, :, 16:44, 16:44] = 0
     assert got.canvas.max() == 0
+
+
+def test_jitter_shifts_the_digit_over_the_edge() -> None:
+    digits = load("mnist-5k", "test")
+    n = 300
+    got, _ = draw(digits, row_keys(np.arange(n, dtype=np.uint64)), [0] * n, 28, 0, jitter=2, indices=[7] * n)
+    assert set(got.boxes[:, 0]) == set(got.boxes[:, 1]) == {-2, -1, 0, 1, 2}
+    padded = np.pad(digits.images[7, 0], 2)
+    for canvas, (x, y, _, _) in zip(got.canvas[:, 0], got.boxes, strict=True):
+        np.testing.assert_array_equal(canvas, padded[2 - y : 30 - y, 2 - x : 30 - x])
 
 
 def test_frozen_scenes_have_not_changed() -> None:
