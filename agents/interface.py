@@ -6,6 +6,7 @@ step, state = agent(observation, state, sample)
 
 from __future__ import annotations
 
+import abc
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -31,18 +32,18 @@ class Step(NamedTuple):
     baseline: Tensor
 
 
-class Agent(nn.Module):
+class Agent(nn.Module, abc.ABC):
     """Base of every agent; `sees` is printed in every table."""
 
     sees: Sees = "glimpses"
 
+    @abc.abstractmethod
     def initial(self, batch_size: int) -> State:
         """The state before the first observation."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
         """One step; `sample` draws the gaze from the policy, else it is the policy's mean."""
-        raise NotImplementedError
 
 
 def to_tensors(observation: dict[str, NDArray[Any]]) -> dict[str, Tensor]:

@@ -186,6 +186,16 @@ def test_test_scenes_show_each_test_digit_once() -> None:
     assert env.num_scenes == 1000
 
 
+def test_training_aids_do_not_touch_frozen_scenes() -> None:
+    plain, aided = make(20, split="test"), make(20, split="test", difficulty=0.2, jitter=3)
+    for env in (plain, aided):
+        env.reset(seed=0)
+    assert (plain.present_scenes().canvas != aided.present_scenes().canvas).any()
+    for env in (plain, aided):
+        env.reset(options={"index": 3})
+    np.testing.assert_array_equal(plain.present_scenes().canvas, aided.present_scenes().canvas)
+
+
 def test_difficulty_can_be_set_between_episodes() -> None:
     env = make(50)
     env.difficulty = 0.0
@@ -284,6 +294,7 @@ def test_bad_resets_are_named(arguments: dict[str, Any], error: type[Exception],
         ({"horizon": 2.5}, "horizon"),
         ({"start_gaze": "left"}, "start_gaze"),
         ({"difficulty": 1.5}, "difficulty"),
+        ({"jitter": -1}, "jitter"),
         ({"max_episode_steps": 0}, "max_episode_steps"),
         ({"render_mode": "ansi"}, "render_mode"),
         ({"autoreset_mode": "Sometimes"}, "Sometimes"),
