@@ -27,8 +27,13 @@ def save(path: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None
     versions = {name: version(name) for name in PACKAGES}
     metadata = {"config": json.dumps(config), "versions": json.dumps(versions)}
     temporary = path.with_name(path.name + ".tmp")
-    save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, metadata)
-    os.replace(temporary, path)
+    try:
+        save_file({k: v.detach().contiguous() for k, v in tensors.items()}, temporary, metadata)
+        os.replace(temporary, path)
+    except SafetensorError as error:
+        raise OSError(f"{path} could not be written: {error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

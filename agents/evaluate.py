@@ -22,7 +22,7 @@ BATCH = 1000
 
 
 class Evaluation(NamedTuple):
-    """Wrong answers in percent of `scenes`, with Wilson's 95 % interval (low, high), and the mean reward."""
+    """Wrong answers in percent of `scenes`, with Wilson's 95 % interval (low, high)."""
 
     error: float
     ci95: tuple[float, float]

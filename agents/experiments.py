@@ -7,9 +7,10 @@ core of the machine named in the results.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import torch
@@ -21,6 +22,7 @@ from agents.policy_gradient import PolicyGradient, train_policy_gradient
 from agents.ram import RAM
 from agents.runs import Run
 from agents.supervised import Supervised, train_supervised
+from glimpse_env.single import GlimpseEnv
 
 Experiment = PolicyGradient | Supervised
 KINDS: dict[str, type[PolicyGradient] | type[Supervised]] = {
@@ -47,7 +49,7 @@ DEMO = PolicyGradient(
 EXPERIMENTS: dict[str, Experiment] = {
     "ram-mnist": RAM_MNIST,
     "random-mnist": dataclasses.replace(RAM_MNIST, policy="random", epochs=100),
-    "center-mnist": dataclasses.replace(RAM_MNIST, policy="center", epochs=100),
+    "center-mnist": dataclasses.replace(RAM_MNIST, policy="center", epochs=60, env={}),
     "ram-demo": DEMO,
     "random-demo": dataclasses.replace(DEMO, policy="random"),
     "center-demo": dataclasses.replace(DEMO, policy="center"),
@@ -56,31 +58,40 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 
 
-def build_agent(settings: Experiment) -> Agent:
-    """The experiment's agent with fresh weights drawn from its seed."""
+class Shapes(NamedTuple):
+    """What an agent must fit: an observation's retina and canvas (without batch) and the answers' number."""
+
+    retina: tuple[int, int, int]
+    canvas: tuple[int, int, int]
+    num_answers: int
+
+
+def shapes_of(env_id: str, env: Mapping[str, Any]) -> Shapes:
+    """The shapes of an environment with keywords `env`; ValueError for a keyword that does not exist."""
     try:
-        env = gymnasium.make(settings.env_id, **settings.env).unwrapped
-    except TypeError as error:  # Gymnasium's words for a keyword that does not exist
+        made = gymnasium.make(env_id, **env).unwrapped
+    except (TypeError, gymnasium.error.Error) as error:
         raise ValueError(str(error)) from None
-    observation, action = env.observation_space, env.action_space
-    assert isinstance(observation, gymnasium.spaces.Dict)
-    assert isinstance(action, gymnasium.spaces.Dict)
-    num_answers = int(action["answer"].n)  # type: ignore[attr-defined]
+    assert isinstance(made, GlimpseEnv)
+    retina = made.vector.single_observation_space["retina"].shape
+    answers = made.vector.single_action_space["answer"].n
+    return Shapes(tuple(retina), made.vector.present_scenes().canvas.shape[1:], int(answers))
+
+
+def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
+    """The experiment's agent with fresh weights drawn from its seed."""
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         if isinstance(settings, PolicyGradient):
-            shape = observation["retina"].shape
-            assert shape is not None
             return RAM(
-                (shape[0], shape[1], shape[2]),
-                num_answers,
+                shapes.retina,
+                shapes.num_answers,
                 hidden=settings.hidden,
                 sigma=settings.sigma_end,
                 policy=settings.policy,
                 detach=settings.detach,
             )
-        canvas = env.vector.present_scenes().canvas.shape[1:]  # type: ignore[attr-defined]
-        return WholeCanvasClassifier(canvas, num_answers, settings.network, settings.hidden)
+        return WholeCanvasClassifier(shapes.canvas, shapes.num_answers, settings.network, settings.hidden)
 
 
 def train_experiment(
@@ -94,10 +105,15 @@ def train_experiment(
     return train_supervised(run, settings, agent, quiet=quiet)
 
 
-def to_config(name: str, settings: Experiment) -> dict[str, Any]:
+def to_config(name: str, settings: Experiment, shapes: Shapes) -> dict[str, Any]:
     """The JSON-serialisable record of an experiment that its run folder and checkpoints carry."""
     kind = next(kind for kind, of in KINDS.items() if isinstance(settings, of))
-    return {"experiment": name, "kind": kind, "settings": dataclasses.asdict(settings)}
+    return {
+        "experiment": name,
+        "kind": kind,
+        "settings": dataclasses.asdict(settings),
+        "shapes": json.loads(json.dumps(shapes._asdict())),
+    }
 
 
 def load_agent(path: Path) -> tuple[Agent, Experiment, dict[str, Any]]:
@@ -105,11 +121,16 @@ def load_agent(path: Path) -> tuple[Agent, Experiment, dict[str, Any]]:
     tensors, config = checkpoint.load(path)
     try:
         settings = KINDS[config["kind"]](**config["settings"])
-    except (KeyError, TypeError) as error:
+        shapes = Shapes(
+            tuple(config["shapes"]["retina"]),
+            tuple(config["shapes"]["canvas"]),
+            config["shapes"]["num_answers"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
         raise checkpoint.CheckpointError(
             f"{path} was made by another version of this project ({error}): retrain it."
         ) from None
-    agent = build_agent(settings)
+    agent = build_agent(settings, shapes)
     checkpoint.load_weights(agent, tensors, path)
     agent.eval()
     return agent, settings, config

@@ -23,6 +23,8 @@ def reinforce(log_prob_tb: Tensor, reward_b: Tensor, baseline_tb: Tensor) -> Ten
 def baseline_error(baseline_tb: Tensor, reward_b: Tensor) -> Tensor:
     """Squared error of the reward that each step expected: mean over steps (T, B) and batch."""
     _check_rank(baseline_tb, 2, "baseline_tb")
+    if len(baseline_tb) == 0:  # a single glimpse leaves no gaze to choose
+        return baseline_tb.sum()
     return F.mse_loss(baseline_tb, reward_b.expand_as(baseline_tb))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agents.interface import Agent, to_action, to_tensors
+from agents.interface import Agent, Sees, to_action, to_tensors
 from glimpse_env.render import Frame, View, caption, draw_frame, tile
 from glimpse_env.single import GlimpseEnv
 
@@ -29,10 +29,11 @@ class Moment(NamedTuple):
 
 
 class AgentPlayer:
-    """A trained agent, following its policy's mean; `shows_canvas` lets it see the whole canvas."""
+    """A trained agent, following its policy's mean."""
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
+        self.sees = agent.sees
 
     def begin(self) -> None:
         """Forget the last episode."""
@@ -49,6 +50,8 @@ class AgentPlayer:
 
 class RandomPlayer:
     """Uniform gazes and answers."""
+
+    sees: Sees = "glimpses"
 
     def __init__(self, env: GlimpseEnv, seed: int) -> None:
         self.space = env.action_space
@@ -71,18 +74,14 @@ def episode(player: Player, env: GlimpseEnv, index: int | None = None) -> Iterat
     player.begin()
     done = False
     while not done:
-        moment = player.act(observe(env, observation))
+        if player.sees == "canvas":
+            observation = {**observation, "canvas": env.vector.present_scenes().canvas[0] / np.float32(255)}
+        moment = player.act(observation)
         env.belief = moment.belief
         yield env.vector.view(0)
         observation, _, terminated, truncated, _ = env.step(moment.action)
         done = terminated or truncated
     yield env.vector.view(0)
-
-
-def observe(env: GlimpseEnv, observation: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The observation with the canvas added, for agents whose `sees` is "canvas"; others ignore it."""
-    canvas = env.vector.present_scenes().canvas[0].astype(np.float32) / np.float32(255)
-    return {**observation, "canvas": canvas}
 
 
 def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:
@@ -120,7 +119,8 @@ def _write_film(path: Path, episodes: list[tuple[str, list[View]]]) -> None:
         frames += [draw_frame(view) for view in views]
         seconds += [SECONDS_A_GLIMPSE] * (len(views) - 1) + [SECONDS_AT_THE_END]
     if path.suffix == ".gif":
-        iio.imwrite(path, frames, duration=[1000 * s for s in seconds], loop=0)
+        milliseconds = [1000 * s for s in seconds]
+        iio.imwrite(path, frames, duration=milliseconds if len(frames) > 1 else milliseconds[0], loop=0)
         return
     fps = 5
     film = [frame for frame, s in zip(frames, seconds, strict=True) for _ in range(round(s * fps))]

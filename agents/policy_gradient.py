@@ -34,19 +34,30 @@ class PolicyGradient(Training):
     baseline: Literal["learned", "leave_one_out"] = "learned"
     rollouts: int = 1
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        super().__post_init__()
+        for name in ("sigma", "sigma_end", "rollouts", "hidden"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.baseline == "leave_one_out" and self.rollouts < 2:
+            raise ValueError(f"baseline leave_one_out needs rollouts of 2 or more, got {self.rollouts}")
+
 
 def train_policy_gradient(
     run: Run, settings: PolicyGradient, agent: RAM, *, quiet: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Train `agent` by the hybrid loss of Mnih et al. (2014) and yield each epoch's metrics.
 
-    The first gaze is uniform in training: from a fixed one the classifier overfits its few views.
+    The first gaze is uniform in training, for from a fixed one the classifier overfits its few views;
+    but an agent that keeps to the centre begins there.
     """
+    start_gaze = "center" if settings.policy == "center" else "random"
     env = make_env(
         agent,
         settings.env_id,
         settings.batch_size * settings.rollouts,
-        **{**settings.env, "split": "train", "start_gaze": "random"},
+        **{**settings.env, "split": "train", "start_gaze": start_gaze},
     )
     yield from train(run, settings, agent, hybrid_batch(settings, agent, env), quiet=quiet)
     env.close()

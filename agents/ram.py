@@ -1,6 +1,6 @@
 """RAM, the recurrent attention model (Mnih, Heess, Graves, Kavukcuoglu 2014), and its two controls.
 
-`policy="random"` looks at uniform points and `policy="center"` never moves: the same network, so that a
+`policy="random"` looks at uniform points and `policy="center"` at the centre: the same network, so that a
 table can tell what choosing where to look is worth.
 """
 

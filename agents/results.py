@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import gymnasium
 import torch
 
 from agents.evaluate import Evaluation, Mode
-from agents.experiments import Experiment
+from agents.experiments import EXPERIMENTS, Experiment
 from agents.interface import Agent, count_parameters
 
 RESULTS = Path("results/results.jsonl")
@@ -33,7 +34,7 @@ def result_line(
     minutes: float,
 ) -> dict[str, Any]:
     """One line of results.jsonl: what was measured, on what, how dearly, by which commit."""
-    env = gymnasium.make(settings.env_id, **settings.env).unwrapped.vector  # type: ignore[attr-defined]
+    env = gymnasium.make(settings.env_id, **settings.env, split="test").unwrapped.vector  # type: ignore[attr-defined]
     canvas = env.present_scenes().canvas.shape[1:]
     retina = env.single_observation_space["retina"].shape
     looks = agent.sees == "glimpses"
@@ -59,11 +60,11 @@ def result_line(
     }
 
 
-def append(line: dict[str, Any], path: Path = RESULTS) -> None:
-    """Add a line; the file is replaced as a whole, so that it never holds half of one."""
+def append(lines: list[dict[str, Any]], path: Path = RESULTS) -> None:
+    """Add lines; the file is replaced as a whole, so that it never holds half of one."""
     before = path.read_text() if path.exists() else ""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(before + json.dumps(line) + "\n")
+    temporary.write_text(before + "".join(json.dumps(line) + "\n" for line in lines))
     os.replace(temporary, path)
 
 
@@ -72,10 +73,25 @@ def read(path: Path = RESULTS) -> list[dict[str, Any]]:
     lines = []
     for number, text in enumerate(path.read_text().splitlines(), 1):
         try:
-            lines.append(json.loads(text))
+            line = json.loads(text)
         except json.JSONDecodeError:
-            raise ValueError(f"line {number} of {path} is not JSON: restore the file") from None
+            line = None
+        if not isinstance(line, dict):
+            raise ValueError(f"line {number} of {path} is not a JSON object: restore the file")
+        lines.append(line)
     return lines
+
+
+def check_publishable(name: str, settings: Experiment) -> None:
+    """Raise ValueError unless `settings` are, but for the seed, those of the experiment `name`."""
+    own = EXPERIMENTS.get(name)
+    if own is None or dataclasses.replace(settings, seed=own.seed) != own:
+        raise ValueError(f"this run's settings are not those of {name!r}: retrain it, or name the experiment")
+
+
+def pretrained_path(name: str, seed: int) -> Path:
+    """Where the published checkpoint of an experiment is kept; seed 1 has the plain name."""
+    return PRETRAINED / (f"{name}.safetensors" if seed == 1 else f"{name}-s{seed}.safetensors")
 
 
 def table(lines: list[dict[str, Any]]) -> str:

@@ -25,14 +25,16 @@ class Run:
         self.config = config
         self.epoch = 0
         self.best = float("inf")
-        if folder.exists() and overwrite:
+        if resume and overwrite:
+            raise RunError("--resume goes on with a run and --overwrite deletes it: give one of them.")
+        if overwrite and (folder / "config.json").exists():
             shutil.rmtree(folder)
         if resume:
             self._check_same_config()
         elif folder.exists() and any(folder.iterdir()):
             raise RunError(
-                f"{folder} already holds a run: use --resume to go on, --overwrite to start anew, "
-                "or another --folder."
+                f"{folder} already holds files: use --resume to go on with a run, --overwrite to delete "
+                "one and start anew, or another --folder."
             )
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / "config.json", json.dumps(config, indent=2) + "\n")
@@ -65,10 +67,6 @@ class Run:
         _write(self.folder / "metrics.jsonl", "".join(lines) + json.dumps(metrics) + "\n")
         checkpoint.save(self.last, state, {**self.config, "epoch": self.epoch, "best": self.best})
 
-    def minutes(self) -> float:
-        """Training minutes of the finished epochs, over all sittings."""
-        return sum(json.loads(line)["minutes"] for line in self._metric_lines()[: self.epoch])
-
     def _metric_lines(self) -> list[str]:
         path = self.folder / "metrics.jsonl"
         return path.read_text().splitlines(keepends=True) if path.exists() else []
@@ -77,13 +75,26 @@ class Run:
         path = self.folder / "config.json"
         if not path.exists():
             raise RunError(f"{self.folder} holds no run to resume: start it without --resume.")
-        saved = json.loads(path.read_text())
-        for key in saved.keys() | self.config.keys():
-            if saved.get(key) != self.config.get(key):
+        saved, now = _flat(json.loads(path.read_text())), _flat(self.config)
+        for key in saved.keys() | now.keys():
+            if saved.get(key) != now.get(key):
                 raise RunError(
-                    f"{self.folder} was started with {key}={saved.get(key)!r}, not "
-                    f"{self.config.get(key)!r}: resume with the same settings."
+                    f"{self.folder} was started with {key}={saved.get(key)!r}, not {now.get(key)!r}: "
+                    "resume with the same settings."
                 )
+
+
+def minutes(folder: Path) -> float:
+    """Minutes of the finished epochs of the run in `folder`, over all sittings; 0 without metrics."""
+    metrics = folder / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.exists() else []
+    return float(sum(json.loads(line)["minutes"] for line in lines))
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    """{"settings": {"seed": 1}} -> {"seed": 1}: names as a user knows them."""
+    settings = config.get("settings", {})
+    return {**{k: v for k, v in config.items() if k != "settings"}, **settings}
 
 
 def _write(path: Path, text: str) -> None:

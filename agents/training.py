@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
@@ -20,7 +21,7 @@ from agents.interface import Agent
 from agents.runs import Run
 
 EnvKeywords = Annotated[
-    dict[str, int | str],
+    dict[str, int | float | str],
     # On the command line `--env horizon=4 dataset=mnist-5k`, whatever the experiment's own keywords are.
     PrimitiveConstructorSpec(
         nargs="*",
@@ -32,14 +33,18 @@ EnvKeywords = Annotated[
 ]
 
 
-def parse_keyword(pair: str) -> tuple[str, int | str]:
+def parse_keyword(pair: str) -> tuple[str, int | float | str]:
     """Split "horizon=4" into ("horizon", 4); ValueError without an equals sign."""
     key, equals, value = pair.partition("=")
     if not (key and equals):
         raise ValueError(f"{pair!r} is not KEYWORD=VALUE")
-    return key, int(value) if value.lstrip("-").isdigit() else value
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return key, kind(value)
+    return key, value
 
 
+RESERVED = {"split", "num_envs", "autoreset_mode", "max_episode_steps", "render_mode"}
 EPOCH_SEED = 1_000_003  # spreads the seeds of runs and epochs apart
 
 
@@ -47,8 +52,9 @@ EPOCH_SEED = 1_000_003  # spreads the seeds of runs and epochs apart
 class Training:
     """What every training shares; an experiment adds its agent, environment and loss.
 
-    env: keywords of `gymnasium.make` beyond the id's own. images_per_epoch: distinct images of one epoch.
-    average: decay a batch of the averaged weights, which are the ones evaluated and kept as best.
+    env: keywords of `gymnasium.make` beyond the id's own. images_per_epoch: images drawn, with
+    replacement, in one epoch; each may be seen by several rollouts. average: decay a batch of the averaged
+    weights, which are the ones evaluated and kept as best.
     """
 
     env_id: str
@@ -64,6 +70,18 @@ class Training:
     bfloat16: bool = True
     curriculum: float = 0.0
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range and for what the loop itself decides."""
+        for name in ("epochs", "images_per_epoch", "batch_size", "learning_rate", "clip"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("warm_up", "curriculum", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+        taken = RESERVED & self.env.keys()
+        if taken:
+            raise ValueError(f"env must not set {', '.join(sorted(taken))}: training decides that")
 
 
 class BatchResult(NamedTuple):
@@ -129,7 +147,7 @@ def train(
                 bar.set_postfix(error=f"{error:.2f}%", reward=f"{reward:.3f}", refresh=False)
         bar.close()
         loss, error, reward = (sums / batches).tolist()
-        minutes = (time.perf_counter() - began) / 60
+        rate = batches * settings.batch_size / (time.perf_counter() - began)
         validation = evaluate(averaged, settings.env_id, "validation", **settings.env)
         metrics = {
             "epoch": epoch + 1,
@@ -137,8 +155,8 @@ def train(
             "train_error": error,
             "reward": reward,
             "validation_error": validation.error,
-            "images_per_second": batches * settings.batch_size / (60 * minutes),
-            "minutes": minutes,
+            "images_per_second": rate,
+            "minutes": (time.perf_counter() - began) / 60,
         }
         state = {
             **checkpoint.with_prefix(agent, "agent."),

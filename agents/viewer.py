@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import numpy as np
 import pygame
 
-from agents.playback import SECONDS_A_GLIMPSE, Player, episode, save
+from agents.playback import (
+    SECONDS_A_GLIMPSE,
+    SECONDS_AT_THE_END,
+    Player,
+    episode,
+    save,
+)
 from glimpse_env.render import View, Window, caption, draw_frame
 from glimpse_env.single import GlimpseEnv
 
@@ -32,6 +37,7 @@ class Viewer:
         self.folder = folder
         self.title = title
         self.window = Window(f"glimpse_env: {title}", fps=30)
+        pygame.key.set_repeat(300, 40)  # a held arrow key keeps moving the aim
         self.views: list[View] = []
 
     def watch(self, player: Player, first_index: int) -> None:
@@ -43,7 +49,7 @@ class Viewer:
                 self.views = []
                 for view in episode(player, self.env, index % self.env.vector.num_scenes):
                     self.views.append(view)
-                    seconds = SECONDS_A_GLIMPSE * (1 if view.answer is None else 2.5)
+                    seconds = SECONDS_A_GLIMPSE if view.answer is None else SECONDS_AT_THE_END
                     wait = pygame.time.get_ticks() + 1000 * seconds
                     text = f"{self.title}, scene {index}      {WATCH_KEYS}"
                     moved_on = None
@@ -86,18 +92,18 @@ class Viewer:
                 say = "answer: press 0-9"
             # The eye's canvas is hidden from a person until the answer is given.
             frame = caption(draw_frame(view, hide_canvas=view.answer is None), say)
-            self.window.show(frame if view.answer is not None else _with_aim(frame, aim))
+            self.window.show(frame if view.answer is not None else self._with_aim(frame, aim))
             for key in self._keys(aim):
+                view = self.views[-1]
                 if key == pygame.K_n:
                     return
                 if view.answer is not None:
                     continue
-                if key == pygame.K_RETURN and left:
+                if key == pygame.K_RETURN and len(view.path) < horizon:
                     self._act(aim, 0)
                 elif pygame.K_0 <= key <= pygame.K_9:
                     while self.views[-1].answer is None:  # an early answer leaves the rest unseen
                         self._act(view.path[-1], key - pygame.K_0)
-                break
 
     def _act(self, gaze: np.ndarray, answer: int) -> None:  # type: ignore[type-arg]
         self.env.step({"gaze": gaze.astype(np.float32), "answer": answer})
@@ -125,22 +131,38 @@ class Viewer:
                 else:
                     keys.append(event.key)
             elif aim is not None and event.type in (pygame.MOUSEMOTION, pygame.MOUSEBUTTONDOWN):
-                place = (np.array(event.pos) - CANVAS_AT) / CANVAS_SIDE
-                aim[:] = np.clip(2 * place - 1, -1, 1)
-                if event.type == pygame.MOUSEBUTTONDOWN:
+                gaze = self._gaze_at(event.pos)
+                if np.abs(gaze).max() > 1 + 2 / self._canvas_pixels:
+                    continue  # beside the canvas
+                aim[:] = gaze.clip(-1, 1)
+                if event.type == pygame.MOUSEBUTTONDOWN and event.button == 1:
                     keys.append(pygame.K_RETURN)
         return keys
 
+    @property
+    def _canvas_pixels(self) -> int:
+        return int(self.views[-1].canvas.shape[-1])
+
+    def _gaze_at(self, place: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]
+        """The gaze that is drawn at this pixel of the window: ±1 are the centres of the outer pixels."""
+        pixel = (np.array(place) - CANVAS_AT) / CANVAS_SIDE * self._canvas_pixels - 0.5
+        return 2 * pixel / (self._canvas_pixels - 1) - 1
+
+    def _with_aim(self, frame: np.ndarray, aim: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        """The captioned frame with a small cross where the person aims, the inverse of `_gaze_at`."""
+        frame = frame.copy()
+        pixel = (aim + 1) / 2 * (self._canvas_pixels - 1) + 0.5
+        x, y = (CANVAS_AT + pixel / self._canvas_pixels * CANVAS_SIDE).astype(int)
+        frame[y, x - 7 : x + 8] = frame[y - 7 : y + 8, x] = (255, 255, 255)
+        return frame
+
     def _save(self) -> None:
-        taken: Callable[[int], Path] = lambda i: self.folder / f"episode-{i}.gif"  # noqa: E731
-        number = next(i for i in range(10**6) if not taken(i).exists())
-        save(taken(number), [(self.title, self.views)])
-        print(f"saved {taken(number)}")
+        if self.views[-1].answer is None and self.views[-1].belief is None:
+            print("answer first: the film shows the whole canvas")
+            return
+        number = next(i for i in range(10**6) if not self._film(i).exists())
+        save(self._film(number), [(self.title, self.views)])
+        print(f"saved {self._film(number)}")
 
-
-def _with_aim(frame: np.ndarray, aim: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    """The captioned frame with a small cross where the person aims."""
-    frame = frame.copy()
-    x, y = (np.array(CANVAS_AT) + (aim + 1) / 2 * (CANVAS_SIDE - 1)).astype(int)
-    frame[y, x - 7 : x + 8] = frame[y - 7 : y + 8, x] = (255, 255, 255)
-    return frame
+    def _film(self, number: int) -> Path:
+        return self.folder / f"episode-{number}.gif"

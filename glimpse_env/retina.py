@@ -100,7 +100,7 @@ def look(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], size: int, scales
 
 def check_retina(size: int, scales: int) -> None:
     """Raise ValueError unless a retina of `scales` patches of `size` x `size` can be built."""
-    if size < 1:
-        raise ValueError(f"retina_size must be at least 1, got {size}")
-    if not 1 <= scales <= MAX_SCALES:
-        raise ValueError(f"scales must be 1 to {MAX_SCALES}, got {scales}")
+    if not isinstance(size, int | np.integer) or size < 1:
+        raise ValueError(f"retina_size must be an integer of at least 1, got {size!r}")
+    if not isinstance(scales, int | np.integer) or not 1 <= scales <= MAX_SCALES:
+        raise ValueError(f"scales must be an integer from 1 to {MAX_SCALES}, got {scales!r}")

@@ -34,7 +34,7 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
     def step(self, action: dict[str, Any]) -> tuple[Observation, float, bool, bool, Info]:
         """Move the gaze, or in the last step answer; raises ResetNeeded after the end."""
         if isinstance(action, dict):
-            action = {key: np.asarray(value)[None] for key, value in action.items()}
+            action = {key: [value] for key, value in action.items()}
         observation, reward, terminated, truncated, info = self.vector.step(action)
         if info:
             info = {"target": int(info["target"][0]), "correct": bool(info["correct"][0])}

@@ -1,7 +1,7 @@
 """GlimpseVectorEnv: many episodes at once, and the only dynamics of the project.
 
 Reading order of a step: `_check_action`, then `tasks.advance` (time, gaze, answer, reward), then
-`_observe` (the retina). An episode starts in `_begin` (a scene, its plan for the retina, a first gaze).
+`_observe` (the retina). An episode starts in `_begin` (a scene, its integral image, a first gaze).
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         _check_at_least("horizon", horizon, 1)
         _check_at_least("jitter", jitter, 0)
         retina.check_retina(retina_size, scales)
-        if not 1 <= distractor_size <= min(height, width):
+        _check_at_least("distractor_size", distractor_size, 1)
+        if distractor_size > min(height, width):
             raise ValueError(f"distractor_size must be 1 to {min(height, width)}, got {distractor_size}")
         if max_episode_steps is not None:
             _check_at_least("max_episode_steps", max_episode_steps, 1)
@@ -149,6 +150,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         Raises ValueError or TypeError for a seed or an option of another shape, type or range.
         """
         options = dict(options or {})
+        if self._key is None and "reset_mask" in options:
+            raise ResetNeeded("the first reset must begin every row: leave out options['reset_mask']")
         rows = self._rows_to_reset(options.pop("reset_mask", None))
         index = options.pop("index", None)
         if options:
@@ -226,9 +229,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     def _truncate(self, resetting: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Rows cut off by `max_episode_steps`, as Gymnasium's TimeLimit does to a single env."""
-        if self.max_episode_steps is None or self.max_episode_steps >= self.horizon:
+        if self.max_episode_steps is None:
             return np.zeros(self.num_envs, np.bool_)
-        return ~resetting & ~terminated & (self._time > self.max_episode_steps)
+        steps = self._time - 1 + terminated
+        return ~resetting & (steps >= self.max_episode_steps)
 
     def _info(self, terminated: NDArray[np.bool_]) -> Info:
         if not terminated.any():
@@ -301,7 +305,6 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         if seed is None:
             return
         if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
-            super().reset(seed=int(seed))
             seeds: list[int | None] = [int(seed) + i for i in range(self.num_envs)]
         else:
             if isinstance(seed, bool) or not isinstance(seed, Iterable):
@@ -312,6 +315,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         for value in seeds:
             if value is not None and (not isinstance(value, int | np.integer) or value < 0):
                 raise ValueError(f"seed must be a non-negative integer, got {value!r}")
+        if isinstance(seed, int):
+            super().reset(seed=seed)
         given = rows & np.array([value is not None for value in seeds])
         values = np.array([(value or 0) % 2**64 for value in seeds], np.uint64)
         self._key = np.where(given, scenes.row_keys(values), self._key)
@@ -335,7 +340,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             scales=self.scales,
             horizon=self.horizon,
             num_answers=tasks.NUM_ANSWERS,
-            belief=None if self.belief is None else np.asarray(self.belief[row]),
+            belief=None if self.belief is None else np.array(self.belief[row]),
             target=int(self._target[row]) if self._answer[row] != tasks.NO_ANSWER else None,
             answer=int(self._answer[row]) if self._answer[row] != tasks.NO_ANSWER else None,
         )
@@ -352,7 +357,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             return None
         if self._key is None:
             raise ResetNeeded("call reset before render")
-        layout: Layout = "full" if self.num_envs == 1 else "tile"
+        layout: Layout = "full" if self.num_envs == 1 else "strip"
         frames = tuple(draw_frame(self.view(row), layout) for row in range(self.num_envs))
         if self.render_mode == "rgb_array":
             return frames

@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict, MultiDiscrete
-from gymnasium.vector import VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
@@ -63,6 +63,8 @@ class WholeCanvas(VectorWrapper[Any, Any, Any, Any, NDArray[Any]]):
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
+        if env.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP:
+            raise ValueError("WholeCanvas cannot show a scene that a same-step reset has replaced")
         canvas = env.unwrapped.present_scenes().canvas
         spaces = dict(env.single_observation_space.spaces)
         spaces["canvas"] = Box(0.0, 1.0, canvas.shape[1:], np.float32)

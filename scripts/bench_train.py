@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from agents.evaluate import make_env
-from agents.experiments import build_agent
+from agents.experiments import build_agent, shapes_of
 from agents.policy_gradient import PolicyGradient, hybrid_batch
 from agents.ram import RAM
 from glimpse_env.datasets import load
@@ -58,7 +58,7 @@ class Ours:
         settings = PolicyGradient(
             env_id="Glimpse/MNIST-v0", env={"dataset": dataset, "horizon": GLIMPSES}, batch_size=size
         )
-        agent = build_agent(settings)
+        agent = build_agent(settings, shapes_of(settings.env_id, settings.env))
         assert isinstance(agent, RAM)
         self.agent, self.size, self.bfloat16 = agent, size, bfloat16
         self.env = make_env(agent, settings.env_id, size, start_gaze="random", **settings.env)

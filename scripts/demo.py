@@ -6,6 +6,7 @@ second core. Then all three are scored on held-out digits, and one test scene is
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from pathlib import Path
@@ -18,27 +19,24 @@ from agents.experiments import EXPERIMENTS, load_agent
 from agents.playback import AgentPlayer, episode, save
 from glimpse_env.render import View
 
-FOLDER = Path("demo")
 NAMES = {"ram-demo": "RAM, learned gaze", "random-demo": "random gaze", "center-demo": "centre gaze"}
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Train, evaluate, film, and say where everything is."""
-    print("Training RAM on 3,500 digits, its two controls beside it (about three minutes) ...")
-    beside = subprocess.Popen(
-        ["sh", "-ec", "; ".join(_command(name) + " --quiet" for name in list(NAMES)[1:])],
-        stdout=subprocess.DEVNULL,
-    )
-    subprocess.run(["sh", "-ec", _command("ram-demo")], check=True)
-    if beside.wait():
-        raise subprocess.CalledProcessError(beside.returncode, "training of the controls")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("demo"))
+    parser.add_argument("--epochs", type=int, default=EXPERIMENTS["ram-demo"].epochs)
+    parser.add_argument("--images-per-epoch", type=int, default=EXPERIMENTS["ram-demo"].images_per_epoch)
+    options = parser.parse_args(arguments)
+    folder = options.folder
+    print("Training RAM on 3,500 digits, its two controls beside it ...", flush=True)
+    _train_all(folder, ["--epochs", str(options.epochs), "--images-per-epoch", str(options.images_per_epoch)])
 
     torch.set_num_threads(1)
-    agents = {name: load_agent(FOLDER / name / "best.safetensors")[0] for name in NAMES}
+    agents = {name: load_agent(folder / name / "best.safetensors")[0] for name in NAMES}
     settings = EXPERIMENTS["ram-demo"]
-    print(
-        f"\nError on 1,000 held-out digits somewhere on a 60x60 canvas, {settings.env['horizon']} glimpses:\n"
-    )
+    print(f"\nError on 1,000 held-out digits, {settings.env_id}, {settings.env['horizon']} glimpses:\n")
     print("| who looks | error % | 95 % interval |")
     print("|---|---:|---:|")
     for name, agent in agents.items():
@@ -52,30 +50,45 @@ def main() -> None:
         torch.manual_seed(index)  # random gaze looks the same way whenever a scene is filmed
         return list(episode(players[name], env, index))  # type: ignore[arg-type]
 
-    scene = next(i for i in range(1000) if _tells_them_apart(*(film(name, i) for name in NAMES)))
+    telling = (i for i in range(1000) if _tells_them_apart(*(film(name, i) for name in NAMES)))
+    scene = next(telling, 0)
     strips = [
         (f"{who}: {'right' if views[-1].answer == views[-1].target else 'wrong'}", views)
         for name, who in NAMES.items()
         for views in [film(name, scene)]
     ]
     for suffix in ("gif", "mp4"):
-        save(FOLDER / f"episode.{suffix}", strips[:1])
-    save(FOLDER / "episode.png", strips)
-    print(f"\nTest scene {scene}, filmed: {FOLDER}/episode.gif, {FOLDER}/episode.mp4,")
-    print(f"and RAM's glimpses above its controls': {FOLDER}/episode.png")
-    print(f"Watch it live:     {sys.executable} scripts/play.py {FOLDER}/ram-demo")
-    print(f"Be the eye:        {sys.executable} scripts/play.py person --dataset mnist-5k")
+        save(folder / f"episode.{suffix}", strips[:1])
+    save(folder / "episode.png", strips)
+    print(f"\nFilmed: test scene {scene}, the first that RAM alone gets right, in {folder}:")
+    print("episode.gif, episode.mp4 and, with its controls below, episode.png.")
+    print(f"Watch it live:   {sys.executable} scripts/play.py {folder}/ram-demo")
+    print(f"Be the eye:      {sys.executable} scripts/play.py person --dataset mnist-5k")
 
 
-def _command(name: str) -> str:
-    return f"{sys.executable} scripts/train.py {name} --folder {FOLDER / name} --overwrite"
+def _train_all(folder: Path, settings: list[str]) -> None:
+    """Train RAM, its bar showing, and the controls one after the other beside it; exit if one fails."""
+
+    def start(name: str, *more: str) -> subprocess.Popen[bytes]:
+        script = Path(__file__).with_name("train.py")
+        command = [sys.executable, str(script), name, "--folder", str(folder / name), "--overwrite"]
+        return subprocess.Popen([*command, *settings, *more], stdout=subprocess.DEVNULL if more else None)
+
+    ram, *controls = NAMES
+    shown, beside = start(ram), start(controls[0], "--quiet")
+    try:
+        failed = beside.wait() or start(controls[1], "--quiet").wait() or shown.wait()
+    finally:
+        shown.terminate()
+        beside.terminate()
+    if failed:
+        sys.exit("demo.py: a training failed, see above")
 
 
 def _tells_them_apart(ram: list[View], random: list[View], center: list[View]) -> bool:
-    """Whether a scene shows the difference: only RAM is right, and the digit lies off the centre."""
-    right = [views[-1].answer == views[-1].target for views in (ram, random, center)]
-    return right == [True, False, False]
+    """Whether RAM alone answers right."""
+    return [views[-1].answer == views[-1].target for views in (ram, random, center)] == [True, False, False]
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -43,13 +43,19 @@ def main(arguments: list[str]) -> None:
     env_id, keywords = options.env_id or "Glimpse/MNIST-v0", {}
     agent = None
     if options.player not in ("random", "person"):
-        agent, settings, _ = load_agent(find_checkpoint(options.player))
+        agent, settings, config = load_agent(find_checkpoint(options.player))
         if options.env_id in (None, settings.env_id):
             env_id, keywords = settings.env_id, dict(settings.env)
     keywords = {**keywords, "split": options.split}
     if options.dataset:
         keywords["dataset"] = options.dataset
     env: Any = gymnasium.make(env_id, **keywords).unwrapped
+    if agent is not None:
+        theirs, here = config["shapes"]["retina"], list(env.observation_space["retina"].shape)
+        if theirs != here and agent.sees == "glimpses":
+            raise ValueError(
+                f"{options.player} has a retina of {theirs}, {env_id} gives {here}: choose another id"
+            )
     torch.set_num_threads(1)
     player: Player = AgentPlayer(agent) if agent else RandomPlayer(env, seed=options.index)
     if options.out is not None:

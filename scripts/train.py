@@ -16,8 +16,15 @@ import tyro
 from tqdm import tqdm
 
 from agents import checkpoint
-from agents.experiments import EXPERIMENTS, Experiment, build_agent, to_config, train_experiment
-from agents.runs import Run, RunError
+from agents.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    build_agent,
+    shapes_of,
+    to_config,
+    train_experiment,
+)
+from agents.runs import Run, RunError, minutes
 from glimpse_env.datasets import DatasetError
 
 
@@ -50,8 +57,9 @@ def main(arguments: list[str]) -> None:
     own = EXPERIMENTS[command.name].env
     settings = dataclasses.replace(command.settings, env={**own, **command.settings.env})
     folder = command.folder or Path("runs") / f"{command.name}-s{settings.seed}"
-    config = to_config(command.name, settings)
-    agent = build_agent(settings)
+    shapes = shapes_of(settings.env_id, settings.env)
+    config = {**to_config(command.name, settings, shapes), "init": command.init and str(command.init)}
+    agent = build_agent(settings, shapes)
     if command.init is not None:
         tensors, _ = checkpoint.load(command.init)
         checkpoint.load_weights(agent, tensors, command.init)
@@ -62,7 +70,7 @@ def main(arguments: list[str]) -> None:
             f"reward {metrics['reward']:.3f}  validation error {metrics['validation_error']:5.2f}%  "
             f"{metrics['images_per_second']:,.0f} images/s"
         )
-    print(f"best validation error {run.best:.2f}%, {run.minutes():.1f} minutes: {folder}")
+    print(f"best validation error {run.best:.2f}%, {minutes(folder):.1f} minutes: {folder}")
 
 
 if __name__ == "__main__":

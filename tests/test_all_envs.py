@@ -139,7 +139,7 @@ def test_rendered_frames(env_id: str) -> None:
     vector = gymnasium.make_vec(env_id, num_envs=3, render_mode="rgb_array", **OFFLINE)
     vector.reset(seed=0)
     frames = vector.render()
-    assert [f.shape for f in frames] == [(264, 240, 3)] * 3
+    assert [f.shape for f in frames] == [(492, 240, 3)] * 3
     assert len({f.tobytes() for f in frames}) == 3
     assert all(f.std() > 10 for f in frames)
 

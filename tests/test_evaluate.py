@@ -13,7 +13,6 @@ from agents import evaluate as module
 from agents.baselines import WholeCanvasClassifier
 from agents.evaluate import evaluate, make_env, wilson
 from agents.interface import Agent, Step
-from agents.ram import RAM
 from glimpse_env.datasets import load
 from glimpse_env.vector import GlimpseVectorEnv
 
@@ -87,14 +86,6 @@ def test_canvas_agents_are_scored_through_the_same_environment() -> None:
     wrong = (expected != torch.tensor(load("mnist-5k", "validation").labels)).double().mean()
     score = evaluate(agent, MNIST, "validation", **OFFLINE)
     assert score.error == pytest.approx(100 * wrong.item())
-
-
-def test_evaluation_does_not_depend_on_the_batch_of_a_hard_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    agent = RAM((1, 8, 8), 10)
-    whole = evaluate(agent, MNIST, "validation", **OFFLINE)
-    monkeypatch.setattr(module, "BATCH", 64)
-    assert abs(evaluate(agent, MNIST, "validation", **OFFLINE).error - whole.error) <= 0.4
 
 
 def test_the_papers_baselines() -> None:

@@ -40,6 +40,8 @@ def test_an_episode_is_a_view_a_glimpse_and_its_end(env: Any, views: list[View])
     assert again[0].belief is None
 
 
+# imageio's own film reader leaves its pipes to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("suffix", "frames"), [(".gif", 4), (".mp4", 3 * 4 + 12)])
 def test_films_hold_every_moment(tmp_path: Path, views: list[View], suffix: str, frames: int) -> None:
     path = tmp_path / f"x{suffix}"
@@ -54,9 +56,9 @@ def test_films_hold_every_moment(tmp_path: Path, views: list[View], suffix: str,
 def test_a_strip_has_a_row_an_episode(tmp_path: Path, views: list[View]) -> None:
     save(tmp_path / "x.png", [("a", views), ("b", views[1:])])
     strip = iio.imread(tmp_path / "x.png")
-    assert strip.shape == (2 * (382 + 32), 4 * 240, 3)
+    assert strip.shape == (2 * (492 + 32), 4 * 240, 3)
     np.testing.assert_array_equal(strip, film_strip([("a", views), ("b", views[1:])]))
-    assert strip[500:, 720:].std() == 0  # the shorter episode's row ends early
+    assert strip[560:, 720:].std() == 0  # the shorter episode's row ends early
 
 
 def test_an_unknown_ending_is_refused(tmp_path: Path, views: list[View]) -> None:
@@ -88,8 +90,8 @@ def key(code: int) -> Any:
 
 
 def click(x: float, y: float) -> Any:
-    """A click where the gaze (x, y) is drawn."""
-    at = [int(CANVAS_AT[i] + (g + 1) / 2 * CANVAS_SIDE) for i, g in enumerate((x, y))]
+    """A click where the gaze (x, y) is drawn: on the centre of its pixel, 28 of them on CANVAS_SIDE."""
+    at = [int(CANVAS_AT[i] + ((g + 1) / 2 * 27 + 0.5) / 28 * CANVAS_SIDE) for i, g in enumerate((x, y))]
     return pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=at, button=1)
 
 
@@ -106,6 +108,32 @@ def test_a_person_looks_by_mouse_and_keys_and_answers(
     assert last.answer == 7
     assert (tmp_path / "episode-0.gif").exists()
     assert not pygame.display.get_init()
+
+
+def test_what_is_not_a_look_costs_no_glimpse(
+    env: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wheel = pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=click(0, 0).pos, button=4)
+    panel = pygame.event.Event(pygame.MOUSEBUTTONDOWN, pos=(800, 300), button=1)
+    Script(monkeypatch, [wheel, panel], [key(pygame.K_s)])
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=5)
+    assert len(shown.views) == 1
+    assert "answer first" in capsys.readouterr().out  # the film would show what the person must not see
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_keys_of_one_frame_all_count(env: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Script(monkeypatch, [click(0.5, 0.5), key(pygame.K_7)])
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=5)
+    np.testing.assert_allclose(shown.views[-1].path[1:], [[0.5, 0.5]] * 2, atol=0.01)
+    assert shown.views[-1].answer == 7
+
+
+def test_a_single_moment_can_be_saved(tmp_path: Path, views: list[View]) -> None:
+    save(tmp_path / "x.gif", [("a", views[:1])])
+    assert iio.imread(tmp_path / "x.gif").shape[-3:] == (540, 960, 3)
 
 
 def test_an_early_answer_ends_the_episode(env: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

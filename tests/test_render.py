@@ -81,11 +81,35 @@ def test_human_mode_opens_one_window_and_closes_it() -> None:
 
     env = GlimpseVectorEnv(3, **OFFLINE, render_mode="human")
     env.reset(seed=0)
-    assert pygame.display.get_surface().get_size() == (480, 528)
+    assert pygame.display.get_surface().get_size() == (480, 984)
     env.step(env.action_space.sample())
     env.close()
     assert not pygame.display.get_init()
     Window("again", 30).close()
+
+
+def test_a_window_survives_what_others_do_to_pygame() -> None:
+    import pygame
+
+    first, second = (GlimpseVectorEnv(1, **OFFLINE, render_mode="human") for _ in range(2))
+    first.reset(seed=0)
+    second.reset(seed=0)
+    first.close()
+    second.step(second.action_space.sample())
+    pygame.quit()  # as CartPole's close does
+    second.step(second.action_space.sample())
+    second.close()
+
+
+def test_a_crowd_fits_on_the_screen() -> None:
+    import pygame
+
+    env = GlimpseVectorEnv(36, **OFFLINE, render_mode="human")
+    env.reset(seed=0)
+    width, height = pygame.display.get_surface().get_size()
+    assert width <= 1600
+    assert height <= 1000
+    env.close()
 
 
 def test_render_says_what_it_needs() -> None:

@@ -88,7 +88,7 @@ def test_a_glimpse_one_can_check_by_hand() -> None:
     np.testing.assert_allclose(corner[1], [[0.25, 0.0], [0.25, 0.0]], atol=1e-7)
 
 
-def test_only_the_rows_asked_for_are_planned() -> None:
+def test_only_the_rows_asked_for_are_integrated() -> None:
     canvas = np.ones((2, 1, 3, 3), np.uint8)
     integral = empty_integral(canvas)
     integrate(np.array([False, True]), canvas, integral)

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import ROOT
 
 from agents import results
+from agents.experiments import EXPERIMENTS, load_agent
 
 TINY = "--env dataset=mnist-5k horizon=2 --epochs 2 --images-per-epoch 64 --batch-size 32 --quiet".split()  # noqa: SIM905
 
@@ -77,8 +79,12 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("train", ["ram-mnist", "--epochs", "many"], "epochs"),
         ("train", ["ram-mnist", "--policy", "best"], "policy"),
         ("train", ["ram-mnist", "--env", "horizon"], "KEYWORD=VALUE"),
-        ("train", ["ram-mnist", "--env", "horizn=3"], "horizn"),
-        ("train", ["ram-mnist", "--folder", "README.md"], "README.md"),
+        ("train", ["ram-mnist", "--env", "horizn=3", "dataset=mnist-5k"], "horizn"),
+        ("train", ["ram-mnist", "--env", "split=test"], "split"),
+        ("train", ["ram-mnist", "--env-id", "Glimpse/Nope-v0"], "Nope"),
+        ("train", ["ram-mnist", "--sigma", "0"], "sigma"),
+        ("train", ["ram-mnist", *TINY, "--resume", "--overwrite"], "one of them"),
+        ("train", ["ram-mnist", *TINY, "--folder", "README.md"], "README.md"),
         ("train", ["ram-mnist", *TINY, "--resume", "--folder", "nowhere/run"], "no run to resume"),
         ("evaluate", ["ram-mnits"], "no checkpoint at"),
         ("evaluate", ["README.md"], "README.md"),
@@ -109,7 +115,7 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     }  # fmt: skip
     path = tmp_path / "results.jsonl"
     for changes in ({}, {"value": 1.0, "ci95": [0.8, 1.2]}, {"mode": "mc10", "value": 0.9}):
-        results.append({**line, **changes}, path)
+        results.append([{**line, **changes}], path)
     rows = run("report", "--results", path).splitlines()
     assert len(rows) == 3
     assert rows[2] == (
@@ -121,8 +127,71 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     assert page.read_text().splitlines() == [
         "above", "<!-- report.py: begin -->", *rows, "<!-- report.py: end -->", "below",
     ]  # fmt: skip
-    path.write_text(path.read_text() + "half a li")
-    assert "line 4" in run("report", "--results", path, fails=True)
+    for broken in ("half a li", "3"):
+        page.write_text(path.read_text() + broken)
+        assert "line 4" in run("report", "--results", page, fails=True)
+
+
+def test_only_the_experiment_itself_is_published(trained: Path) -> None:
+    error = run("evaluate", trained, "--publish", fails=True)
+    assert "settings are not those of 'ram-mnist'" in error
+    assert "--mode" in run("evaluate", trained, "--publish", "--mode", "sampled", fails=True)
+
+
+def test_publishing_adds_lines_and_a_checkpoint(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import evaluate
+
+    _, settings, _ = load_agent(trained / "best.safetensors")
+    monkeypatch.setitem(EXPERIMENTS, "ram-mnist", settings)
+    monkeypatch.setattr(results, "PRETRAINED", tmp_path / "pretrained")
+    monkeypatch.setattr(results.append, "__defaults__", (tmp_path / "results.jsonl",))
+    evaluate.main([str(trained), "--publish"])
+    lines = results.read(tmp_path / "results.jsonl")
+    assert [line["mode"] for line in lines] == ["deterministic", "sampled", "mc10"]
+    keys = (
+        "experiment env_id agent sees seed commit metric value ci95 mode glimpses pixels parameters minutes"
+    )
+    assert {*keys.split(), "threads", "machine"} <= lines[0].keys()
+    assert (lines[0]["glimpses"], lines[0]["pixels"], lines[0]["sees"]) == (2, 128, "glimpses")
+    assert lines[0]["minutes"] >= 0
+    out = capsys.readouterr().out
+    evaluate.main([str(tmp_path / "pretrained" / "ram-mnist.safetensors")])
+    assert capsys.readouterr().out == out
+
+
+def test_a_run_can_start_from_a_checkpoint(trained: Path, tmp_path: Path) -> None:
+    best = trained / "best.safetensors"
+    run("train", "ram-mnist", *TINY, "--folder", tmp_path / "more", "--init", best, "--learning-rate", "1e-9")
+    before, after = (
+        load_agent(p)[0].core.recurrent.weight for p in (best, tmp_path / "more/best.safetensors")
+    )
+    torch.testing.assert_close(before, after, atol=1e-5, rtol=0)
+    error = run("train", "fc-mnist", *TINY, "--folder", tmp_path / "other", "--init", best, fails=True)
+    assert "does not fit" in error
+    assert not (tmp_path / "other").exists()
+
+
+def test_an_agent_is_not_shown_a_retina_it_does_not_know(trained: Path, tmp_path: Path) -> None:
+    arguments = [
+        "--env-id",
+        "Glimpse/ClutteredMNIST-v0",
+        "--dataset",
+        "mnist-5k",
+        "--out",
+        tmp_path / "x.gif",
+    ]
+    assert "retina" in run("play", trained, *arguments, fails=True)
+
+
+def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
+    tiny = ["--epochs", 1, "--images-per-epoch", 512]
+    out = run("demo", "--folder", tmp_path / "a demo", *tiny)
+    assert out.count("to ") >= 3
+    for name in ("episode.gif", "episode.mp4", "episode.png"):
+        assert (tmp_path / "a demo" / name).stat().st_size > 10_000
 
 
 def test_bench_prints_ratios() -> None:

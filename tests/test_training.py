@@ -15,11 +15,20 @@ from conftest import OFFLINE, ROOT
 
 from agents import checkpoint
 from agents.evaluate import evaluate
-from agents.experiments import EXPERIMENTS, Experiment, build_agent, load_agent, to_config, train_experiment
+from agents.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    Shapes,
+    build_agent,
+    load_agent,
+    to_config,
+    train_experiment,
+)
 from agents.policy_gradient import PolicyGradient
 from agents.runs import Run, RunError
-from agents.training import schedule, update_average
+from agents.training import parse_keyword, schedule, update_average
 
+SHAPES = Shapes((1, 8, 8), (1, 28, 28), 10)
 TINY = PolicyGradient(
     env_id="Glimpse/MNIST-v0",
     env={**OFFLINE, "horizon": 3},
@@ -33,9 +42,9 @@ TINY = PolicyGradient(
 
 
 def run_all(folder: Path, settings: Experiment, stop_after: int = 99, resume: bool = False) -> list[dict]:
-    run = Run(folder, to_config("test", settings), resume=resume, overwrite=False)
+    run = Run(folder, to_config("test", settings, SHAPES), resume=resume, overwrite=False)
     out = []
-    for metrics in train_experiment(run, settings, build_agent(settings), quiet=True):
+    for metrics in train_experiment(run, settings, build_agent(settings, SHAPES), quiet=True):
         out.append(metrics)
         if len(out) == stop_after:
             break
@@ -89,17 +98,56 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_use_is_refused_unless_told(tmp_path: Path) -> None:
-    config = to_config("test", TINY)
+    config = to_config("test", TINY, SHAPES)
     run_all(tmp_path, TINY, stop_after=1)
-    with pytest.raises(RunError, match="already holds a run"):
+    with pytest.raises(RunError, match="already holds files"):
         Run(tmp_path, config, resume=False, overwrite=False)
-    other = to_config("test", dataclasses.replace(TINY, learning_rate=0.5))
-    with pytest.raises(RunError, match="settings"):
+    other = to_config("test", dataclasses.replace(TINY, learning_rate=0.5), SHAPES)
+    with pytest.raises(RunError, match=r"learning_rate=0\.002, not 0\.5"):
         Run(tmp_path, other, resume=True, overwrite=False)
     with pytest.raises(RunError, match="no run to resume"):
         Run(tmp_path / "new", config, resume=True, overwrite=False)
+    with pytest.raises(RunError, match="one of them"):
+        Run(tmp_path, config, resume=True, overwrite=True)
+    assert (tmp_path / "last.safetensors").exists()
     run = Run(tmp_path, config, resume=False, overwrite=True)
     assert not run.last.exists()
+
+
+def test_overwriting_deletes_nothing_but_a_run(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("three years")
+    with pytest.raises(RunError, match="already holds files"):
+        Run(tmp_path, to_config("test", TINY, SHAPES), resume=False, overwrite=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"sigma": 0.0}, "sigma"),
+        ({"epochs": 0}, "epochs"),
+        ({"curriculum": 1.0}, "curriculum"),
+        ({"rollouts": 1}, "leave_one_out"),
+        ({"env": {"split": "test"}}, "split"),
+        ({"env": {"max_episode_steps": 2}}, "max_episode_steps"),
+    ],
+)
+def test_bad_settings_are_named_before_anything_is_written(changes: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        dataclasses.replace(TINY, **changes)
+
+
+def test_keywords_from_the_command_line() -> None:
+    pairs = ["horizon=4", "difficulty=0.5", "dataset=mnist-5k"]
+    assert dict(map(parse_keyword, pairs)) == {"horizon": 4, "difficulty": 0.5, "dataset": "mnist-5k"}
+    with pytest.raises(ValueError, match="KEYWORD=VALUE"):
+        parse_keyword("horizon")
+
+
+def test_one_glimpse_trains_without_a_gaze_to_choose(tmp_path: Path) -> None:
+    settings = dataclasses.replace(TINY, env={**OFFLINE, "horizon": 1}, baseline="learned", epochs=1)
+    (metrics,) = run_all(tmp_path, settings)
+    assert math.isfinite(metrics["loss"])
 
 
 def test_best_is_the_lowest_validation_error_and_loads(tmp_path: Path) -> None:
@@ -134,7 +182,7 @@ def test_schedule_by_hand() -> None:
 
 
 def test_the_average_follows_the_weights() -> None:
-    mean, now = build_agent(TINY), build_agent(dataclasses.replace(TINY, seed=2))
+    mean, now = (build_agent(dataclasses.replace(TINY, seed=s), SHAPES) for s in (1, 2))
     before = mean.classifier.bias.clone()
     update_average(mean, now, decay=0.9, updates=10**6)
     torch.testing.assert_close(mean.classifier.bias, 0.9 * before + 0.1 * now.classifier.bias)

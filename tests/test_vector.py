@@ -110,7 +110,7 @@ def test_a_row_equals_the_single_env_of_its_seed_whatever_the_batch(start_gaze: 
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-@pytest.mark.parametrize("limit", [None, 3])
+@pytest.mark.parametrize("limit", [None, 3, 4, 5])
 def test_autoreset_is_gymnasiums(mode: AutoresetMode, limit: int | None) -> None:
     """Step by step against SyncVectorEnv over the single env, also when a time limit truncates."""
     ours = make(3, autoreset_mode=mode, max_episode_steps=limit)
@@ -271,12 +271,15 @@ def test_bad_actions_are_named_and_change_nothing(action: Any, says: str) -> Non
         ({"options": {"reset_mask": np.zeros(2, bool)}}, ValueError, "reset_mask"),
         ({"seed": [1]}, ValueError, "seed"),
         ({"seed": [1, -2]}, ValueError, "seed"),
+        ({"seed": -1}, ValueError, "seed"),
         ({"seed": 1.5}, TypeError, "seed"),
     ],
 )
 def test_bad_resets_are_named(arguments: dict[str, Any], error: type[Exception], says: str) -> None:
+    env = make(2, split="validation")
+    env.reset()
     with pytest.raises(error, match=says):
-        make(2, split="validation").reset(**arguments)
+        env.reset(**arguments)
 
 
 @pytest.mark.parametrize(
@@ -290,6 +293,9 @@ def test_bad_resets_are_named(arguments: dict[str, Any], error: type[Exception],
         ({"distractor_size": 29}, "distractor_size"),
         ({"retina_size": 0}, "retina_size"),
         ({"scales": 6}, "scales"),
+        ({"scales": 1.5}, "scales"),
+        ({"retina_size": 8.5}, "retina_size"),
+        ({"distractor_size": 8.5}, "distractor_size"),
         ({"horizon": 0}, "horizon"),
         ({"horizon": 2.5}, "horizon"),
         ({"start_gaze": "left"}, "start_gaze"),
@@ -308,6 +314,8 @@ def test_bad_keywords_are_named(keywords: dict[str, Any], says: str) -> None:
 def test_no_step_before_reset_nor_after_the_end() -> None:
     with pytest.raises(ResetNeeded, match="row 0"):
         make(2).step(GOOD)
+    with pytest.raises(ResetNeeded, match="every row"):
+        make(2).reset(options={"reset_mask": np.array([True, False])})
     env = make(2, horizon=1, autoreset_mode=AutoresetMode.DISABLED)
     env.reset(seed=0)
     env.step(GOOD)

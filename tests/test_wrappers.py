@@ -46,5 +46,7 @@ def test_whole_canvas_is_the_scene() -> None:
     assert env.observation_space.contains(observation)
     expected = env.unwrapped.present_scenes().canvas / 255
     np.testing.assert_allclose(observation["canvas"], expected, rtol=1e-6)
+    with pytest.raises(ValueError, match="same-step"):
+        WholeCanvas(GlimpseVectorEnv(3, **OFFLINE, autoreset_mode="SameStep"))
     observation = env.step({"gaze": np.ones((3, 2)), "answer": np.zeros(3, int)})[0]
     np.testing.assert_allclose(observation["canvas"], expected, rtol=1e-6)
