@@ -48,8 +48,8 @@ DEMO = PolicyGradient(
 
 EXPERIMENTS: dict[str, Experiment] = {
     "ram-mnist": RAM_MNIST,
-    "random-mnist": dataclasses.replace(RAM_MNIST, policy="random", epochs=100),
-    "center-mnist": dataclasses.replace(RAM_MNIST, policy="center", epochs=60, env={}),
+    "random-mnist": dataclasses.replace(RAM_MNIST, policy="random", epochs=60),
+    "center-mnist": dataclasses.replace(RAM_MNIST, policy="center", first_gaze="center", epochs=60, env={}),
     "ram-demo": DEMO,
     "random-demo": dataclasses.replace(DEMO, policy="random"),
     "center-demo": dataclasses.replace(DEMO, policy="center"),

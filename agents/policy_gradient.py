@@ -18,14 +18,16 @@ from agents.training import BatchResult, Training, train
 
 @dataclasses.dataclass(frozen=True)
 class PolicyGradient(Training):
-    """A RAM experiment. sigma: of the gaze, in gaze units, going to sigma_end in a straight line.
+    """A RAM experiment.
 
-    reinforce_weight: of REINFORCE beside the answer's cross-entropy. detach: see RAM. rollouts: episodes
-    an image. baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's
-    other rollouts (which needs two or more).
+    first_gaze: in training; in evaluation it is env's start_gaze. sigma: of the gaze, in gaze units, going
+    to sigma_end in a straight line. reinforce_weight: of REINFORCE beside the answer's cross-entropy.
+    detach: see RAM. rollouts: episodes an image. baseline: what REINFORCE subtracts, the learned value of
+    each step or the mean of the image's other rollouts (which needs two or more).
     """
 
     policy: Policy = "learned"
+    first_gaze: Literal["random", "center"] = "random"
     hidden: int = 256
     sigma: float = 0.15
     sigma_end: float = 0.03
@@ -49,15 +51,13 @@ def train_policy_gradient(
 ) -> Iterator[dict[str, Any]]:
     """Train `agent` by the hybrid loss of Mnih et al. (2014) and yield each epoch's metrics.
 
-    The first gaze is uniform in training, for from a fixed one the classifier overfits its few views;
-    but an agent that keeps to the centre begins there.
+    From a fixed first gaze the classifier overfits its few views (unless the digit moves: see jitter).
     """
-    start_gaze = "center" if settings.policy == "center" else "random"
     env = make_env(
         agent,
         settings.env_id,
         settings.batch_size * settings.rollouts,
-        **{**settings.env, "split": "train", "start_gaze": start_gaze},
+        **{**settings.env, "split": "train", "start_gaze": settings.first_gaze},
     )
     yield from train(run, settings, agent, hybrid_batch(settings, agent, env), quiet=quiet)
     env.close()

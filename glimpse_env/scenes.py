@@ -88,6 +88,30 @@ def _add_clipped(
 
 
 @numba.njit(cache=True)
+def warp(source: NDArray[np.uint8], matrix: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
+    """Fill out (C, h, w) with source (C, h, w) seen through `matrix` (2, 2) about its middle, bilinearly.
+
+    The pixel at (y, x) from the middle shows what lies at matrix @ (y, x); outside the source is zero.
+    """
+    channels, height, width = source.shape
+    middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
+    for i in range(height):
+        for j in range(width):
+            y = matrix[0, 0] * (i - middle_y) + matrix[0, 1] * (j - middle_x) + middle_y
+            x = matrix[1, 0] * (i - middle_y) + matrix[1, 1] * (j - middle_x) + middle_x
+            top, left = int(np.floor(y)), int(np.floor(x))
+            down, right = y - top, x - left
+            for c in range(channels):
+                value = 0.0
+                for di in range(2):
+                    for dj in range(2):
+                        if 0 <= top + di < height and 0 <= left + dj < width:
+                            weight = (down if di else 1 - down) * (right if dj else 1 - right)
+                            value += weight * source[c, top + di, left + dj]
+                out[c, i, j] = np.uint8(value + 0.5)
+
+
+@numba.njit(cache=True)
 def draw_scenes(
     rows: NDArray[np.bool_],
     keys: NDArray[np.uint64],
@@ -99,6 +123,7 @@ def draw_scenes(
     distractor_size: int,
     difficulty: float,
     jitter: int,
+    distortion: float,
     canvas: NDArray[np.uint8],
     target: NDArray[np.int64],
     boxes: NDArray[np.int64],
@@ -113,10 +138,13 @@ def draw_scenes(
     for a random one. images (N, C, h, w), labels (N,). difficulty in [0, 1]: below 1 the digit's offset
     stays near the centre and each distractor appears with that probability (the training curriculum).
     jitter: the offset may leave its range by so many pixels, and the digit the canvas (augmentation).
+    distortion: each entry of the digit's 2x2 matrix is off the identity's by up to so much (augmentation).
     Out: canvas (B, C, H, W), target (B,), boxes (B, 4) as x, y, width, height in canvas pixels,
     start_gaze (B, 2), uniform in [-1, 1]².
     """
     count, height, width = images.shape[0], images.shape[2], images.shape[3]
+    matrix = np.empty((2, 2))
+    warped = np.empty(images.shape[1:], np.uint8)
     room_y, room_x = canvas.shape[2] - height, canvas.shape[3] - width
     for b in range(rows.shape[0]):
         if not rows[b]:
@@ -148,7 +176,16 @@ def draw_scenes(
         y = margin_y + _below(room_y - 2 * margin_y + 1, _mix(state))
         state += GOLDEN
         x = margin_x + _below(room_x - 2 * margin_x + 1, _mix(state))
-        _add_clipped(images[image], 0, 0, height, width, picture, y, x)
+        if distortion > 0.0:
+            distortion_state = ~state  # a stream of its own: what follows is the same with and without
+            for entry in range(4):
+                distortion_state += GOLDEN
+                off = distortion * (2.0 * _unit(_mix(distortion_state)) - 1.0)
+                matrix[entry // 2, entry % 2] = off + (1.0 if entry % 3 == 0 else 0.0)
+            warp(images[image], matrix, warped)
+            _add_clipped(warped, 0, 0, height, width, picture, y, x)
+        else:
+            _add_clipped(images[image], 0, 0, height, width, picture, y, x)
         target[b] = labels[image]
         boxes[b, 0], boxes[b, 1], boxes[b, 2], boxes[b, 3] = x, y, width, height
         state += GOLDEN

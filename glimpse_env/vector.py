@@ -57,6 +57,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         start_gaze: str = "center",
         difficulty: float = 1.0,
         jitter: int = 0,
+        distortion: float = 0.0,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -68,6 +69,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         _check_at_least("distractors", distractors, 0)
         _check_at_least("horizon", horizon, 1)
         _check_at_least("jitter", jitter, 0)
+        if not 0 <= distortion < 1:
+            raise ValueError(f"distortion must be at least 0 and below 1, got {distortion!r}")
         retina.check_retina(retina_size, scales)
         _check_at_least("distractor_size", distractor_size, 1)
         if distractor_size > min(height, width):
@@ -84,7 +87,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.num_scenes = count
         self.distractors, self.distractor_size = distractors, distractor_size
         self.retina_size, self.scales, self.horizon = retina_size, scales, horizon
-        self.start_gaze, self.difficulty, self.jitter = start_gaze, difficulty, jitter
+        self.start_gaze, self.difficulty = start_gaze, difficulty
+        self.jitter, self.distortion = jitter, float(distortion)
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.render_mode = render_mode
@@ -202,14 +206,14 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self._episode[rows] += 1
             assert self._key is not None
             keys, episodes = self._key, self._episode
-            difficulty, jitter = self.difficulty, self.jitter
+            difficulty, jitter, distortion = self.difficulty, self.jitter, self.distortion
             indices = np.full(self.num_envs, -1, np.int64)
         else:
             keys, episodes = scenes.frozen_keys(self.split, self.num_envs), indices
-            difficulty, jitter = 1.0, 0
+            difficulty, jitter, distortion = 1.0, 0, 0.0
         scenes.draw_scenes(
             rows, keys, episodes, indices, self._digits.images, self._digits.labels,
-            self.distractors, self.distractor_size, difficulty, jitter,
+            self.distractors, self.distractor_size, difficulty, jitter, distortion,
             self._canvas, self._target, self._boxes, self._start,
         )  # fmt: skip
         retina.integrate(rows, self._canvas, self._integral)

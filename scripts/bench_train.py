@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from typing import Any
@@ -15,6 +16,7 @@ from agents.evaluate import make_env
 from agents.experiments import build_agent, shapes_of
 from agents.policy_gradient import PolicyGradient, hybrid_batch
 from agents.ram import RAM
+from agents.training import update_average
 from glimpse_env.datasets import load
 
 BATCH, GLIMPSES = 128, 6
@@ -30,6 +32,7 @@ def bench_train(dataset: str) -> None:
         f"ours, float32, batch {BATCH}": Ours(dataset, BATCH, bfloat16=False),
         f"ours, bfloat16, batch {BATCH}": Ours(dataset, BATCH, bfloat16=True),
         "ours, bfloat16, batch 512": Ours(dataset, 512, bfloat16=True),
+        f"matrix products alone, bfloat16, batch {BATCH}": Products(BATCH),
     }
     for run in runs.values():
         run.batch()
@@ -49,6 +52,11 @@ def bench_train(dataset: str) -> None:
         total = sum(run.seconds.values())
         shares = [f"{100 * run.seconds[part] / total:.0f}%" if total else "" for part in PARTS]
         print(f"| {name} | {rate:,.0f} | {rate / reference:.1f}x | {' | '.join(shares)} |")
+    print(
+        "Sensor: reset and step of the environment. The last line is the limit: what RAM's matrix products\n"
+        "take by themselves. The rest of a step is some 150 small operations, each a call of a few\n"
+        "microseconds, which a larger batch shares among more images."
+    )
 
 
 class Ours:
@@ -65,6 +73,7 @@ class Ours:
         self.play = hybrid_batch(settings, agent, self.env)
         self.optimizer = torch.optim.AdamW(agent.parameters(), settings.learning_rate, fused=True)
         self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.averaged = copy.deepcopy(agent)
         self._time_sensor()
 
     def _time_sensor(self) -> None:
@@ -91,10 +100,35 @@ class Ours:
         times.append(time.perf_counter())
         nn.utils.clip_grad_norm_(self.agent.parameters(), 5.0)
         self.optimizer.step()
+        update_average(self.averaged, self.agent, 0.998, 1000)
         times.append(time.perf_counter())
         self.seconds["forward"] += times[1] - times[0] - (self.seconds["sensor"] - sensor)
         self.seconds["backward"] += times[2] - times[1]
         self.seconds["optimiser"] += times[3] - times[2]
+
+
+class Products:
+    """Nothing but the matrix products of one training step: forward, and two backward for each."""
+
+    # (inputs, outputs) of what, where, their sum's two halves, the core's two and the three heads.
+    LAYERS = ((64, 128), (2, 128), (128, 256), (128, 256), (256, 256), (256, 256), (256, 13))
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.operands = [
+            [torch.randn(shape, dtype=torch.bfloat16) for shape in ((size, i), (i, o), (size, o))]
+            for i, o in self.LAYERS
+        ]
+
+    def batch(self) -> None:
+        """As many products as one training step has; the first layers pass no gradient to the picture."""
+        for _ in range(GLIMPSES):
+            for layer, (x, w, y) in enumerate(self.operands):
+                _ = x @ w
+                _ = x.t() @ y
+                if layer > 1:
+                    _ = y @ w.t()
 
 
 class PlainRAM:

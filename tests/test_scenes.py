@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from conftest import needs_full_mnist
 from numpy.typing import NDArray
+from scipy.ndimage import affine_transform
 
 from glimpse_env import scenes
 from glimpse_env.datasets import Digits, load
-from glimpse_env.scenes import draw_scenes, frozen_keys, row_keys
+from glimpse_env.scenes import draw_scenes, frozen_keys, row_keys, warp
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -29,6 +30,7 @@ def draw(
     distractors: int,
     difficulty: float = 1.0,
     jitter: int = 0,
+    distortion: float = 0.0,
     indices: list[int] | None = None,
 ) -> tuple[scenes.Scenes, NDArray[np.float32]]:
     n = len(keys)
@@ -37,7 +39,8 @@ def draw(
     start = np.zeros((n, 2), np.float32)
     draw_scenes(
         np.ones(n, np.bool_), keys, np.array(episodes), np.array(indices or [-1] * n),
-        digits.images, digits.labels, distractors, 8, difficulty, jitter, canvas, target, boxes, start,
+        digits.images, digits.labels, distractors, 8, difficulty, jitter, distortion,
+        canvas, target, boxes, start,
     )  # fmt: skip
     return scenes.Scenes(canvas, target, boxes), start
 
@@ -137,6 +140,32 @@ def test_jitter_shifts_the_digit_over_the_edge() -> None:
     padded = np.pad(digits.images[7, 0], 2)
     for canvas, (x, y, _, _) in zip(got.canvas[:, 0], got.boxes, strict=True):
         np.testing.assert_array_equal(canvas, padded[2 - y : 30 - y, 2 - x : 30 - x])
+
+
+def test_warp_is_scipys_affine_transform() -> None:
+    digit = load("mnist-5k", "test").images[3]
+    matrix = np.array([[1.1, -0.15], [0.2, 0.9]])
+    middle = np.array([13.5, 13.5])
+    expected = affine_transform(
+        digit[0].astype(float), matrix, offset=middle - matrix @ middle, order=1, mode="grid-constant"
+    )
+    got = np.empty_like(digit)
+    warp(digit, matrix, got)
+    np.testing.assert_allclose(got[0], expected, atol=0.51)
+
+
+def test_distortion_changes_the_digits_shape_and_nothing_else() -> None:
+    digits = load("mnist-5k", "test")
+    keys = row_keys(np.arange(50, dtype=np.uint64))
+    (plain, start), (bent, start_too) = (
+        draw(digits, keys, [1] * 50, 60, 0, distortion=d, indices=list(range(50))) for d in (0.0, 0.2)
+    )
+    np.testing.assert_array_equal(plain.boxes, bent.boxes)
+    np.testing.assert_array_equal(start, start_too)
+    assert all((a != b).any() for a, b in zip(plain.canvas, bent.canvas, strict=True))
+    ratio = bent.canvas.sum((1, 2, 3)) / plain.canvas.sum((1, 2, 3), dtype=float)
+    assert ratio.std() > 0.05  # areas vary
+    assert ratio.mean() == pytest.approx(1, abs=0.1)
 
 
 def test_frozen_scenes_have_not_changed() -> None:

@@ -187,7 +187,7 @@ def test_test_scenes_show_each_test_digit_once() -> None:
 
 
 def test_training_aids_do_not_touch_frozen_scenes() -> None:
-    plain, aided = make(20, split="test"), make(20, split="test", difficulty=0.2, jitter=3)
+    plain, aided = make(20, split="test"), make(20, split="test", difficulty=0.2, jitter=3, distortion=0.2)
     for env in (plain, aided):
         env.reset(seed=0)
     assert (plain.present_scenes().canvas != aided.present_scenes().canvas).any()
@@ -301,6 +301,7 @@ def test_bad_resets_are_named(arguments: dict[str, Any], error: type[Exception],
         ({"start_gaze": "left"}, "start_gaze"),
         ({"difficulty": 1.5}, "difficulty"),
         ({"jitter": -1}, "jitter"),
+        ({"distortion": 1.0}, "distortion"),
         ({"max_episode_steps": 0}, "max_episode_steps"),
         ({"render_mode": "ansi"}, "render_mode"),
         ({"autoreset_mode": "Sometimes"}, "Sometimes"),
