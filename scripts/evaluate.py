@@ -35,7 +35,8 @@ def main(arguments: list[str]) -> None:
     if options.publish:
         results.check_publishable(name, settings)
     modes = MODES if agent.sees == "glimpses" else MODES[:1]
-    minutes = config.get("training_minutes") or runs.minutes(path.parent)
+    trained = config.get("init_minutes", 0.0) + runs.minutes(path.parent)
+    minutes = config.get("training_minutes") or trained
     lines = []
     for mode in [options.mode] if options.mode else modes:
         score = evaluate(agent, settings.env_id, options.split, mode, **settings.env)

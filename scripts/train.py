@@ -58,11 +58,13 @@ def main(arguments: list[str]) -> None:
     settings = dataclasses.replace(command.settings, env={**own, **command.settings.env})
     folder = command.folder or Path("runs") / f"{command.name}-s{settings.seed}"
     shapes = shapes_of(settings.env_id, settings.env)
-    config = {**to_config(command.name, settings, shapes), "init": command.init and str(command.init)}
+    config = to_config(command.name, settings, shapes)
     agent = build_agent(settings, shapes)
     if command.init is not None:
-        tensors, _ = checkpoint.load(command.init)
+        tensors, origin = checkpoint.load(command.init)
         checkpoint.load_weights(agent, tensors, command.init)
+        before = origin.get("training_minutes") or minutes(command.init.parent)
+        config |= {"init": str(command.init), "init_minutes": before}
     run = Run(folder, config, resume=command.resume, overwrite=command.overwrite)
     for metrics in train_experiment(run, settings, agent, quiet=command.quiet):
         tqdm.write(
