@@ -62,8 +62,11 @@ EXPERIMENTS: dict[str, Experiment] = {
     "ram-demo": DEMO,
     "random-demo": dataclasses.replace(DEMO, policy="random"),
     "center-demo": dataclasses.replace(DEMO, policy="center"),
-    "fc-mnist": Supervised(env_id=MNIST, network="fc"),
-    "conv-mnist": Supervised(env_id=MNIST, network="conv"),
+    # One minute each. "-plain" is without augmentation.
+    "fc-mnist-plain": Supervised(env_id=MNIST, network="fc"),
+    "conv-mnist-plain": Supervised(env_id=MNIST, network="conv"),
+    "fc-mnist": Supervised(env_id=MNIST, env=AUGMENTED, network="fc"),
+    "conv-mnist": Supervised(env_id=MNIST, env=AUGMENTED, network="conv"),
 }
 
 

@@ -48,7 +48,8 @@ def test_a_run_leaves_config_metrics_and_checkpoints(trained: Path) -> None:
     ]
     config = json.loads((trained / "config.json").read_text())
     assert config["experiment"] == "ram-mnist"
-    assert config["settings"]["env"] == {"start_gaze": "random", "dataset": "mnist-5k", "horizon": 2}
+    own = EXPERIMENTS["ram-mnist"].env
+    assert config["settings"]["env"] == {**own, "dataset": "mnist-5k", "horizon": 2}
 
 
 def test_evaluate_prints_error_and_interval(trained: Path) -> None:
