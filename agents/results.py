@@ -21,7 +21,7 @@ from agents.interface import Agent, count_parameters
 RESULTS = Path("results/results.jsonl")
 PRETRAINED = Path("results/pretrained")
 
-# Test error in percent: Mnih et al. (2014), table 1a; "-plain" rows are the same model.
+# Test error in percent: Mnih et al. (2014), table 1a.
 PAPER = {"ram-mnist": 1.07, "fc-mnist": 1.69, "conv-mnist": 1.21}
 
 
@@ -110,8 +110,7 @@ def table(lines: list[dict[str, Any]]) -> str:
         sampled, mc10 = (
             f"{modes[mode]['value']:.2f}" if mode in modes else "–" for mode in ("sampled", "mc10")
         )
-        papers = PAPER.get(experiment.removesuffix("-plain"))
-        paper = f"{papers:.2f}" if papers else "–"
+        paper = f"{PAPER[experiment]:.2f}" if experiment in PAPER else "–"
         out.append(
             f"| {experiment} | {line['sees']} | {line['glimpses'] or '–'} | {line['pixels']:,} "
             f"| {line['parameters']:,} | {line['minutes']:.0f} | {paper} "
