@@ -49,6 +49,12 @@ def cross_entropy(logits_b: Tensor, target_b: Tensor) -> Tensor:
     return F.cross_entropy(logits_b, target_b)
 
 
+def log_likelihood(logits_b: Tensor, target_b: Tensor) -> Tensor:
+    """Log p(target) of each episode, detached, as a reward: logits (B, n), target (B,) -> (B,)."""
+    _check_rank(logits_b, 2, "logits_b")
+    return -F.cross_entropy(logits_b.detach(), target_b, reduction="none")
+
+
 def _check_rank(tensor: torch.Tensor, rank: int, name: str) -> None:
     if tensor.ndim != rank:
         raise ValueError(f"{name} must have {rank} axes, got shape {tuple(tensor.shape)}")

@@ -23,7 +23,9 @@ class PolicyGradient(Training):
     first_gaze: in training; in evaluation it is env's start_gaze. sigma: of the gaze, in gaze units, going
     to sigma_end in a straight line. reinforce_weight: of REINFORCE beside the answer's cross-entropy.
     detach: see RAM. rollouts: episodes an image. baseline: what REINFORCE subtracts, the learned value of
-    each step or the mean of the image's other rollouts (which needs two or more).
+    each step or the mean of the image's other rollouts (which needs two or more). objective: what the gaze
+    is paid with, the environment's reward (REINFORCE) or log p(target | glimpses), which makes the loss a
+    sample of the variational bound (Ba et al. 2015, equation 10; the lecture's F).
     """
 
     policy: Policy = "learned"
@@ -34,6 +36,7 @@ class PolicyGradient(Training):
     reinforce_weight: float = 0.1
     detach: bool = False
     baseline: Literal["learned", "leave_one_out"] = "learned"
+    objective: Literal["reinforce", "variational"] = "reinforce"
     rollouts: int = 1
 
     def __post_init__(self) -> None:
@@ -75,13 +78,14 @@ def hybrid_batch(
         rows = None if seeds is None else np.repeat(seeds, settings.rollouts).tolist()
         played = rollout(agent, env, sample=True, seed=rows)
         loss = losses.cross_entropy(played.logits, played.target)
+        paid = played.reward if settings.objective == "reinforce" else losses.log_likelihood(played.logits, played.target)
         baseline = played.baseline
         if settings.baseline == "leave_one_out":
-            baseline = losses.leave_one_out(played.reward, settings.rollouts).expand_as(baseline)
+            baseline = losses.leave_one_out(paid, settings.rollouts).expand_as(baseline)
         else:
-            loss = loss + losses.baseline_error(baseline, played.reward)
+            loss = loss + losses.baseline_error(baseline, paid)
         if settings.policy == "learned":
-            gaze_loss = losses.reinforce(played.log_prob, played.reward, baseline)
+            gaze_loss = losses.reinforce(played.log_prob, paid, baseline)
             loss = loss + settings.reinforce_weight * gaze_loss
         reward = played.reward.mean()
         return BatchResult(loss, 100 * (1 - reward), reward)
