@@ -7,16 +7,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def reinforce(log_prob_tb: Tensor, reward_b: Tensor, baseline_tb: Tensor) -> Tensor:
+def reinforce(log_prob_tb: Tensor, reward_b: Tensor, baseline_tb: Tensor, trace: float = 1.0) -> Tensor:
     """REINFORCE with a baseline (Williams 1992; the lecture's gradient of J).
 
-    -mean_b sum_t log pi(l_t) (R - b_t): its gradient is minus an unbiased estimate of that of E[R].
+    -mean_b sum_t log pi(l_t) A_t. With trace 1, A_t = R - b_t, and the gradient is minus an unbiased
+    estimate of that of E[R]; below 1, A_t = sum_k trace^k (b_{t+k+1} - b_{t+k}) with R for the last b,
+    which trades variance for bias (generalised advantages, Schulman et al. 2016).
     log_prob_tb (T, B), reward_b (B,), baseline_tb (T, B), which is not trained by this loss.
     """
     _check_rank(log_prob_tb, 2, "log_prob_tb")
     _check_rank(reward_b, 1, "reward_b")
     _check_rank(baseline_tb, 2, "baseline_tb")
     advantage_tb = (reward_b - baseline_tb).detach()
+    if trace < 1:
+        gains = torch.cat([baseline_tb[1:], reward_b[None]]).detach() - baseline_tb.detach()
+        advantage_tb = gains.clone()
+        for t in reversed(range(len(gains) - 1)):
+            advantage_tb[t] += trace * advantage_tb[t + 1]
     return -(log_prob_tb * advantage_tb).sum(0).mean()
 
 

@@ -25,7 +25,8 @@ class PolicyGradient(Training):
     detach: see RAM. rollouts: episodes an image. baseline: what REINFORCE subtracts, the learned value of
     each step or the mean of the image's other rollouts (which needs two or more). objective: what the gaze
     is paid with, the environment's reward (REINFORCE) or log p(target | glimpses), which makes the loss a
-    sample of the variational bound (Ba et al. 2015, equation 10; the lecture's F).
+    sample of the variational bound (Ba et al. 2015, equation 10; the lecture's F). trace: see
+    losses.reinforce.
     """
 
     policy: Policy = "learned"
@@ -37,6 +38,7 @@ class PolicyGradient(Training):
     detach: bool = False
     baseline: Literal["learned", "leave_one_out"] = "learned"
     objective: Literal["reinforce", "variational"] = "reinforce"
+    trace: float = 1.0
     rollouts: int = 1
 
     def __post_init__(self) -> None:
@@ -78,14 +80,16 @@ def hybrid_batch(
         rows = None if seeds is None else np.repeat(seeds, settings.rollouts).tolist()
         played = rollout(agent, env, sample=True, seed=rows)
         loss = losses.cross_entropy(played.logits, played.target)
-        paid = played.reward if settings.objective == "reinforce" else losses.log_likelihood(played.logits, played.target)
+        paid = played.reward
+        if settings.objective == "variational":
+            paid = losses.log_likelihood(played.logits, played.target)
         baseline = played.baseline
         if settings.baseline == "leave_one_out":
             baseline = losses.leave_one_out(paid, settings.rollouts).expand_as(baseline)
         else:
             loss = loss + losses.baseline_error(baseline, paid)
         if settings.policy == "learned":
-            gaze_loss = losses.reinforce(played.log_prob, paid, baseline)
+            gaze_loss = losses.reinforce(played.log_prob, paid, baseline, settings.trace)
             loss = loss + settings.reinforce_weight * gaze_loss
         reward = played.reward.mean()
         return BatchResult(loss, 100 * (1 - reward), reward)

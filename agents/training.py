@@ -38,6 +38,8 @@ def parse_keyword(pair: str) -> tuple[str, int | float | str]:
     key, equals, value = pair.partition("=")
     if not (key and equals):
         raise ValueError(f"{pair!r} is not KEYWORD=VALUE")
+    if value in ("True", "False"):
+        return key, value == "True"
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return key, kind(value)

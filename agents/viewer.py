@@ -16,11 +16,14 @@ from agents.playback import (
     episode,
     save,
 )
+from glimpse_env import tasks
 from glimpse_env.render import View, Window, caption, draw_frame
 from glimpse_env.single import GlimpseEnv
 
 WATCH_KEYS = "space: pause   right: step   n: next   s: save   esc: quit"
 PERSON_KEYS = "arrows or mouse: aim   enter or click: look   0-9: answer   n: next   s: save   esc: quit"
+ANSWER_KEYS = {pygame.K_0 + i: str(i) for i in range(10)} | {pygame.K_e: tasks.END}
+ONE_KEY_ANSWERS = 12  # ten digits, END and "look": a key says them; longer lists need Enter
 AIM_STEP = 0.05  # gaze units an arrow key moves the aim
 CANVAS_AT, CANVAS_SIDE = (30, 32 + 32), 476  # the canvas in a captioned full frame
 
@@ -49,7 +52,7 @@ class Viewer:
                 self.views = []
                 for view in episode(player, self.env, index % self.env.vector.num_scenes):
                     self.views.append(view)
-                    seconds = SECONDS_A_GLIMPSE if view.answer is None else SECONDS_AT_THE_END
+                    seconds = SECONDS_A_GLIMPSE if view.target is None else SECONDS_AT_THE_END
                     wait = pygame.time.get_ticks() + 1000 * seconds
                     text = f"{self.title}, scene {index}      {WATCH_KEYS}"
                     moved_on = None
@@ -80,30 +83,54 @@ class Viewer:
         self.env.reset(options={"index": index})
         self.views = [self.env.vector.view(0)]
         aim = np.zeros(2, np.float32)
-        horizon = self.env.vector.horizon
+        typed = ""
         while True:
             view = self.views[-1]
-            left = horizon - len(view.path)
-            if view.answer is not None:
+            left = view.horizon - len(view.path)
+            if view.target is not None:
                 say = "n: next   s: save   esc: quit"
-            elif left:
+            elif typed:
+                say = f"answer {typed}: enter says it"
+            elif self._may_look():
                 say = f"{left} more to see      {PERSON_KEYS}"
             else:
-                say = "answer: press 0-9"
+                say = f"answer: type {view.answer_names[0]} to {view.answer_names[-1]}"
             # The eye's canvas is hidden from a person until the answer is given.
-            frame = caption(draw_frame(view, hide_canvas=view.answer is None), say)
-            self.window.show(frame if view.answer is not None else self._with_aim(frame, aim))
+            frame = caption(draw_frame(view, hide_canvas=view.target is None), say)
+            self.window.show(frame if view.target is not None else self._with_aim(frame, aim))
             for key in self._keys(aim):
                 view = self.views[-1]
                 if key == pygame.K_n:
                     return
-                if view.answer is not None:
+                if view.target is not None:
                     continue
-                if key == pygame.K_RETURN and len(view.path) < horizon:
-                    self._act(aim, 0)
-                elif pygame.K_0 <= key <= pygame.K_9:
-                    while self.views[-1].answer is None:  # an early answer leaves the rest unseen
-                        self._act(view.path[-1], key - pygame.K_0)
+                if key == pygame.K_BACKSPACE:
+                    typed = typed[:-1]
+                elif key in ANSWER_KEYS:
+                    typed += ANSWER_KEYS[key]
+                elif key == pygame.K_RETURN and not typed and self._may_look():
+                    self._act(aim, self._silence())
+                if typed and (key == pygame.K_RETURN or len(view.answer_names) <= ONE_KEY_ANSWERS):
+                    self._answer(typed, aim)
+                    typed = ""
+
+    def _may_look(self) -> bool:
+        """Whether the next step can be a look alone: no answer is due."""
+        env, seen = self.env.vector, len(self.views[-1].path)
+        return seen < env.horizon and (env.early_answer or seen % (env.horizon // env.task.length) != 0)
+
+    def _silence(self) -> int:
+        """The answer that says nothing: "look" where answers may come early, else any, for none is due."""
+        return len(self.env.vector.answer_names) - 1 if self.env.vector.early_answer else 0
+
+    def _answer(self, typed: str, aim: np.ndarray) -> None:  # type: ignore[type-arg]
+        """Give the answer named `typed` ("37" is "3+7"), after looking on where one is until it is due."""
+        names = [name.replace("+", "") for name in self.views[-1].answer_names]
+        if typed not in names:
+            return
+        while self._may_look() and not self.env.vector.early_answer:
+            self._act(self.views[-1].path[-1], self._silence())
+        self._act(aim, names.index(typed))
 
     def _act(self, gaze: np.ndarray, answer: int) -> None:  # type: ignore[type-arg]
         self.env.step({"gaze": gaze.astype(np.float32), "answer": answer})
@@ -157,7 +184,7 @@ class Viewer:
         return frame
 
     def _save(self) -> None:
-        if self.views[-1].answer is None and self.views[-1].belief is None:
+        if self.views[-1].target is None and self.views[-1].belief is None:
             print("answer first: the film shows the whole canvas")
             return
         number = next(i for i in range(10**6) if not self._film(i).exists())

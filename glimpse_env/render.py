@@ -24,6 +24,7 @@ Frame = NDArray[np.uint8]
 Layout = Literal["full", "strip"]
 SIZES: dict[Layout, tuple[int, int]] = {"full": (960, 540), "strip": (240, 492)}
 LARGEST_WINDOW = (1600, 1000)
+MAX_BARS = 13  # of belief, one below the other
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
 
 BACKGROUND: Color = (14, 17, 23)
@@ -48,7 +49,8 @@ class View(NamedTuple):
     """What there is to draw of one episode.
 
     canvas: uint8 (C, H, W). path: gazes so far (t, 2), the last is the present one. belief: probabilities
-    (num_answers,) or None. target, answer: None until the episode has ended.
+    (n,) or None, answer_names (n,) say of what. answers: given so far. target: the right ones, None until
+    the episode has ended.
     """
 
     canvas: NDArray[np.uint8]
@@ -56,10 +58,10 @@ class View(NamedTuple):
     retina_size: int
     scales: int
     horizon: int
-    num_answers: int
+    answer_names: tuple[str, ...]
     belief: NDArray[np.float32] | None
-    target: int | None
-    answer: int | None
+    answers: tuple[int, ...] = ()
+    target: tuple[int, ...] | None = None
 
 
 def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False) -> Frame:
@@ -260,7 +262,7 @@ def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float],
         pen.dot(x, y, radius * (0.85 if last else 0.7), SCALES[0] if last else PATH)
         pen.text(str(i + 1), x, y, radius * 1.7, BACKGROUND, center=True)
     pen.unclip()
-    if view.answer is not None:
+    if view.target is not None:
         pen.box(x0 - 4, y0 - 4, side + 8, side + 8, _verdict(view), 4)
 
 
@@ -280,9 +282,12 @@ def _draw_side(pen: _Pen, view: View, x: float, width: float) -> None:
 
     pen.text("TIME LEFT", x, 416, 15, FAINT)
     _draw_time(pen, view, (x, 436), width)
-    if view.answer is not None:
-        verdict = "right" if view.answer == view.target else f"wrong, it is {view.target}"
-        pen.text(f"answer {view.answer}: {verdict}", x, 472, 32, _verdict(view))
+    said = _say(view, view.answers)
+    if view.target is not None:
+        verdict = "right" if view.answers == view.target else f"wrong, it is {_say(view, view.target)}"
+        pen.text(f"answer {said or '(none)'}: {verdict}", x, 472, 32, _verdict(view))
+    elif said:
+        pen.text(f"so far {said}", x, 472, 32, FAINT)
 
 
 def _draw_glimpse(pen: _Pen, view: View, at: tuple[float, float], cell: float, columns: int) -> None:
@@ -300,16 +305,20 @@ def _draw_glimpse(pen: _Pen, view: View, at: tuple[float, float], cell: float, c
 def _draw_belief(
     pen: _Pen, view: View, belief: NDArray[np.float32], x: float, y: float, w: float, h: float
 ) -> None:
-    """One bar an answer: its number, its probability; the answer given or leading is bright."""
-    line = h / view.num_answers
-    chosen = int(np.argmax(belief)) if view.answer is None else view.answer
+    """One bar an answer: its name, its probability; the leading one is bright, in the verdict's colour."""
+    columns = -(-len(belief) // MAX_BARS)
+    lines = -(-len(belief) // columns)
+    line, column = h / lines, w / columns
+    chosen = int(np.argmax(belief))
+    label = min(15.0, line) * 0.55 * max(map(len, view.answer_names)) + 7
     for i, p in enumerate(belief):
+        left, top = x + i // lines * column, y + i % lines * line
         color = BELIEF
         if i == chosen:
-            color = SCALES[0] if view.answer is None else _verdict(view)
+            color = SCALES[0] if view.target is None else _verdict(view)
         if line >= 9:
-            pen.text(str(i), x, y + i * line + 1, min(15.0, line), TEXT if i == chosen else FAINT)
-        pen.box(x + 16, y + (i + 0.15) * line, max(1.0, float(p) * (w - 20)), 0.7 * line, color)
+            pen.text(view.answer_names[i], left, top + 1, min(15.0, line), TEXT if i == chosen else FAINT)
+        pen.box(left + label, top + 0.15 * line, max(1.0, float(p) * (column - label - 4)), 0.7 * line, color)
 
 
 def _draw_time(pen: _Pen, view: View, at: tuple[float, float], width: float) -> None:
@@ -322,7 +331,11 @@ def _draw_time(pen: _Pen, view: View, at: tuple[float, float], width: float) -> 
 
 
 def _verdict(view: View) -> Color:
-    return RIGHT if view.answer == view.target else WRONG
+    return RIGHT if view.answers == view.target else WRONG
+
+
+def _say(view: View, answers: tuple[int, ...]) -> str:
+    return " ".join(view.answer_names[answer] for answer in answers)
 
 
 def _to_rgb(picture: NDArray[np.uint8]) -> Frame:

@@ -80,6 +80,36 @@ def read(integral: NDArray[np.uint16], gaze: NDArray[np.float32], glimpse: NDArr
                         left = right
 
 
+@numba.njit(cache=True)
+def pool(rows: NDArray[np.bool_], integral: NDArray[np.uint16], out: NDArray[np.float32]) -> None:
+    """Fill out[b] (C, n, n), in [0, 1], with the whole canvas averaged to n x n, where rows[b], in place.
+
+    Cell i covers the pixels from floor(i H / n) up to ceil((i + 1) H / n), as adaptive average pooling does.
+    """
+    _, channels, n, _ = out.shape
+    height, width = integral.shape[2] - 1, integral.shape[3] - 1
+    for b in range(rows.shape[0]):
+        if not rows[b]:
+            continue
+        for c in range(channels):
+            plane = integral[b, c]
+            for i in range(n):
+                top, bottom = i * height // n, ((i + 1) * height + n - 1) // n
+                for j in range(n):
+                    left, right = j * width // n, ((j + 1) * width + n - 1) // n
+                    total = np.uint16(
+                        plane[bottom, right] - plane[top, right] - plane[bottom, left] + plane[top, left]
+                    )
+                    out[b, c, i, j] = total / (255.0 * (bottom - top) * (right - left))
+
+
+def check_context(context: int, canvas_size: int) -> None:
+    """Raise ValueError if a cell of `pool` would hold more pixels than 16-bit sums can tell apart."""
+    side = -(-canvas_size // context) + 1
+    if side * side * 255 >= 2**16:
+        raise ValueError(f"context must be at least {-(-canvas_size // 15)} on this canvas, got {context}")
+
+
 def look(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], size: int, scales: int) -> NDArray[np.float32]:
     """Glimpses (B, scales * C, size, size) in [0, 1] of canvas (B, C, H, W) uint8 at gaze (B, 2).
 

@@ -1,4 +1,4 @@
-"""Scenes from digit images: where the digit lies and what clutters its canvas.
+"""Scenes from digit images: where one or two digits lie and what clutters their canvas.
 
 Randomness is counter-based: a scene is a pure function of (row key, episode number), hashed with
 SplitMix64 (Steele, Lea, Flood 2014) inside the kernel. So a row's scenes do not depend on the other
@@ -7,13 +7,13 @@ rows, on the batch size or on what was drawn before.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from glimpse_env.datasets import SPLITS
+from glimpse_env.datasets import SPLITS, load
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -25,8 +25,9 @@ FROZEN_SEED = 1_000_003  # names the frozen scenes; changing it makes new `-v` i
 class Scenes(NamedTuple):
     """A batch of whole scenes: what an agent is asked about, and what supervised training may know.
 
-    canvas: uint8 (B, C, H, W). target: int64 (B,). boxes: int64 (B, 4), the digit's x, y, width and
-    height in canvas pixels.
+    canvas: uint8 (B, C, H, W). target: int64 (B,), or (B, L) padded with -1 where a scene is read symbol
+    by symbol. boxes: int64 (B, 4), the digit's x, y, width and height in canvas pixels, or (B, K, 4) for
+    several, in reading order, zeros where there are fewer.
     """
 
     canvas: NDArray[np.uint8]
@@ -111,6 +112,14 @@ def warp(source: NDArray[np.uint8], matrix: NDArray[np.float64], out: NDArray[np
                 out[c, i, j] = np.uint8(value + 0.5)
 
 
+@numba.njit(cache=True, inline="always")
+def _overlap(boxes: NDArray[np.int64]) -> bool:
+    """Whether the first two boxes (x, y, w, h) share a pixel."""
+    apart_x = abs(boxes[0, 0] - boxes[1, 0]) >= boxes[0, 2]
+    apart_y = abs(boxes[0, 1] - boxes[1, 1]) >= boxes[0, 3]
+    return not (apart_x or apart_y)
+
+
 @numba.njit(cache=True)
 def draw_scenes(
     rows: NDArray[np.bool_],
@@ -125,24 +134,27 @@ def draw_scenes(
     jitter: int,
     distortion: float,
     canvas: NDArray[np.uint8],
-    target: NDArray[np.int64],
+    digits: NDArray[np.int64],
     boxes: NDArray[np.int64],
     start_gaze: NDArray[np.float32],
 ) -> None:
     """Draw a new scene for every row b with rows[b], in place.
 
     Translated and cluttered MNIST as in Mnih et al. (2014): `distractors` random square crops of other
-    digits of the same split are added at uniform places, then the digit at a uniform offset, clipped.
+    digits of the same split are added at uniform places, then the digit at a uniform offset, clipped. Of
+    two digits, places are drawn again until their boxes are disjoint.
 
-    keys, episodes (B,): what the scene is a function of. indices (B,): the digit image to show, or -1
-    for a random one. images (N, C, h, w), labels (N,). difficulty in [0, 1]: below 1 the digit's offset
+    keys, episodes (B,): what the scene is a function of. indices (B,): the (first) image to show, or -1
+    for a random one. images (N, C, h, w), labels (N,). difficulty in [0, 1]: below 1 a digit's offset
     stays near the centre and each distractor appears with that probability (the training curriculum).
     jitter: the offset may leave its range by so many pixels, and the digit the canvas (augmentation).
-    distortion: each entry of the digit's 2x2 matrix is off the identity's by up to so much (augmentation).
-    Out: canvas (B, C, H, W), target (B,), boxes (B, 4) as x, y, width, height in canvas pixels,
-    start_gaze (B, 2), uniform in [-1, 1]².
+    distortion: each entry of a digit's 2x2 matrix is off the identity's by up to so much (augmentation).
+    Out: canvas (B, C, H, W), digits (B, K), K = 1 or 2, the labels from left to right, boxes (B, K, 4) as
+    x, y, width, height in canvas pixels, start_gaze (B, 2), uniform in [-1, 1]².
     """
     count, height, width = images.shape[0], images.shape[2], images.shape[3]
+    num_digits = digits.shape[1]
+    chosen = np.empty(num_digits, np.int64)
     matrix = np.empty((2, 2))
     warped = np.empty(images.shape[1:], np.uint8)
     room_y, room_x = canvas.shape[2] - height, canvas.shape[3] - width
@@ -150,15 +162,19 @@ def draw_scenes(
         if not rows[b]:
             continue
         state = _mix(keys[b] ^ _mix(np.uint64(episodes[b]) + GOLDEN))
-        state += GOLDEN
-        random_image = _below(count, _mix(state))
-        image = indices[b] if indices[b] >= 0 else random_image
+        for k in range(num_digits):
+            state += GOLDEN
+            chosen[k] = _below(count, _mix(state))
+        if indices[b] >= 0:
+            chosen[0] = indices[b]
         picture = canvas[b]
         picture[:] = 0
         for _ in range(distractors):
             state += GOLDEN
             other = _below(count - 1, _mix(state))
-            other += other >= image  # any digit image but the one to recognise
+            other += other >= chosen[0]  # any digit image but those to recognise
+            while num_digits == 2 and (other == chosen[0] or other == chosen[1]):
+                other = (other + 1) % count
             state += GOLDEN
             top = _below(height - distractor_size + 1, _mix(state))
             state += GOLDEN
@@ -170,25 +186,115 @@ def draw_scenes(
             state += GOLDEN
             if _unit(_mix(state)) < difficulty:
                 _add_clipped(images[other], top, left, distractor_size, distractor_size, picture, y, x)
-        margin_y = int(room_y * (1.0 - difficulty) / 2.0) - jitter
-        margin_x = int(room_x * (1.0 - difficulty) / 2.0) - jitter
-        state += GOLDEN
-        y = margin_y + _below(room_y - 2 * margin_y + 1, _mix(state))
-        state += GOLDEN
-        x = margin_x + _below(room_x - 2 * margin_x + 1, _mix(state))
-        if distortion > 0.0:
-            distortion_state = ~state  # a stream of its own: what follows is the same with and without
-            for entry in range(4):
-                distortion_state += GOLDEN
-                off = distortion * (2.0 * _unit(_mix(distortion_state)) - 1.0)
-                matrix[entry // 2, entry % 2] = off + (1.0 if entry % 3 == 0 else 0.0)
-            warp(images[image], matrix, warped)
-            _add_clipped(warped, 0, 0, height, width, picture, y, x)
-        else:
-            _add_clipped(images[image], 0, 0, height, width, picture, y, x)
-        target[b] = labels[image]
-        boxes[b, 0], boxes[b, 1], boxes[b, 2], boxes[b, 3] = x, y, width, height
+        margin_y = int(room_y * (1.0 - difficulty) / 2.0)
+        margin_x = int(room_x * (1.0 - difficulty) / 2.0)
+        if num_digits == 2:  # leave room for both
+            margin_y = max(0, min(margin_y, (room_y - height - 8) // 2))
+            margin_x = max(0, min(margin_x, (room_x - width - 8) // 2))
+        margin_y, margin_x = margin_y - jitter, margin_x - jitter
+        place = boxes[b]
+        while True:
+            for k in range(num_digits):
+                state += GOLDEN
+                place[k, 1] = margin_y + _below(room_y - 2 * margin_y + 1, _mix(state))
+                state += GOLDEN
+                place[k, 0] = margin_x + _below(room_x - 2 * margin_x + 1, _mix(state))
+                place[k, 2], place[k, 3] = width, height
+            if num_digits == 1 or not _overlap(place):
+                break
+        if num_digits == 2 and (place[0, 0], place[0, 1]) > (place[1, 0], place[1, 1]):
+            for i in range(2):
+                place[0, i], place[1, i] = place[1, i], place[0, i]
+            chosen[0], chosen[1] = chosen[1], chosen[0]
+        distortion_state = ~state  # a stream of its own: what follows is the same with and without
+        for k in range(num_digits):
+            digit = images[chosen[k]]
+            digits[b, k] = labels[chosen[k]]
+            if distortion > 0.0:
+                for entry in range(4):
+                    distortion_state += GOLDEN
+                    off = distortion * (2.0 * _unit(_mix(distortion_state)) - 1.0)
+                    matrix[entry // 2, entry % 2] = off + (1.0 if entry % 3 == 0 else 0.0)
+                warp(digit, matrix, warped)
+                _add_clipped(warped, 0, 0, height, width, picture, place[k, 1], place[k, 0])
+            else:
+                _add_clipped(digit, 0, 0, height, width, picture, place[k, 1], place[k, 0])
         state += GOLDEN
         start_gaze[b, 0] = 2.0 * _unit(_mix(state)) - 1.0
         state += GOLDEN
         start_gaze[b, 1] = 2.0 * _unit(_mix(state)) - 1.0
+
+
+class Aids(NamedTuple):
+    """What makes training scenes easier or more varied than the task's own; see `draw_scenes`."""
+
+    difficulty: float
+    jitter: int
+    distortion: float
+
+
+NO_AIDS = Aids(1.0, 0, 0.0)
+
+
+class DigitScenes:
+    """One or two images of a data set on a canvas of their own, with distractors.
+
+    Raises ValueError for a keyword out of range and DatasetError for missing data.
+    """
+
+    lengths_vary = False
+
+    def __init__(
+        self,
+        dataset: str,
+        split: str,
+        canvas_size: int,
+        digits: int = 1,
+        distractors: int = 0,
+        distractor_size: int = 8,
+    ) -> None:
+        self.images = load(dataset, split)
+        self._named = (dataset, split)
+        self.num_scenes, channels, height, width = self.images.images.shape
+        self.num_classes = self.images.num_classes
+        self.max_digits = check_integer("digits", digits, 1, 2)
+        check_integer("canvas_size", canvas_size, digits * max(height, width))
+        self.distractors = check_integer("distractors", distractors, 0)
+        self.distractor_size = check_integer("distractor_size", distractor_size, 1, min(height, width))
+        self.canvas_shape = (channels, canvas_size, canvas_size)
+
+    def draw(
+        self,
+        rows: NDArray[np.bool_],
+        keys: NDArray[np.uint64],
+        episodes: NDArray[np.int64],
+        indices: NDArray[np.int64],
+        aids: Aids,
+        canvas: NDArray[np.uint8],
+        digits: NDArray[np.int64],
+        boxes: NDArray[np.int64],
+        start_gaze: NDArray[np.float32],
+    ) -> None:
+        """See `draw_scenes`."""
+        draw_scenes(
+            rows, keys, episodes, indices, self.images.images, self.images.labels,
+            self.distractors, self.distractor_size, aids.difficulty, aids.jitter, aids.distortion,
+            canvas, digits, boxes, start_gaze,
+        )  # fmt: skip
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled without its images, which every process has of its own."""
+        return {**self.__dict__, "images": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.images = load(*self._named)
+
+
+def check_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """`value`, or a ValueError that names it unless it is an integer from `least` to `most`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if whole and least <= value and (most is None or value <= most):
+        return int(value)
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+    raise ValueError(f"{name} must be an integer {bounds}, got {value!r}")

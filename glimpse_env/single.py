@@ -37,7 +37,9 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
             action = {key: [value] for key, value in action.items()}
         observation, reward, terminated, truncated, info = self.vector.step(action)
         if info:
-            info = {"target": int(info["target"][0]), "correct": bool(info["correct"][0])}
+            target = info["target"][0]
+            one = self.vector.task.length == 1
+            info = {"target": int(target) if one else target, "correct": bool(info["correct"][0])}
         return _first(observation), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> NDArray[np.uint8] | None:

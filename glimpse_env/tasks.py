@@ -1,16 +1,70 @@
-"""Tasks: the answer space, when an answer counts, and its reward.
+"""Tasks: what a scene's digits ask for, when an answer counts, and what it earns.
 
-One task so far, classification: ten answers, taken in the last of `horizon` steps, reward 1 if right.
+`classify` names the one digit, `sum` adds the digits, `unordered` names a pair whatever its order (one of
+55), `read` names them one after the other from left to right, then END where their number varies.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-NUM_ANSWERS = 10
+TASKS = ("classify", "sum", "unordered", "read")
+REWARDS = ("terminal", "per_answer")
 NO_ANSWER = -1
+END = "end"
+KEEP_LOOKING = "look"
+
+
+class Task(NamedTuple):
+    """What is asked: the names of the answers, how many an episode takes at most, and which is END or -1."""
+
+    name: str
+    answers: tuple[str, ...]
+    length: int
+    end: int
+
+    def targets(self, digits: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The right answers (B, length), padded with -1, to digits (B, K), padded with -1."""
+        if self.name == "classify":
+            return digits
+        if self.name == "sum":
+            total: NDArray[np.int64] = digits.clip(0).sum(1, keepdims=True)
+            return total
+        if self.name == "unordered":
+            low, high = digits.min(1, keepdims=True), digits.max(1, keepdims=True)
+            pair: NDArray[np.int64] = high * (high + 1) // 2 + low
+            return pair
+        if self.end < 0:
+            return digits
+        targets = np.full((len(digits), self.length), NO_ANSWER, np.int64)
+        targets[:, :-1] = digits
+        targets[np.arange(len(digits)), (digits >= 0).sum(1)] = self.end
+        return targets
+
+
+def make_task(name: str, num_classes: int, max_digits: int, lengths_vary: bool) -> Task:
+    """The task `name` on scenes of up to `max_digits` symbols of `num_classes`; ValueError if it has none."""
+    if name not in TASKS:
+        raise ValueError(f"task must be one of {TASKS}, got {name!r}")
+    symbols = tuple(map(str, range(num_classes)))
+    if name == "classify":
+        if max_digits > 1:
+            raise ValueError("task 'classify' names one digit: use 'read', 'sum' or 'unordered' for several")
+        return Task(name, symbols, 1, -1)
+    if name == "sum":
+        return Task(name, tuple(map(str, range(max_digits * (num_classes - 1) + 1))), 1, -1)
+    if name == "unordered":
+        if max_digits != 2 or lengths_vary:
+            raise ValueError("task 'unordered' needs scenes of two digits")
+        pairs = tuple(f"{low}+{high}" for high in range(num_classes) for low in range(high + 1))
+        return Task(name, pairs, 1, -1)
+    if lengths_vary:
+        return Task(name, (*symbols, END), max_digits + 1, num_classes)
+    return Task(name, symbols, max_digits, -1)
 
 
 def find_bad_action(gaze: NDArray[np.float32], answer: NDArray[np.int64], num_answers: int) -> str | None:
@@ -39,28 +93,57 @@ def advance(
     gaze_action: NDArray[np.float32],
     answer_action: NDArray[np.int64],
     target: NDArray[np.int64],
+    end: int,
+    keep_looking: int,
     horizon: int,
+    relative: bool,
+    per_answer: bool,
+    step_cost: float,
     time: NDArray[np.int64],
     gaze: NDArray[np.float32],
     path: NDArray[np.float32],
-    answer: NDArray[np.int64],
+    answers: NDArray[np.int64],
+    given: NDArray[np.int64],
+    correct: NDArray[np.bool_],
     reward: NDArray[np.float64],
     terminated: NDArray[np.bool_],
 ) -> None:
     """Apply one action to every row but those of `skip`, in place.
 
-    time (B,) counts the glimpses seen. While it is below `horizon` the gaze (B, 2) moves, clipped to
-    [-1, 1]², and is added to the scan path (B, horizon, 2); then the answer is taken and the episode ends.
+    time (B,) counts the glimpses seen, given (B,) the answers, kept in answers (B, L); target (B, L) is
+    padded with -1. Without early answers (keep_looking is -1) an answer is taken after every
+    horizon / L glimpses; with them, whenever it is not `keep_looking`. The episode ends with the last
+    answer, with `end`, or when the budget of glimpses is out. Else the gaze (B, 2) moves, clipped to
+    [-1, 1]², and is added to the scan path (B, horizon, 2). correct (B,): every answer so far was right,
+    and at the end none is missing.
     """
+    length = target.shape[1]
+    share = horizon // length
     for b in range(time.shape[0]):
         if skip[b]:
             continue
-        if time[b] < horizon:
-            for axis in range(2):
-                gaze[b, axis] = min(max(gaze_action[b, axis], np.float32(-1)), np.float32(1))
-                path[b, time[b], axis] = gaze[b, axis]
-            time[b] += 1
-        else:
-            answer[b] = answer_action[b]
-            reward[b] = 1.0 if answer[b] == target[b] else 0.0
+        reward[b] = -step_cost
+        due = time[b] % share == 0
+        answering = answer_action[b] != keep_looking if keep_looking >= 0 else due
+        done = False
+        if answering:
+            said = given[b]
+            answers[b, said] = answer_action[b]
+            given[b] = said + 1
+            if answer_action[b] != target[b, said]:
+                correct[b] = False
+            elif per_answer and correct[b]:
+                reward[b] += 1.0
+            done = said + 1 == length or answer_action[b] == end
+        if done or time[b] == horizon:
+            if given[b] < length and target[b, given[b]] >= 0:
+                correct[b] = False
+            if correct[b] and not per_answer:
+                reward[b] += 1.0
             terminated[b] = True
+            continue
+        for axis in range(2):
+            moved = gaze_action[b, axis] + (gaze[b, axis] if relative else np.float32(0))
+            gaze[b, axis] = min(max(moved, np.float32(-1)), np.float32(1))
+            path[b, time[b], axis] = gaze[b, axis]
+        time[b] += 1

@@ -6,7 +6,6 @@ Reading order of a step: `_check_action`, then `tasks.advance` (time, gaze, answ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -17,7 +16,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from glimpse_env import datasets, retina, scenes, tasks
+from glimpse_env import checks, retina, scenes, tasks
+from glimpse_env.houses import HouseScenes
 
 if TYPE_CHECKING:
     from glimpse_env.render import Layout, View, Window
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 Observation = dict[str, NDArray[np.float32]]
 Info = dict[str, Any]
 
+SCENES = ("digits", "houses")
 START_GAZES = ("center", "random")
 RENDER_MODES = ["human", "rgb_array"]
 RENDER_FPS = 3
@@ -34,10 +35,20 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     """`num_envs` glimpse episodes, stepped together; row i equals a single env of the same seed.
 
     Observation, fresh float32 arrays: `retina` (B, scales * C, retina_size, retina_size) in [0, 1],
-    `gaze` (B, 2) in [-1, 1], `time` (B, 1), the share of the glimpses seen so far, in (0, 1].
-    Action: `gaze` (B, 2), clipped to [-1, 1]; `answer` (B,), an integer from 0 to 9.
-    `reset` shows glimpse 1, steps 1 to horizon - 1 move the gaze, step `horizon` takes the answer, rewards
-    1 if it is right, and ends the episode; `info` then holds `target` and `correct`.
+    `gaze` (B, 2) in [-1, 1], `time` (B, 1), the share of the glimpses seen so far, in (0, 1], and with
+    `context` the whole canvas at low resolution, (B, C, context, context) in [0, 1].
+    Action: `gaze` (B, 2) in [-1, 1], clipped to the canvas; `answer` (B,), an index into `answer_names`.
+    `reset` shows glimpse 1; each step moves the gaze and, after every horizon / L glimpses, takes one of
+    the task's L answers. The last one ends the episode; `info` then holds `target` and `correct`.
+
+    scene: "digits" lays one or two of `dataset`'s images out at random among `distractors`; "houses" fills
+    SVHN's layouts. task: see `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to
+    that many for each of the task's answers. early_answer: one more answer, "look", keeps looking, any
+    other counts at once, and an episode that runs out of glimpses earns nothing more. reward: "terminal"
+    pays 1 at the end if every answer is right, "per_answer" 1 for each right one up to the first wrong
+    one; step_cost is paid for each step. relative_gaze: the action's gaze is a displacement.
+    start_gaze: "center", or "random", which is a function of the scene. difficulty, jitter, distortion:
+    of training scenes, see `scenes.draw_scenes`.
 
     Raises ValueError for a keyword out of range and DatasetError for missing data.
     """
@@ -46,14 +57,23 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self,
         num_envs: int = 1,
         *,
+        scene: str = "digits",
+        task: str = "classify",
         dataset: str = "mnist",
         split: str = "train",
         canvas_size: int = 28,
+        digits: int = 1,
         distractors: int = 0,
         distractor_size: int = 8,
         retina_size: int = 8,
         scales: int = 1,
+        context: int = 0,
         horizon: int = 7,
+        glimpses_per_answer: int | None = None,
+        early_answer: bool = False,
+        reward: str = "terminal",
+        step_cost: float = 0.0,
+        relative_gaze: bool = False,
         start_gaze: str = "center",
         difficulty: float = 1.0,
         jitter: int = 0,
@@ -62,68 +82,96 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
-        self._digits = datasets.load(dataset, split)
-        count, channels, height, width = self._digits.images.shape
-        _check_at_least("num_envs", num_envs, 1)
-        _check_at_least("canvas_size", canvas_size, max(height, width))
-        _check_at_least("distractors", distractors, 0)
-        _check_at_least("horizon", horizon, 1)
-        _check_at_least("jitter", jitter, 0)
-        if not 0 <= distortion < 1:
-            raise ValueError(f"distortion must be at least 0 and below 1, got {distortion!r}")
-        retina.check_retina(retina_size, scales)
-        _check_at_least("distractor_size", distractor_size, 1)
-        if distractor_size > min(height, width):
-            raise ValueError(f"distractor_size must be 1 to {min(height, width)}, got {distractor_size}")
-        if max_episode_steps is not None:
-            _check_at_least("max_episode_steps", max_episode_steps, 1)
-        if start_gaze not in START_GAZES:
-            raise ValueError(f"start_gaze must be one of {START_GAZES}, got {start_gaze!r}")
-        if render_mode is not None and render_mode not in RENDER_MODES:
-            raise ValueError(f"render_mode must be one of {RENDER_MODES}, got {render_mode!r}")
-
-        self.num_envs = num_envs
+        self.num_envs = scenes.check_integer("num_envs", num_envs, 1)
         self.dataset, self.split = dataset, split
-        self.num_scenes = count
-        self.distractors, self.distractor_size = distractors, distractor_size
-        self.retina_size, self.scales, self.horizon = retina_size, scales, horizon
-        self.start_gaze, self.difficulty = start_gaze, difficulty
-        self.jitter, self.distortion = jitter, float(distortion)
+        self.scenes: scenes.DigitScenes | HouseScenes
+        if checks.choice("scene", scene, SCENES) == "houses":
+            if digits != 1 or distractors != 0:
+                raise ValueError("scene 'houses' has its own digits: leave out digits and distractors")
+            self.scenes = HouseScenes(dataset, split, canvas_size)
+        else:
+            self.scenes = scenes.DigitScenes(
+                dataset, split, canvas_size, digits, distractors, distractor_size
+            )
+        channels, height, _ = self.scenes.canvas_shape
+        self.task = tasks.make_task(
+            task, self.scenes.num_classes, self.scenes.max_digits, self.scenes.lengths_vary
+        )
+        self.early_answer = checks.flag("early_answer", early_answer)
+        self.answer_names = self.task.answers + ((tasks.KEEP_LOOKING,) if early_answer else ())
+        self.horizon = scenes.check_integer("horizon", horizon, 1)
+        if glimpses_per_answer is not None:
+            share = scenes.check_integer("glimpses_per_answer", glimpses_per_answer, 1)
+            self.horizon = share * self.task.length
+        if self.horizon % self.task.length:
+            raise ValueError(
+                f"horizon must be a multiple of the task's {self.task.length} answers, got {horizon}: "
+                "or set glimpses_per_answer"
+            )
+        retina.check_retina(retina_size, scales)
+        self.retina_size, self.scales = retina_size, scales
+        self.context = scenes.check_integer("context", context, 0, height)
+        if context:
+            retina.check_context(context, height)
+        self.reward = checks.choice("reward", reward, tasks.REWARDS)
+        self.step_cost = checks.number("step_cost", step_cost, 0)
+        self.relative_gaze = checks.flag("relative_gaze", relative_gaze)
+        self.start_gaze = checks.choice("start_gaze", start_gaze, START_GAZES)
+        self.difficulty = difficulty
+        self.jitter = scenes.check_integer("jitter", jitter, 0)
+        self.distortion = checks.number("distortion", distortion, 0, 1)
+        if max_episode_steps is not None:
+            scenes.check_integer("max_episode_steps", max_episode_steps, 1)
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
-        self.render_mode = render_mode
+        self.render_mode = (
+            None if render_mode is None else checks.choice("render_mode", render_mode, RENDER_MODES)
+        )
         self.metadata = {
             "render_modes": RENDER_MODES,
             "render_fps": RENDER_FPS,
             "autoreset_mode": self.autoreset_mode,
         }
         self._retina_shape = (scales * channels, retina_size, retina_size)
-        self.single_observation_space = Dict(
-            retina=Box(0.0, 1.0, self._retina_shape, np.float32),
-            gaze=Box(-1.0, 1.0, (2,), np.float32),
-            time=Box(0.0, 1.0, (1,), np.float32),
-        )
+        views: dict[str, gymnasium.Space[Any]] = {
+            "retina": Box(0.0, 1.0, self._retina_shape, np.float32),
+            "gaze": Box(-1.0, 1.0, (2,), np.float32),
+            "time": Box(0.0, 1.0, (1,), np.float32),
+        }
+        if context:
+            views["context"] = Box(0.0, 1.0, (channels, context, context), np.float32)
+        self.single_observation_space = Dict(views)
         self.single_action_space = Dict(
-            gaze=Box(-1.0, 1.0, (2,), np.float32), answer=Discrete(tasks.NUM_ANSWERS)
+            gaze=Box(-1.0, 1.0, (2,), np.float32), answer=Discrete(len(self.answer_names))
         )
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
 
         self._key: NDArray[np.uint64] | None = None
         self._episode = np.zeros(num_envs, np.int64)
-        self._canvas = np.zeros((num_envs, channels, canvas_size, canvas_size), np.uint8)
+        self._canvas = np.zeros((num_envs, *self.scenes.canvas_shape), np.uint8)
         self._integral = retina.empty_integral(self._canvas)
-        self._target = np.zeros(num_envs, np.int64)
-        self._boxes = np.zeros((num_envs, 4), np.int64)
+        self._context = np.zeros((num_envs, channels, context, context), np.float32)
+        self._digits = np.zeros((num_envs, self.scenes.max_digits), np.int64)
+        self._target = np.zeros((num_envs, self.task.length), np.int64)
+        self._boxes = np.zeros((num_envs, self.scenes.max_digits, 4), np.int64)
         self._start = np.zeros((num_envs, 2), np.float32)
         self._time = np.zeros(num_envs, np.int64)
         self._gaze = np.zeros((num_envs, 2), np.float32)
-        self._path = np.zeros((num_envs, horizon, 2), np.float32)
-        self._answer = np.full(num_envs, tasks.NO_ANSWER, np.int64)
+        self._path = np.zeros((num_envs, self.horizon, 2), np.float32)
+        self._answers = np.full((num_envs, self.task.length), tasks.NO_ANSWER, np.int64)
+        self._given = np.zeros(num_envs, np.int64)
+        self._correct = np.zeros(num_envs, np.bool_)
         self._done = np.ones(num_envs, np.bool_)
         self._any_done = True
+        self._ended = np.zeros(num_envs, np.bool_)
         self._window: Window | None = None
         self.belief: NDArray[np.float32] | None = None
+
+    @property
+    def num_scenes(self) -> int:
+        """How many frozen scenes the split has."""
+        return self.scenes.num_scenes
 
     @property
     def difficulty(self) -> float:
@@ -135,9 +183,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     @difficulty.setter
     def difficulty(self, value: float) -> None:
-        if not 0.0 <= value <= 1.0:
-            raise ValueError(f"difficulty must be in [0, 1], got {value!r}")
-        self._difficulty = float(value)
+        self._difficulty = checks.number("difficulty", value, 0, 1.0000001)
 
     # -- the loop ------------------------------------------------------------------------------------
 
@@ -156,11 +202,13 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         options = dict(options or {})
         if self._key is None and "reset_mask" in options:
             raise ResetNeeded("the first reset must begin every row: leave out options['reset_mask']")
-        rows = self._rows_to_reset(options.pop("reset_mask", None))
+        rows = checks.reset_mask(options.pop("reset_mask", None), self.num_envs)
         index = options.pop("index", None)
         if options:
             raise ValueError(f"unknown reset option {next(iter(options))!r}: use 'index' or 'reset_mask'")
-        indices = None if index is None else self._scene_indices(index, rows)
+        indices = None
+        if index is not None:
+            indices = checks.scene_indices(index, rows, self.num_scenes, self.split)
         self._seed(seed, rows)
         self._begin(rows, indices)
         if self.render_mode == "human":
@@ -184,11 +232,15 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         reward = np.zeros(self.num_envs)
         terminated = np.zeros(self.num_envs, np.bool_)
         tasks.advance(
-            resetting, gaze, answer, self._target, self.horizon,
-            self._time, self._gaze, self._path, self._answer, reward, terminated,
+            resetting, gaze, answer, self._target, self.task.end,
+            len(self.answer_names) - 1 if self.early_answer else -1,
+            self.horizon, self.relative_gaze, self.reward == "per_answer", self.step_cost,
+            self._time, self._gaze, self._path, self._answers, self._given, self._correct,
+            reward, terminated,
         )  # fmt: skip
         truncated = self._truncate(resetting, terminated)
         self._done = terminated | truncated
+        self._ended = terminated
         self._any_done = bool(self._done.any())
         info = self._info(terminated) if self._any_done else {}
         if self.render_mode == "human":
@@ -206,22 +258,26 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self._episode[rows] += 1
             assert self._key is not None
             keys, episodes = self._key, self._episode
-            difficulty, jitter, distortion = self.difficulty, self.jitter, self.distortion
+            aids = scenes.Aids(self.difficulty, self.jitter, self.distortion)
             indices = np.full(self.num_envs, -1, np.int64)
         else:
             keys, episodes = scenes.frozen_keys(self.split, self.num_envs), indices
-            difficulty, jitter, distortion = 1.0, 0, 0.0
-        scenes.draw_scenes(
-            rows, keys, episodes, indices, self._digits.images, self._digits.labels,
-            self.distractors, self.distractor_size, difficulty, jitter, distortion,
-            self._canvas, self._target, self._boxes, self._start,
-        )  # fmt: skip
+            aids = scenes.NO_AIDS
+        self.scenes.draw(
+            rows, keys, episodes, indices, aids, self._canvas, self._digits, self._boxes, self._start
+        )
+        self._target = self.task.targets(self._digits)
         retina.integrate(rows, self._canvas, self._integral)
+        if self.context:
+            retina.pool(rows, self._integral, self._context)
         self._gaze[rows] = self._start[rows] if self.start_gaze == "random" else 0.0
         self._path[rows, 0] = self._gaze[rows]
         self._time[rows] = 1
-        self._answer[rows] = tasks.NO_ANSWER
+        self._answers[rows] = tasks.NO_ANSWER
+        self._given[rows] = 0
+        self._correct[rows] = True
         self._done = self._done & ~rows
+        self._ended = self._ended & ~rows
         self._any_done = bool(self._done.any())
         self.belief = None
 
@@ -229,7 +285,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         glimpse = np.empty((self.num_envs, *self._retina_shape), np.float32)
         retina.read(self._integral, self._gaze, glimpse)
         time = (self._time / self.horizon).astype(np.float32)
-        return {"retina": glimpse, "gaze": self._gaze.copy(), "time": time[:, None]}
+        observation = {"retina": glimpse, "gaze": self._gaze.copy(), "time": time[:, None]}
+        if self.context:
+            observation["context"] = self._context.copy()
+        return observation
 
     def _truncate(self, resetting: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Rows cut off by `max_episode_steps`, as Gymnasium's TimeLimit does to a single env."""
@@ -241,10 +300,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     def _info(self, terminated: NDArray[np.bool_]) -> Info:
         if not terminated.any():
             return {}
-        correct = terminated & (self._answer == self._target)
-        target = np.where(terminated, self._target, 0)
+        correct = terminated & self._correct
+        target = np.where(terminated[:, None], self._target, 0)
         return {
-            "target": target,
+            "target": target[:, 0] if self.task.length == 1 else target,
             "_target": terminated.copy(),
             "correct": correct,
             "_correct": terminated.copy(),
@@ -265,42 +324,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     # -- what comes in ---------------------------------------------------------------------------------
 
     def _check_action(self, actions: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The action's `gaze` float32 (B, 2) and `answer` int64 (B,), or a ValueError that names the key."""
-        if not isinstance(actions, dict) or actions.keys() != {"gaze", "answer"}:
-            got = sorted(map(str, actions)) if isinstance(actions, dict) else type(actions).__name__
-            raise ValueError(f"action must be a dict of 'gaze' and 'answer', got {got}")
-        gaze = _as_array("gaze", actions["gaze"], np.dtype(np.float32), "fiu", (self.num_envs, 2))
-        answer = _as_array("answer", actions["answer"], np.dtype(np.int64), "iu", (self.num_envs,))
-        problem = tasks.find_bad_action(gaze, answer, tasks.NUM_ANSWERS)
+        gaze, answer = checks.action(actions, self.num_envs)
+        problem = tasks.find_bad_action(gaze, answer, len(self.answer_names))
         if problem is not None:
             raise ValueError(problem)
         return gaze, answer
-
-    def _rows_to_reset(self, mask: Any) -> NDArray[np.bool_]:
-        if mask is None:
-            return np.ones(self.num_envs, np.bool_)
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"options['reset_mask'] must be a bool array, got {mask!r}")
-        if mask.shape != (self.num_envs,) or not mask.any():
-            raise ValueError(
-                f"options['reset_mask'] must have shape ({self.num_envs},) and a True value, got {mask!r}"
-            )
-        return mask
-
-    def _scene_indices(self, index: Any, rows: NDArray[np.bool_]) -> NDArray[np.int64]:
-        if isinstance(index, int | np.integer) and not isinstance(index, bool):
-            indices = index + np.arange(self.num_envs)
-        else:
-            indices = np.asarray(index)
-        if indices.dtype.kind not in "iu" or indices.shape != (self.num_envs,):
-            raise ValueError(f"options['index'] must be an int or {self.num_envs} ints, got {index!r}")
-        bad = rows & ((indices < 0) | (indices >= self.num_scenes))
-        if bad.any():
-            raise ValueError(
-                f"options['index'] must be 0 to {self.num_scenes - 1} in split {self.split!r}, "
-                f"got {indices[bad][0]}"
-            )
-        return indices.astype(np.int64)
 
     def _seed(self, seed: int | list[int | None] | None, rows: NDArray[np.bool_]) -> None:
         """Give every seeded row of `rows` its key; the first reset without a seed draws random ones."""
@@ -308,17 +336,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self._key = self.np_random.integers(0, 2**63, self.num_envs, dtype=np.uint64)
         if seed is None:
             return
-        if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
-            seeds: list[int | None] = [int(seed) + i for i in range(self.num_envs)]
-        else:
-            if isinstance(seed, bool) or not isinstance(seed, Iterable):
-                raise TypeError(f"seed must be an int, a list of ints or None, got {seed!r}")
-            seeds = list(seed)
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"seed must be an int or {self.num_envs} ints, got {len(seeds)}")
-        for value in seeds:
-            if value is not None and (not isinstance(value, int | np.integer) or value < 0):
-                raise ValueError(f"seed must be a non-negative integer, got {value!r}")
+        seeds = checks.seeds(seed, self.num_envs)
         if isinstance(seed, int):
             super().reset(seed=seed)
         given = rows & np.array([value is not None for value in seeds])
@@ -328,7 +346,12 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     def present_scenes(self) -> scenes.Scenes:
         """The present scenes, whole and with their targets, as copies: for supervised training and tests."""
-        return scenes.Scenes(self._canvas.copy(), self._target.copy(), self._boxes.copy())
+        target, boxes = self._target.copy(), self._boxes.copy()
+        return scenes.Scenes(
+            self._canvas.copy(),
+            target[:, 0] if self.task.length == 1 else target,
+            boxes[:, 0] if self.scenes.max_digits == 1 else boxes,
+        )
 
     # -- what people see -------------------------------------------------------------------------------
 
@@ -343,10 +366,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             retina_size=self.retina_size,
             scales=self.scales,
             horizon=self.horizon,
-            num_answers=tasks.NUM_ANSWERS,
+            answer_names=self.answer_names,
             belief=None if self.belief is None else np.array(self.belief[row]),
-            target=int(self._target[row]) if self._answer[row] != tasks.NO_ANSWER else None,
-            answer=int(self._answer[row]) if self._answer[row] != tasks.NO_ANSWER else None,
+            answers=tuple(self._answers[row, : self._given[row]].tolist()),
+            target=tuple(t for t in self._target[row].tolist() if t >= 0) if self._ended[row] else None,
         )
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
@@ -376,29 +399,5 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self._window.close()
             self._window = None
 
-    # -- pickle: the digit images stay at home ------------------------------------------------------------
-
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_digits": None, "_window": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._digits = datasets.load(self.dataset, self.split)
-
-
-def _check_at_least(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-
-
-def _as_array(key: str, value: Any, dtype: np.dtype[Any], kinds: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """`value` as a contiguous array of `dtype`, or a ValueError that names the action's key."""
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"action[{key!r}] must be an array of shape {shape}, got {value!r}") from None
-    if array.shape != shape or array.dtype.kind not in kinds:
-        raise ValueError(
-            f"action[{key!r}] must be {dtype} of shape {shape}, got {array.dtype} of shape {array.shape}"
-        )
-    return np.ascontiguousarray(array, dtype)
+        return {**self.__dict__, "_window": None}

@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
     telling = (i for i in range(1000) if _tells_them_apart(*(film(name, i) for name in NAMES)))
     scene = next(telling, 0)
     strips = [
-        (f"{who}: {'right' if views[-1].answer == views[-1].target else 'wrong'}", views)
+        (f"{who}: {'right' if views[-1].answers == views[-1].target else 'wrong'}", views)
         for name, who in NAMES.items()
         for views in [film(name, scene)]
     ]
@@ -87,7 +87,7 @@ def _train_all(folder: Path, settings: list[str]) -> None:
 
 def _tells_them_apart(ram: list[View], random: list[View], center: list[View]) -> bool:
     """Whether RAM alone answers right."""
-    return [views[-1].answer == views[-1].target for views in (ram, random, center)] == [True, False, False]
+    return [views[-1].answers == views[-1].target for views in (ram, random, center)] == [True, False, False]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from agents.checkpoint import CheckpointError
 from agents.experiments import load_agent
 from agents.playback import FORMATS, AgentPlayer, Player, RandomPlayer, episode, save
 from agents.results import find_checkpoint
-from glimpse_env.datasets import DatasetError
+from glimpse_env.files import DatasetError
 from glimpse_env.registry import TABLE
 from glimpse_env.render import NoDisplayError
 

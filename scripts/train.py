@@ -25,7 +25,7 @@ from agents.experiments import (
     train_experiment,
 )
 from agents.runs import Run, RunError, minutes
-from glimpse_env.datasets import DatasetError
+from glimpse_env.files import DatasetError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -22,3 +24,21 @@ def has_full_mnist() -> bool:
 needs_full_mnist = pytest.mark.skipif(
     not has_full_mnist(), reason="needs the full MNIST: set GLIMPSE_DATA to a folder that holds mnist/"
 )
+
+
+def assert_same(a: Any, b: Any) -> None:
+    """Equal nested dicts of arrays, bit for bit."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_same(a[key], b[key])
+    elif isinstance(a, tuple):
+        for x, y in zip(a, b, strict=True):
+            assert_same(x, y)
+    elif isinstance(a, np.ndarray) and a.dtype == object:
+        for x, y in zip(a, b, strict=True):
+            assert (x is None) == (y is None)
+            if x is not None:
+                assert_same(x, y)
+    else:
+        np.testing.assert_array_equal(a, b)

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from conftest import needs_full_mnist
 
-from glimpse_env import datasets
-from glimpse_env.datasets import DatasetError, IdxFile, load
+from glimpse_env import datasets, files
+from glimpse_env.datasets import IdxFile, load
+from glimpse_env.files import DatasetError, RemoteFile
 
 LABELS = "t10k-labels-idx1-ubyte.gz"
 
@@ -62,8 +63,8 @@ def idx(magic: int, payload: bytes) -> bytes:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty GLIMPSE_DATA, an empty cache and no mirror."""
     monkeypatch.setenv("GLIMPSE_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(datasets, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setattr(datasets, "MNIST_MIRRORS", ())
+    monkeypatch.setattr(files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setitem(datasets.IDX_MIRRORS, "mnist", ())
     datasets._read_idx.cache_clear()
     (tmp_path / "data" / "mnist").mkdir(parents=True)
     yield tmp_path
@@ -84,7 +85,7 @@ def test_damaged_files_end_in_one_sentence(folder: Path, content: bytes, says: s
     path = folder / "data" / "mnist" / LABELS
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=says) as caught:
-        datasets._read_idx(LABELS)
+        datasets._read_idx("mnist", LABELS)
     assert str(path) in str(caught.value)
     assert "delete it" in str(caught.value)
 
@@ -92,10 +93,10 @@ def test_damaged_files_end_in_one_sentence(folder: Path, content: bytes, says: s
 def test_the_cache_is_second_in_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = idx(2049, bytes(range(10)))
     wanted = IdxFile(2049, "", hashlib.sha256(content).hexdigest())
-    monkeypatch.setitem(datasets.MNIST_FILES, LABELS, wanted)
+    monkeypatch.setitem(datasets.IDX_FILES["mnist"], LABELS, wanted)
     (folder / "cache" / "mnist").mkdir(parents=True)
     (folder / "cache" / "mnist" / LABELS).write_bytes(gzip.compress(content))
-    assert datasets._read_idx(LABELS).tolist() == list(range(10))
+    assert datasets._read_idx("mnist", LABELS).tolist() == list(range(10))
 
 
 CONTENT = gzip.compress(idx(2049, bytes(range(256)) * 400), compresslevel=0)
@@ -132,24 +133,24 @@ def server() -> Iterator[str]:
         thread.join()
 
 
+GOOD_SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
 @pytest.mark.parametrize("first", ["cut", "wrong", "missing"])
-def test_a_bad_mirror_gives_way_to_the_next(
-    first: str, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wanted = IdxFile(2049, hashlib.sha256(CONTENT).hexdigest(), "")
-    monkeypatch.setitem(datasets.MNIST_FILES, LABELS, wanted)
-    mirrors = (f"{server}/{first}/", f"{server}/good/")
-    path = datasets._download(LABELS, mirrors, tmp_path)
+def test_a_bad_mirror_gives_way_to_the_next(first: str, server: str, folder: Path) -> None:
+    remote = RemoteFile(GOOD_SHA256, (f"{server}/{first}/x", f"{server}/good/x"))
+    path = files.fetch("mnist", LABELS, remote, "")
     assert path.read_bytes() == CONTENT
-    assert [p.name for p in tmp_path.iterdir()] == [LABELS]
+    assert [p.name for p in (folder / "cache" / "mnist").iterdir()] == [LABELS]
 
 
 @pytest.mark.parametrize("kind", ["cut", "wrong", "missing"])
-def test_no_good_mirror_says_what_to_do_and_leaves_nothing(kind: str, server: str, tmp_path: Path) -> None:
+def test_no_good_mirror_says_what_to_do_and_leaves_nothing(kind: str, server: str, folder: Path) -> None:
+    remote = RemoteFile(GOOD_SHA256, (f"{server}/{kind}/x", "http://127.0.0.1:9/x"))
     with pytest.raises(DatasetError, match="could not be downloaded") as caught:
-        datasets._download(LABELS, (f"{server}/{kind}/", "http://127.0.0.1:9/"), tmp_path)
+        files.fetch("mnist", LABELS, remote, "use dataset='mnist-5k'")
     assert "mnist-5k" in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
+    assert list((folder / "cache" / "mnist").iterdir()) == []
 
 
 def test_the_whole_way_from_an_empty_machine(
@@ -157,7 +158,7 @@ def test_the_whole_way_from_an_empty_machine(
 ) -> None:
     contents = gzip.decompress(CONTENT)
     wanted = IdxFile(2049, hashlib.sha256(CONTENT).hexdigest(), hashlib.sha256(contents).hexdigest())
-    monkeypatch.setitem(datasets.MNIST_FILES, LABELS, wanted)
-    monkeypatch.setattr(datasets, "MNIST_MIRRORS", (f"{server}/good/",))
-    assert datasets._read_idx(LABELS).tolist() == list(range(256)) * 400
+    monkeypatch.setitem(datasets.IDX_FILES["mnist"], LABELS, wanted)
+    monkeypatch.setitem(datasets.IDX_MIRRORS, "mnist", (f"{server}/good/",))
+    assert datasets._read_idx("mnist", LABELS).tolist() == list(range(256)) * 400
     assert (folder / "cache" / "mnist" / LABELS).exists()

@@ -57,7 +57,8 @@ def test_each_scene_counts_once_whatever_the_batch(batch: int, monkeypatch: pyte
 def test_modes_and_the_global_generator(monkeypatch: pytest.MonkeyPatch) -> None:
     def all_threes(*args: Any, **keywords: Any) -> GlimpseVectorEnv:
         env = make_env(*args, **keywords)
-        env._digits = env._digits._replace(labels=np.full_like(env._digits.labels, 3))
+        images = env.scenes.images
+        env.scenes.images = images._replace(labels=np.full_like(images.labels, 3))
         return env
 
     monkeypatch.setattr(module, "make_env", all_threes)

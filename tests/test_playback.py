@@ -15,6 +15,7 @@ from agents import viewer as viewer_module
 from agents.playback import AgentPlayer, RandomPlayer, episode, film_strip, save
 from agents.ram import RAM
 from agents.viewer import CANVAS_AT, CANVAS_SIDE, Viewer
+from glimpse_env.datasets import load
 from glimpse_env.render import View
 
 
@@ -31,10 +32,10 @@ def views(env: Any) -> list[View]:
 
 def test_an_episode_is_a_view_a_glimpse_and_its_end(env: Any, views: list[View]) -> None:
     assert [len(v.path) for v in views] == [1, 2, 3, 3]
-    assert [v.answer is None for v in views] == [True, True, True, False]
+    assert [v.target is None for v in views] == [True, True, True, False]
     assert all(v.belief is not None and v.belief.sum() == pytest.approx(1) for v in views)
-    assert views[-1].answer == int(np.argmax(views[-1].belief))
-    assert views[-1].target == env.vector._digits.labels[5]
+    assert views[-1].answers == (int(np.argmax(views[-1].belief)),)
+    assert views[-1].target == (load("mnist-5k", "test").labels[5],)
     again = list(episode(RandomPlayer(env, seed=0), env, 5))
     np.testing.assert_array_equal(again[0].canvas, views[0].canvas)
     assert again[0].belief is None
@@ -105,7 +106,7 @@ def test_a_person_looks_by_mouse_and_keys_and_answers(
     shown.play(first_index=5)
     last = shown.views[-1]
     np.testing.assert_allclose(last.path, [[0, 0], [-0.5, 0.5], [-0.3, 0.5]], atol=0.01)
-    assert last.answer == 7
+    assert last.answers == (7,)
     assert (tmp_path / "episode-0.gif").exists()
     assert not pygame.display.get_init()
 
@@ -128,7 +129,7 @@ def test_keys_of_one_frame_all_count(env: Any, tmp_path: Path, monkeypatch: pyte
     shown = Viewer(env, tmp_path, "person")
     shown.play(first_index=5)
     np.testing.assert_allclose(shown.views[-1].path[1:], [[0.5, 0.5]] * 2, atol=0.01)
-    assert shown.views[-1].answer == 7
+    assert shown.views[-1].answers == (7,)
 
 
 def test_a_single_moment_can_be_saved(tmp_path: Path, views: list[View]) -> None:
@@ -140,7 +141,7 @@ def test_an_early_answer_ends_the_episode(env: Any, tmp_path: Path, monkeypatch:
     Script(monkeypatch, [key(pygame.K_3)], [])
     shown = Viewer(env, tmp_path, "person")
     shown.play(first_index=5)
-    assert shown.views[-1].answer == 3
+    assert shown.views[-1].answers == (3,)
     np.testing.assert_array_equal(shown.views[-1].path, np.zeros((3, 2)))
 
 
@@ -155,4 +156,4 @@ def test_watching_pauses_steps_and_moves_on(
     shown.watch(RandomPlayer(env, 0), first_index=5)
     assert script.frames == []
     assert len(shown.views) == 1  # the first moment of the next scene
-    np.testing.assert_array_equal(shown.views[0].canvas[0], env.vector._digits.images[6, 0])
+    np.testing.assert_array_equal(shown.views[0].canvas[0], env.vector.scenes.images.images[6, 0])

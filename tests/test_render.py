@@ -14,7 +14,7 @@ from glimpse_env.vector import GlimpseVectorEnv
 def view(**changes: object) -> View:
     canvas = np.full((1, 8, 8), 100, np.uint8)
     canvas[0, :, 4:] = 200
-    whole = View(canvas, np.array([[-1, -1]], np.float32), 2, 1, 3, 4, None, None, None)
+    whole = View(canvas, np.array([[-1, -1]], np.float32), 2, 1, 3, ("0", "1", "2", "3"), None)
     return whole._replace(**changes)
 
 
@@ -39,8 +39,8 @@ def test_a_frame_draws_pixels_squares_and_the_verdict() -> None:
     # Canvas 30..506 x 32..508: one pixel of 8 is 59.5 wide; right half brighter than the left.
     assert frame[400, 100].tolist() == [100, 100, 100]
     assert frame[400, 400].tolist() == [200, 200, 200]
-    right = draw_frame(view(answer=1, target=1))
-    wrong = draw_frame(view(answer=1, target=2))
+    right = draw_frame(view(answers=(1,), target=(1,)))
+    wrong = draw_frame(view(answers=(1,), target=(2,)))
     assert right[270, 28].tolist() == list(render.RIGHT)
     assert wrong[270, 28].tolist() == list(render.WRONG)
 

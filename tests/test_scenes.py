@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
 from glimpse_env import scenes
-from glimpse_env.datasets import Digits, load
+from glimpse_env.datasets import Images, load
 from glimpse_env.scenes import draw_scenes, frozen_keys, row_keys, warp
 
 MASK = 2**64 - 1
@@ -23,7 +23,7 @@ def mix(z: int) -> int:
 
 
 def draw(
-    digits: Digits,
+    digits: Images,
     keys: NDArray[np.uint64],
     episodes: list[int],
     size: int,
@@ -35,18 +35,18 @@ def draw(
 ) -> tuple[scenes.Scenes, NDArray[np.float32]]:
     n = len(keys)
     canvas = np.full((n, 1, size, size), 99, np.uint8)  # a drawn scene must not depend on what was there
-    target, boxes = np.zeros(n, np.int64), np.zeros((n, 4), np.int64)
+    target, boxes = np.zeros((n, 1), np.int64), np.zeros((n, 1, 4), np.int64)
     start = np.zeros((n, 2), np.float32)
     draw_scenes(
         np.ones(n, np.bool_), keys, np.array(episodes), np.array(indices or [-1] * n),
         digits.images, digits.labels, distractors, 8, difficulty, jitter, distortion,
         canvas, target, boxes, start,
     )  # fmt: skip
-    return scenes.Scenes(canvas, target, boxes), start
+    return scenes.Scenes(canvas, target[:, 0], boxes[:, 0]), start
 
 
 def slow_scene(
-    digits: Digits, key: int, episode: int, size: int, distractors: int, index: int, difficulty: float
+    digits: Images, key: int, episode: int, size: int, distractors: int, index: int, difficulty: float
 ) -> tuple[NDArray[np.int64], int, tuple[int, int], tuple[float, float]]:
     """PAPERS' cluttered protocol in plain Python integers, from the same stream of random bits."""
     state = mix(key ^ mix((episode + GOLDEN) & MASK))

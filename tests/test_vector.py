@@ -7,7 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from conftest import OFFLINE
+from conftest import OFFLINE, assert_same
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
@@ -37,24 +37,6 @@ def random_action(rng: np.random.Generator, num_envs: int) -> dict[str, Any]:
 
 def row_of(action: dict[str, Any], row: int) -> dict[str, Any]:
     return {"gaze": action["gaze"][row], "answer": int(action["answer"][row])}
-
-
-def assert_same(a: Any, b: Any) -> None:
-    """Equal nested dicts of arrays, bit for bit."""
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            assert_same(a[key], b[key])
-    elif isinstance(a, tuple):
-        for x, y in zip(a, b, strict=True):
-            assert_same(x, y)
-    elif isinstance(a, np.ndarray) and a.dtype == object:
-        for x, y in zip(a, b, strict=True):
-            assert (x is None) == (y is None)
-            if x is not None:
-                assert_same(x, y)
-    else:
-        np.testing.assert_array_equal(a, b)
 
 
 def test_an_episode_from_the_first_glimpse_to_the_reward() -> None:
@@ -329,7 +311,8 @@ def test_no_step_before_reset_nor_after_the_end() -> None:
 def test_the_observation_does_not_know_the_target() -> None:
     """Two data sets that differ in nothing but the labels give the same observations."""
     env, twin = make(64), make(64)
-    twin._digits = twin._digits._replace(labels=(twin._digits.labels + 1) % 10)
+    images = twin.scenes.images
+    twin.scenes.images = images._replace(labels=(images.labels + 1) % 10)
     assert_same(env.reset(seed=0), twin.reset(seed=0))
     rng = np.random.default_rng(0)
     for _ in range(4):

@@ -1,0 +1,39 @@
+"""Make glimpse_env/svhn_layouts.npz, the compact copy of SVHN's layouts: `python scripts/make_layouts.py`.
+
+Reads svhn-layout/svhn_layout.npz in the folder GLIMPSE_DATA names. Not needed to use the project.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from glimpse_env import houses
+from glimpse_env.files import DatasetError, find
+
+
+def main() -> None:
+    """Read, compact, write beside the library."""
+    source = find("svhn-layout", "svhn_layout.npz")
+    if source is None:
+        raise DatasetError("svhn-layout/svhn_layout.npz is not in the folder GLIMPSE_DATA names.")
+    compact: dict[str, np.ndarray] = {}
+    with np.load(source, allow_pickle=False) as data:
+        for part in ("train", "test"):
+            digits, boxes, _ = houses.to_layouts(
+                data[f"{part}_digit"], data[f"{part}_box"], np.diff(data[f"{part}_start"])
+            )
+            compact[f"{part}_digits"], compact[f"{part}_boxes"] = digits, boxes
+    temporary = Path(houses.BUNDLED).with_suffix(".tmp.npz")
+    np.savez_compressed(temporary, **compact)  # type: ignore[arg-type]
+    temporary.replace(houses.BUNDLED)
+    print(f"wrote {houses.BUNDLED}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (DatasetError, OSError) as error:
+        sys.exit(f"make_layouts.py: {error}")
