@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass, fields
 
 import gymnasium
 
+SINGLE = "glimpse_env.single:GlimpseEnv"
+VECTOR = "glimpse_env.vector:GlimpseVectorEnv"
+
 
 @dataclass(frozen=True)
 class EnvConfig:
@@ -49,7 +52,7 @@ def register_envs() -> None:
         if env_id not in gymnasium.registry:
             gymnasium.register(
                 env_id,
-                entry_point="glimpse_env.single:GlimpseEnv",
-                vector_entry_point="glimpse_env.vector:GlimpseVectorEnv",
+                entry_point=SINGLE,
+                vector_entry_point=VECTOR,
                 kwargs={key: value for key, value in asdict(config).items() if value != DEFAULTS.get(key)},
             )

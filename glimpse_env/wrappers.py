@@ -11,7 +11,8 @@ from gymnasium.vector import AutoresetMode, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from glimpse_env.vector import Info, Observation
+from glimpse_env.single import GlimpseEnv
+from glimpse_env.vector import GlimpseVectorEnv, Info, Observation
 
 
 class BoxAction(gymnasium.ActionWrapper[Observation, NDArray[np.float32], dict[str, Any]]):
@@ -56,6 +57,100 @@ class GridAction(gymnasium.ActionWrapper[Observation, NDArray[np.int64], dict[st
             )
         gaze = 2.0 * np.asarray(action[:2], np.float32) / (self._cells - 1) - 1.0
         return {"gaze": gaze, "answer": int(action[2])}
+
+
+class RelativeGaze(gymnasium.ActionWrapper[Observation, dict[str, Any], dict[str, Any]]):
+    """The action's gaze becomes a displacement: (1, 0) moves the eye right by `reach` gaze units."""
+
+    def __init__(self, env: gymnasium.Env[Observation, dict[str, Any]], reach: float = 0.5) -> None:
+        super().__init__(env)
+        _dict_action(env)
+        if not 0 < reach <= 2:
+            raise ValueError(f"reach must be above 0 and at most 2 (the whole canvas), got {reach}")
+        self._reach = reach
+
+    def action(self, action: dict[str, Any]) -> dict[str, Any]:
+        """Gaze (2,) in [-1, 1] -> the absolute gaze; the environment clips it to the canvas."""
+        here = glimpse_env_of(self).view(0).path[-1]
+        return {**action, "gaze": here + self._reach * np.asarray(action["gaze"], np.float32)}
+
+
+class ScanPath(gymnasium.ActionWrapper[Observation, int, dict[str, Any]]):
+    """The eye follows a fixed path and the action is the answer alone, Discrete(n).
+
+    The path visits the middles of a `cells` x `cells` grid over the canvas and begins again at its end:
+    row by row from the top left (order="raster"), or in an order drawn once from `seed` ("permutation").
+    The first glimpse is the environment's own.
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.Env[Observation, dict[str, Any]],
+        cells: int = 3,
+        order: str = "raster",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(env)
+        self.action_space = _dict_action(env)["answer"]
+        self.path = scan_path(cells, order, seed)
+
+    def action(self, action: int) -> dict[str, Any]:
+        """An answer -> the answer, with the path's next gaze."""
+        seen = len(glimpse_env_of(self).view(0).path)
+        return {"gaze": self.path[(seen - 1) % len(self.path)], "answer": action}
+
+
+def scan_path(cells: int, order: str = "raster", seed: int = 0) -> NDArray[np.float32]:
+    """Gazes (cells², 2) of a ScanPath; ValueError for an unknown order or no cells."""
+    if cells < 1:
+        raise ValueError(f"cells must be at least 1, got {cells}")
+    if order not in ("raster", "permutation"):
+        raise ValueError(f"order must be 'raster' or 'permutation', got {order!r}")
+    middles = (2 * np.arange(cells, dtype=np.float32) + 1) / cells - 1
+    path = np.stack([np.tile(middles, cells), np.repeat(middles, cells)], 1)
+    return path if order == "raster" else np.random.default_rng(seed).permutation(path)
+
+
+class GlimpseHistory(gymnasium.ObservationWrapper[Any, Any, Observation]):
+    """The observation becomes every glimpse so far, for agents without memory.
+
+    `retina` (T, scales * C, s, s), `gaze` (T, 2) and `time` (T, 1), T being the budget of glimpses; rows
+    not yet seen are zero, and time, which is above zero in the others, tells them apart.
+    """
+
+    def __init__(self, env: gymnasium.Env[Observation, Any]) -> None:
+        super().__init__(env)
+        horizon = glimpse_env_of(self).horizon
+        assert isinstance(env.observation_space, Dict)
+        self.observation_space = Dict(
+            {
+                key: Box(space.low.min(), space.high.max(), (horizon, *space.shape), np.float32)
+                for key, space in env.observation_space.spaces.items()
+                if isinstance(space, Box)
+            }
+        )
+        self._kept: Observation = {}
+
+    def observation(self, observation: Observation) -> Observation:
+        """The present observation -> all of them, as fresh arrays."""
+        seen = len(glimpse_env_of(self).view(0).path)
+        horizon = glimpse_env_of(self).horizon
+        kept = {}
+        for key, value in observation.items():
+            kept[key] = np.zeros((horizon, *value.shape), np.float32)
+            if seen > 1:
+                kept[key][: seen - 1] = self._kept[key][: seen - 1]
+            kept[key][seen - 1] = value
+        self._kept = kept
+        return dict(kept)
+
+
+def glimpse_env_of(env: gymnasium.Env[Any, Any]) -> GlimpseVectorEnv:
+    """The batch of one inside a wrapped GlimpseEnv; TypeError for another environment."""
+    inner = env.unwrapped
+    if not isinstance(inner, GlimpseEnv):
+        raise TypeError(f"the wrapper is for Glimpse environments, got {inner}")
+    return inner.vector
 
 
 class WholeCanvas(VectorWrapper[Any, Any, Any, Any, NDArray[Any]]):

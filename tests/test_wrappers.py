@@ -6,7 +6,15 @@ import pytest
 from conftest import OFFLINE
 
 from glimpse_env.vector import GlimpseVectorEnv
-from glimpse_env.wrappers import BoxAction, GridAction, WholeCanvas
+from glimpse_env.wrappers import (
+    BoxAction,
+    GlimpseHistory,
+    GridAction,
+    RelativeGaze,
+    ScanPath,
+    WholeCanvas,
+    scan_path,
+)
 
 
 def test_box_action_takes_the_highest_score() -> None:
@@ -50,3 +58,58 @@ def test_whole_canvas_is_the_scene() -> None:
         WholeCanvas(GlimpseVectorEnv(3, **OFFLINE, autoreset_mode="SameStep"))
     observation = env.step({"gaze": np.ones((3, 2)), "answer": np.zeros(3, int)})[0]
     np.testing.assert_allclose(observation["canvas"], expected, rtol=1e-6)
+
+
+def test_relative_gaze_is_a_displacement() -> None:
+    env = RelativeGaze(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE), reach=0.5)
+    env.reset(seed=0)
+    for move, there in [((1, 0), (0.5, 0)), ((0.5, -1), (0.75, -0.5)), ((1, 0), (1, -0.5))]:
+        observation = env.step({"gaze": np.array(move, np.float32), "answer": 0})[0]
+        assert observation["gaze"].tolist() == list(there)
+    with pytest.raises(ValueError, match="reach"):
+        RelativeGaze(env.env, reach=0)
+
+
+def test_a_raster_reads_line_by_line() -> None:
+    env = ScanPath(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=6), cells=2)
+    assert env.action_space.n == 10
+    env.reset(seed=0)
+    seen = [env.step(0)[0]["gaze"].tolist() for _ in range(5)]
+    assert seen == [[-0.5, -0.5], [0.5, -0.5], [-0.5, 0.5], [0.5, 0.5], [-0.5, -0.5]]
+    target = env.unwrapped.vector.present_scenes().target[0]
+    assert env.step(int(target))[1] == 1
+
+
+def test_a_permutation_visits_every_cell_once_in_a_seeded_order() -> None:
+    raster, one, two = scan_path(3), scan_path(3, "permutation", 1), scan_path(3, "permutation", 2)
+    assert sorted(map(tuple, one.tolist())) == sorted(map(tuple, raster.tolist()))
+    assert (one != raster).any()
+    assert (one != two).any()
+    np.testing.assert_array_equal(one, scan_path(3, "permutation", 1))
+    with pytest.raises(ValueError, match="order"):
+        scan_path(3, "spiral")
+    with pytest.raises(ValueError, match="cells"):
+        scan_path(0)
+
+
+def test_history_keeps_every_glimpse_and_forgets_the_last_episode() -> None:
+    env = GlimpseHistory(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=3))
+    plain = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=3)
+    for seed in (0, 1):
+        seen = [plain.reset(seed=seed)[0]]
+        history = [env.reset(seed=seed)[0]]
+        for x in (0.5, -0.5):
+            action = {"gaze": np.array([x, 0], np.float32), "answer": 0}
+            seen.append(plain.step(action)[0])
+            history.append(env.step(action)[0])
+        for t in range(3):
+            assert env.observation_space.contains(history[t])
+            for key in ("retina", "gaze", "time"):
+                for k in range(3):
+                    expected = seen[k][key] if k <= t else np.zeros_like(seen[k][key])
+                    np.testing.assert_array_equal(history[t][key][k], expected)
+
+
+def test_wrappers_of_the_eye_are_for_eyes() -> None:
+    with pytest.raises(TypeError, match="Glimpse"):
+        GlimpseHistory(gymnasium.make("CartPole-v1"))

@@ -1,0 +1,137 @@
+"""Our native vector env as a Stable-Baselines3 VecEnv: `PPO("MultiInputPolicy", GlimpseVecEnv(ID, 64))`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, MultiDiscrete
+from gymnasium.vector import AutoresetMode
+from numpy.typing import NDArray
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+
+from glimpse_env.vector import GlimpseVectorEnv
+
+Batch = dict[str, NDArray[Any]]
+
+
+class GlimpseVecEnv(VecEnv):
+    """`num_envs` rows of `env_id`; an action is column and row of a cells x cells grid, then the answer.
+
+    Observations are those of the environment, or with `history` those of `wrappers.GlimpseHistory`, for
+    policies without memory. Arrays are handed on, not copied. keywords go to the environment.
+    """
+
+    def __init__(
+        self, env_id: str, num_envs: int, *, cells: int = 9, history: bool = False, **keywords: Any
+    ) -> None:
+        if cells < 2:
+            raise ValueError(f"cells must be at least 2, got {cells}")
+        env = gymnasium.make_vec(
+            env_id,
+            num_envs=num_envs,
+            vectorization_mode="vector_entry_point",
+            autoreset_mode=AutoresetMode.SAME_STEP,
+            **keywords,
+        )
+        assert isinstance(env, GlimpseVectorEnv)
+        self.env, self.cells, self.history = env, cells, history
+        space = env.single_observation_space
+        if history:
+            space = Dict(
+                {
+                    key: Box(box.low.min(), box.high.max(), (env.horizon, *box.shape), np.float32)
+                    for key, box in space.spaces.items()
+                }
+            )
+            self._kept = {
+                key: np.zeros((num_envs, *box.shape), np.float32) for key, box in space.spaces.items()
+            }
+        actions = MultiDiscrete([cells, cells, len(env.answer_names)])
+        self._actions: NDArray[np.int64] = np.zeros((num_envs, 3), np.int64)
+        self.render_mode = env.render_mode
+        super().__init__(num_envs, space, actions)
+
+    def reset(self) -> Batch:
+        """Begin every row, from the seeds of `seed()` if it was called."""
+        seeds = list(self._seeds)
+        observation, _ = self.env.reset(seed=None if None in seeds else seeds)
+        self._reset_seeds()
+        self._reset_options()
+        return self._with_history(observation, np.ones(self.num_envs, np.bool_))
+
+    def step_async(self, actions: NDArray[np.int64]) -> None:
+        """Keep the actions (B, 3) for `step_wait`."""
+        self._actions = np.asarray(actions)
+
+    def step_wait(self) -> tuple[Batch, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+        """Step; a row that ended shows its next episode, its last observation is in its info."""
+        gaze = (2.0 / (self.cells - 1)) * self._actions[:, :2] - 1.0
+        observation, reward, terminated, truncated, info = self.env.step(
+            {"gaze": gaze, "answer": self._actions[:, 2]}
+        )
+        done = terminated | truncated
+        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
+        for row in np.flatnonzero(done):  # SB3 asks for one dict a row
+            last = info["final_obs"][row]
+            if self.history:
+                last = self._last_history(last, row)
+            infos[row] = {
+                "terminal_observation": last,
+                "TimeLimit.truncated": bool(truncated[row]),
+                "is_success": bool(terminated[row] and info["final_info"]["correct"][row]),
+            }
+        return self._with_history(observation, done), reward.astype(np.float32), done, infos
+
+    def _with_history(self, observation: Batch, begun: NDArray[np.bool_]) -> Batch:
+        if not self.history:
+            return observation
+        seen = np.rint(observation["time"][:, 0] * self.env.horizon).astype(np.int64)
+        rows = np.arange(self.num_envs)
+        for key, value in observation.items():
+            kept = self._kept[key] = self._kept[key].copy()
+            kept[begun] = 0
+            kept[rows, seen - 1] = value
+        return dict(self._kept)
+
+    def _last_history(self, last: Batch, row: int) -> Batch:
+        seen = round(float(last["time"][0]) * self.env.horizon)
+        history = {key: kept[row].copy() for key, kept in self._kept.items()}
+        for key, value in last.items():
+            history[key][seen - 1] = value
+        return history
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
+
+    def get_attr(self, attr_name: str, indices: int | Iterable[int] | None = None) -> list[Any]:
+        """The environment's attribute, once a row; all rows share one environment."""
+        return [getattr(self.env, attr_name)] * len(self._rows(indices))
+
+    def set_attr(self, attr_name: str, value: Any, indices: int | Iterable[int] | None = None) -> None:
+        """Set it for all rows; ValueError for some of them."""
+        if len(self._rows(indices)) != self.num_envs:
+            raise ValueError(f"all rows share one environment: set {attr_name} without indices")
+        setattr(self.env, attr_name, value)
+
+    def env_method(
+        self, method_name: str, *args: Any, indices: int | Iterable[int] | None = None, **kwargs: Any
+    ) -> list[Any]:
+        """The environment's method, called once and its result given once a row."""
+        return [getattr(self.env, method_name)(*args, **kwargs)] * len(self._rows(indices))
+
+    def env_is_wrapped(
+        self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: Any = None
+    ) -> list[bool]:
+        """No row is wrapped."""
+        return [False] * len(self._rows(indices))
+
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """A frame a row."""
+        return list(self.env.render() or [])
+
+    def _rows(self, indices: int | Iterable[int] | None) -> list[int]:
+        return list(self._get_indices(indices))

@@ -1,0 +1,28 @@
+"""Random gazes and answers, with Gymnasium alone: one answer in ten is right."""
+
+import argparse
+
+import gymnasium as gym
+import numpy as np
+
+import glimpse_env  # noqa: F401 (registers the ids)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--id", default="Glimpse/ClutteredMNIST-v0")
+    parser.add_argument("--episodes", type=int, default=2000)
+    options = parser.parse_args()
+    envs = gym.make_vec(options.id, num_envs=100, dataset="mnist-5k")
+    envs.action_space.seed(0)
+    envs.reset(seed=0)
+    right: list[bool] = []
+    while len(right) < options.episodes:
+        _, _, terminated, _, info = envs.step(envs.action_space.sample())
+        if terminated.any():
+            right += info["correct"][terminated].tolist()
+    print(f"right: {100 * np.mean(right):.1f}% of {len(right)} episodes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""PPO in one file on the native vector env, nothing but torch: `python examples/plain_ppo.py`.
+
+Gaze: a Gaussian; answer: a categorical; memory: every glimpse so far. Whole episodes, no bootstrapping.
+"""
+
+import argparse
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import nn
+from torch.distributions import Categorical, Normal
+
+import glimpse_env  # noqa: F401 (registers the ids)
+
+
+class ActorCritic(nn.Module):
+    """Every glimpse so far -> distributions of gaze and answer, and the value."""
+
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(inputs, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU())
+        self.head = nn.Linear(256, 2 + 10 + 1)
+
+    def forward(self, seen: torch.Tensor) -> tuple[Normal, Categorical, torch.Tensor]:
+        out = self.head(self.body(seen))
+        return Normal(torch.tanh(out[:, :2]), 0.15), Categorical(logits=out[:, 2:12]), out[:, 12]
+
+
+def play(model: ActorCritic, envs: gym.vector.VectorEnv, horizon: int) -> tuple[list[torch.Tensor], float]:
+    """One episode a row: inputs, gazes, answers, log-probabilities, values, returns, each (T * B, ...)."""
+    observation, _ = envs.reset()
+    memory = torch.zeros(envs.num_envs, horizon, observation["retina"][0].size + 2)
+    steps = []
+    for t in range(horizon):
+        retina = torch.from_numpy(observation["retina"]).flatten(1)
+        memory[:, t] = torch.cat([retina, torch.from_numpy(observation["gaze"])], 1)
+        with torch.no_grad():
+            gaze_policy, answer_policy, value = model(memory.flatten(1))
+        gaze, answer = gaze_policy.sample(), answer_policy.sample()
+        log_prob = gaze_policy.log_prob(gaze).sum(1) + answer_policy.log_prob(answer)
+        steps.append([memory.flatten(1).clone(), gaze, answer, log_prob, value])
+        observation, reward, _, _, _ = envs.step({"gaze": gaze.numpy(), "answer": answer.numpy()})
+    returns = torch.from_numpy(reward).float().repeat(horizon)
+    return [*(torch.cat(column) for column in zip(*steps, strict=True)), returns], float(np.mean(reward))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--updates", type=int, default=300)
+    parser.add_argument("--envs", type=int, default=256)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    horizon = 7
+    envs = gym.make_vec("Glimpse/MNIST-v0", options.envs, dataset="mnist-5k", autoreset_mode="Disabled")
+    envs.reset(seed=0)
+    model = ActorCritic(horizon * (64 + 2))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    for update in range(1, options.updates + 1):
+        (seen, gaze, answer, old, value, returns), right = play(model, envs, horizon)
+        advantage = returns - value
+        advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+        for batch in torch.randperm(len(seen)).repeat(4).split(512):
+            gaze_policy, answer_policy, value = model(seen[batch])
+            new = gaze_policy.log_prob(gaze[batch]).sum(1) + answer_policy.log_prob(answer[batch])
+            ratio = (new - old[batch]).exp()
+            gain = torch.min(ratio * advantage[batch], ratio.clamp(0.8, 1.2) * advantage[batch]).mean()
+            loss = -gain + (value - returns[batch]).square().mean() - 0.01 * answer_policy.entropy().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+            optimizer.step()
+        if update % 20 == 0 or update == options.updates:
+            print(f"update {update:4d}  right {100 * right:.1f}%")
+
+
+if __name__ == "__main__":
+    main()

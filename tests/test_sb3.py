@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import OFFLINE
+from sb3_contrib import RecurrentPPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
+
+from agents.sb3 import GlimpseVecEnv
+from glimpse_env.wrappers import GlimpseHistory, GridAction
+
+ID = "Glimpse/ClutteredMNIST-v0"
+
+
+def single(history: bool, **keywords: Any) -> gymnasium.Env:
+    env: Any = gymnasium.make(ID, **OFFLINE, disable_env_checker=True, **keywords)
+    if history:
+        env = GlimpseHistory(env)
+    return GridAction(env)
+
+
+@pytest.mark.parametrize("history", [False, True])
+@pytest.mark.parametrize("early_answer", [False, True])
+def test_step_by_step_as_sb3s_own(history: bool, early_answer: bool) -> None:
+    """Against SB3's DummyVecEnv over the single env and the same wrappers, terminal observations included."""
+    ours = GlimpseVecEnv(ID, 3, history=history, early_answer=early_answer, **OFFLINE)
+    theirs = DummyVecEnv([lambda: single(history, early_answer=early_answer)] * 3)
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    for vec in (ours, theirs):
+        vec.seed(5)
+    a, b = ours.reset(), theirs.reset()
+    ours.action_space.seed(0)
+    for _ in range(20):
+        for key in a:
+            np.testing.assert_array_equal(a[key], b[key])
+        action = np.stack([ours.action_space.sample() for _ in range(3)])
+        a, reward, done, info = ours.step(action)
+        b, their_reward, their_done, their_info = theirs.step(action)
+        np.testing.assert_array_equal(reward, their_reward)
+        np.testing.assert_array_equal(done, their_done)
+        for row in np.flatnonzero(done):
+            assert info[row]["TimeLimit.truncated"] == their_info[row]["TimeLimit.truncated"]
+            assert info[row]["is_success"] == their_info[row]["correct"]
+            for key, value in info[row]["terminal_observation"].items():
+                np.testing.assert_array_equal(value, their_info[row]["terminal_observation"][key])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "policy", "history"),
+    [(PPO, "MultiInputPolicy", True), (RecurrentPPO, "MultiInputLstmPolicy", False)],
+)
+def test_ppo_trains_on_it(algorithm: Any, policy: str, history: bool) -> None:
+    env = GlimpseVecEnv("Glimpse/MNIST-v0", 8, history=history, **OFFLINE)
+    model = algorithm(policy, env, n_steps=14, batch_size=56, n_epochs=1, seed=0)
+    before = [p.clone() for p in model.policy.parameters()]
+    model.learn(224)
+    assert any((a != b).any() for a, b in zip(before, model.policy.parameters(), strict=True))
+    assert len(model.ep_info_buffer) == 0  # nothing monitors: returns are in our own infos
+    env.close()
+
+
+def test_the_vec_envs_attributes() -> None:
+    env = GlimpseVecEnv("Glimpse/MNIST-v0", 3, **OFFLINE, render_mode="rgb_array")
+    env.reset()
+    assert env.get_attr("horizon") == [7, 7, 7]
+    assert env.get_attr("horizon", [1]) == [7]
+    env.set_attr("difficulty", 0.5)
+    assert env.env.difficulty == 0.5
+    with pytest.raises(ValueError, match="all rows"):
+        env.set_attr("difficulty", 0.5, 1)
+    assert env.env_is_wrapped(GridAction) == [False] * 3
+    assert len(env.get_images()) == 3
+    with pytest.raises(ValueError, match="cells"):
+        GlimpseVecEnv("Glimpse/MNIST-v0", 3, cells=1, **OFFLINE)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_subprocesses(method: str) -> None:
+    """SB3's SubprocVecEnv and Gymnasium's AsyncVectorEnv over the single env."""
+    envs = SubprocVecEnv([make_plain] * 2, start_method=method)
+    envs.seed(3)
+    first = envs.reset()["retina"]
+    envs.close()
+    asynchronous = gymnasium.vector.AsyncVectorEnv([make_dict] * 2, context=method)
+    again = asynchronous.reset(seed=3)[0]["retina"]
+    asynchronous.close()
+    native = gymnasium.make_vec(ID, num_envs=2, **OFFLINE).reset(seed=3)[0]["retina"]
+    np.testing.assert_array_equal(first, native)
+    np.testing.assert_array_equal(again, native)
+
+
+def make_plain() -> gymnasium.Env:
+    import glimpse_env  # noqa: F401 (a spawned process knows no ids yet)
+
+    return single(history=False)
+
+
+def make_dict() -> gymnasium.Env:
+    import glimpse_env  # noqa: F401
+
+    return gymnasium.make(ID, **OFFLINE, disable_env_checker=True)
