@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from agents.interface import Agent, Sees, to_action, to_tensors
+from agents.page import write_html
 from glimpse_env.render import Frame, View, caption, draw_frame, tile
 from glimpse_env.single import GlimpseEnv
 
-FORMATS = (".gif", ".mp4", ".png")
+FORMATS = (".gif", ".mp4", ".png", ".html")
 SECONDS_A_GLIMPSE = 0.8
 SECONDS_AT_THE_END = 2.4
 
@@ -96,7 +97,7 @@ def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:
 
 
 def save(path: Path, episodes: list[tuple[str, list[View]]]) -> None:
-    """Write episodes as .gif or .mp4 (one after the other) or .png (a film strip), atomically.
+    """Write episodes as .gif or .mp4 (one after the other), .png (a film strip) or .html, atomically.
 
     Raises ValueError for another ending and OSError where the file cannot be written.
     """
@@ -104,7 +105,9 @@ def save(path: Path, episodes: list[tuple[str, list[View]]]) -> None:
         raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}")
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     try:
-        if path.suffix == ".png":
+        if path.suffix == ".html":
+            write_html(temporary, episodes)
+        elif path.suffix == ".png":
             iio.imwrite(temporary, film_strip(episodes))
         else:
             _write_film(temporary, episodes)

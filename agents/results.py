@@ -21,8 +21,16 @@ from agents.interface import Agent, count_parameters
 RESULTS = Path("results/results.jsonl")
 PRETRAINED = Path("results/pretrained")
 
-# Test error in percent: Mnih et al. (2014), table 1a.
-PAPER = {"ram-mnist": 1.07, "fc-mnist": 1.69, "conv-mnist": 1.21}
+# Test error in percent: Mnih et al. (2014), tables 1 and 2.
+PAPER = {
+    "ram-mnist": 1.07,
+    "fc-mnist": 1.69,
+    "conv-mnist": 1.21,
+    "ram-translated": 1.20,
+    "conv-translated": 1.62,
+    "conv-cluttered": 8.09,
+    "conv-cluttered100": 14.35,
+}
 
 
 def result_line(

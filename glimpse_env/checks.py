@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 def choice(name: str, value: Any, allowed: tuple[str, ...] | list[str]) -> str:
     """`value` if it is one of `allowed`, else ValueError."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
     return str(value)
 
@@ -21,6 +21,15 @@ def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False, got {value!r}")
     return bool(value)
+
+
+def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """`value`, or a ValueError that names it unless it is an integer from `least` to `most`."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if whole and least <= value and (most is None or value <= most):
+        return int(value)
+    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
+    raise ValueError(f"{name} must be an integer {bounds}, got {value!r}")
 
 
 def number(name: str, value: Any, least: float, below: float = math.inf) -> float:
@@ -75,7 +84,10 @@ def scene_indices(index: Any, rows: NDArray[np.bool_], num_scenes: int, split: s
     if isinstance(index, int | np.integer) and not isinstance(index, bool):
         indices = index + np.arange(len(rows))
     else:
-        indices = np.asarray(index)
+        try:
+            indices = np.asarray(index)
+        except ValueError:  # lists of unequal lengths
+            indices = np.asarray(None)
     if indices.dtype.kind not in "iu" or indices.shape != (len(rows),):
         raise ValueError(f"options['index'] must be an int or {len(rows)} ints, got {index!r}")
     bad = rows & ((indices < 0) | (indices >= num_scenes))

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from glimpse_env import files
+from glimpse_env import checks, files
 from glimpse_env.files import DatasetError, RemoteFile
 
 SPLITS = ("train", "validation", "test")
@@ -108,8 +108,7 @@ def load(name: str, split: str) -> Images:
 
     Raises ValueError for an unknown name or split, DatasetError for data that is missing or damaged.
     """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: use one of {', '.join(map(repr, SPLITS))}")
+    checks.choice("split", split, SPLITS)
     return _load(str(name), split)
 
 

@@ -17,10 +17,10 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from glimpse_env import datasets, files
+from glimpse_env import checks, datasets, files
 from glimpse_env.datasets import VALIDATION_IMAGES
 from glimpse_env.files import DatasetError
-from glimpse_env.scenes import GOLDEN, Aids, _below, _mix, _unit, check_integer
+from glimpse_env.scenes import GOLDEN, Aids, _below, _mix, _unit
 
 LAYOUT_SIZE = 64
 MAX_DIGITS = 5
@@ -151,9 +151,8 @@ class HouseScenes:
     max_digits = MAX_DIGITS
 
     def __init__(self, dataset: str, split: str, canvas_size: int) -> None:
-        if split not in datasets.SPLITS:
-            raise ValueError(f"unknown split {split!r}: use one of {', '.join(map(repr, datasets.SPLITS))}")
-        check_integer("canvas_size", canvas_size, 8, LAYOUT_SIZE)
+        checks.choice("split", split, datasets.SPLITS)
+        checks.integer("canvas_size", canvas_size, 8, LAYOUT_SIZE)
         self._named = (dataset, split)
         self._load()
         self.num_scenes = len(self._layouts.digits)

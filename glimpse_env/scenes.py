@@ -13,12 +13,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from glimpse_env import checks
 from glimpse_env.datasets import SPLITS, load
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
 TO_UNIT = 2.0**-53
+MAX_CANVAS, MAX_DISTRACTORS = 4096, 10_000  # a slip of the keyboard should not fill the memory
 FROZEN_SEED = 1_000_003  # names the frozen scenes; changing it makes new `-v` ids necessary
 
 
@@ -257,10 +259,10 @@ class DigitScenes:
         self._named = (dataset, split)
         self.num_scenes, channels, height, width = self.images.images.shape
         self.num_classes = self.images.num_classes
-        self.max_digits = check_integer("digits", digits, 1, 2)
-        check_integer("canvas_size", canvas_size, digits * max(height, width))
-        self.distractors = check_integer("distractors", distractors, 0)
-        self.distractor_size = check_integer("distractor_size", distractor_size, 1, min(height, width))
+        self.max_digits = checks.integer("digits", digits, 1, 2)
+        checks.integer("canvas_size", canvas_size, digits * max(height, width), MAX_CANVAS)
+        self.distractors = checks.integer("distractors", distractors, 0, MAX_DISTRACTORS)
+        self.distractor_size = checks.integer("distractor_size", distractor_size, 1, min(height, width))
         self.canvas_shape = (channels, canvas_size, canvas_size)
 
     def draw(
@@ -289,12 +291,3 @@ class DigitScenes:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.images = load(*self._named)
-
-
-def check_integer(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """`value`, or a ValueError that names it unless it is an integer from `least` to `most`."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if whole and least <= value and (most is None or value <= most):
-        return int(value)
-    bounds = f"of at least {least}" if most is None else f"from {least} to {most}"
-    raise ValueError(f"{name} must be an integer {bounds}, got {value!r}")

@@ -12,6 +12,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from glimpse_env import checks
+
 TASKS = ("classify", "sum", "unordered", "read")
 REWARDS = ("terminal", "per_answer")
 NO_ANSWER = -1
@@ -48,8 +50,7 @@ class Task(NamedTuple):
 
 def make_task(name: str, num_classes: int, max_digits: int, lengths_vary: bool) -> Task:
     """The task `name` on scenes of up to `max_digits` symbols of `num_classes`; ValueError if it has none."""
-    if name not in TASKS:
-        raise ValueError(f"task must be one of {TASKS}, got {name!r}")
+    checks.choice("task", name, TASKS)
     symbols = tuple(map(str, range(num_classes)))
     if name == "classify":
         if max_digits > 1:

@@ -29,6 +29,7 @@ SCENES = ("digits", "houses")
 START_GAZES = ("center", "random")
 RENDER_MODES = ["human", "rgb_array"]
 RENDER_FPS = 3
+MAX_HORIZON = 10_000
 
 
 class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
@@ -82,7 +83,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
     ) -> None:
-        self.num_envs = scenes.check_integer("num_envs", num_envs, 1)
+        self.num_envs = checks.integer("num_envs", num_envs, 1)
         self.dataset, self.split = dataset, split
         self.scenes: scenes.DigitScenes | HouseScenes
         if checks.choice("scene", scene, SCENES) == "houses":
@@ -99,9 +100,9 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         )
         self.early_answer = checks.flag("early_answer", early_answer)
         self.answer_names = self.task.answers + ((tasks.KEEP_LOOKING,) if early_answer else ())
-        self.horizon = scenes.check_integer("horizon", horizon, 1)
+        self.horizon = checks.integer("horizon", horizon, 1, MAX_HORIZON)
         if glimpses_per_answer is not None:
-            share = scenes.check_integer("glimpses_per_answer", glimpses_per_answer, 1)
+            share = checks.integer("glimpses_per_answer", glimpses_per_answer, 1, MAX_HORIZON)
             self.horizon = share * self.task.length
         if self.horizon % self.task.length:
             raise ValueError(
@@ -110,7 +111,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             )
         retina.check_retina(retina_size, scales)
         self.retina_size, self.scales = retina_size, scales
-        self.context = scenes.check_integer("context", context, 0, height)
+        self.context = checks.integer("context", context, 0, height)
         if context:
             retina.check_context(context, height)
         self.reward = checks.choice("reward", reward, tasks.REWARDS)
@@ -118,10 +119,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.relative_gaze = checks.flag("relative_gaze", relative_gaze)
         self.start_gaze = checks.choice("start_gaze", start_gaze, START_GAZES)
         self.difficulty = difficulty
-        self.jitter = scenes.check_integer("jitter", jitter, 0)
+        self.jitter = checks.integer("jitter", jitter, 0, height)
         self.distortion = checks.number("distortion", distortion, 0, 1)
         if max_episode_steps is not None:
-            scenes.check_integer("max_episode_steps", max_episode_steps, 1)
+            checks.integer("max_episode_steps", max_episode_steps, 1)
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.render_mode = (

@@ -5,6 +5,9 @@ beside what the machine's memcpy would allow, Gymnasium's SyncVectorEnv over our
 own vector env on images of MNIST's shape where it is installed (`pip install -e .[bench]`).
 `python scripts/bench.py train`: images a second of RAM's training, and where the time goes, beside RAM
 written in the plain style of the common public code.
+`python scripts/bench.py sb3`: steps a second of our vector env through our SB3 adapter beside SB3's own
+DummyVecEnv over our single env.
+`python scripts/bench.py soak`: 10^8 random steps over all ids, 10^5 malformed calls.
 """
 
 from __future__ import annotations
@@ -29,13 +32,21 @@ REPEATS = 5
 def main(arguments: list[str]) -> None:
     """Parse and run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=("env", "train"))
+    parser.add_argument("what", choices=("env", "train", "sb3", "soak"))
     parser.add_argument("--dataset", default="mnist-5k", help="mnist-5k needs no download")
     parser.add_argument("--ids", nargs="*", default=list(glimpse_env.TABLE), choices=glimpse_env.TABLE)
     parser.add_argument("--batches", nargs="*", type=int, default=list(BATCHES))
+    parser.add_argument("--steps", type=int, default=10**8, help="of soak")
+    parser.add_argument("--calls", type=int, default=10**5, help="of soak")
     options = parser.parse_args(arguments)
     if options.what == "env":
         bench_env(options.ids, options.batches, options.dataset)
+    elif options.what == "sb3":
+        bench_sb3(options.ids, options.dataset)
+    elif options.what == "soak":
+        from bench_soak import soak
+
+        soak(options.steps, options.calls, options.dataset)
     else:
         from bench_train import bench_train  # torch only where it is needed
 
@@ -61,6 +72,36 @@ def bench_env(ids: list[str], batches: list[int], dataset: str) -> None:
             for other in (sync, theirs):
                 line += [f"{other:,.0f}", f"{ours / other:.1f}x"] if other else ["", ""]
             print("| " + " | ".join(line) + " |", flush=True)
+
+
+def bench_sb3(ids: list[str], dataset: str) -> None:
+    """Print a Markdown table: SB3 VecEnv steps a second, ours and SB3's own, without and with history."""
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    from agents.sb3 import GlimpseVecEnv
+    from glimpse_env.wrappers import GlimpseHistory, GridAction
+
+    def single(env_id: str, history: bool) -> Any:
+        env: Any = gymnasium.make(env_id, dataset=dataset, disable_env_checker=True)
+        return GridAction(GlimpseHistory(env) if history else env)
+
+    print("| id | batch | history | ours | DummyVecEnv | ratio |")
+    print("|---|---:|---|---:|---:|---:|")
+    for env_id in ids:
+        for history in (False, True):
+            batch = 64
+            adapted = GlimpseVecEnv(env_id, batch, history=history, dataset=dataset)
+            dummy = DummyVecEnv([lambda e=env_id, h=history: single(e, h)] * batch)
+            ours, theirs = (sb3_speed(env, batch) for env in (adapted, dummy))
+            print(f"| {env_id} | {batch} | {history} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.1f}x |")
+
+
+def sb3_speed(env: Any, batch: int) -> float:
+    """Steps a second of an SB3 VecEnv with random actions."""
+    env.action_space.seed(0)
+    actions = [np.stack([env.action_space.sample() for _ in range(batch)]) for _ in range(24)]
+    env.reset()
+    return best_rate(lambda: [env.step(action) for action in actions], 24 * batch)
 
 
 def native(env_id: str, batch: int, dataset: str) -> Any:

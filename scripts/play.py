@@ -2,7 +2,8 @@
 
 A trained agent is named as in evaluate.py. Live: space pauses, right steps, n goes to the next scene, s
 saves. A person aims with the arrow keys or the mouse, looks with Enter or a click, answers with a digit
-and sees only what the retina sees. `--out x.gif|x.mp4|x.png` records without a display instead.
+and sees only what the retina sees. `--out x.gif|x.mp4|x.png|x.html` records without a display
+instead; the html page plays in a browser, several `--episodes` in one.
 """
 
 from __future__ import annotations

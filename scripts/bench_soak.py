@@ -1,0 +1,139 @@
+"""The soak of `bench.py soak`: many steps with flat memory, many malformed calls, each refused clearly."""
+
+from __future__ import annotations
+
+import resource
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+from tqdm import tqdm
+
+import glimpse_env
+from glimpse_env.vector import GlimpseVectorEnv
+
+ROWS = 2048
+CALL_ROWS = 4
+
+
+def soak(steps: int, calls: int, dataset: str) -> None:
+    """Print steps done and megabytes grown, then malformed calls made and how many were not refused well."""
+    per_id = -(-steps // len(glimpse_env.TABLE))
+    print("| id | steps | steps/s | episodes | memory grown, MB |")
+    print("|---|---:|---:|---:|---:|")
+    total = 0
+    for env_id in glimpse_env.TABLE:
+        done, rate, episodes, grown = _walk(env_id, per_id, dataset)
+        total += done
+        print(f"| {env_id} | {done:,} | {rate:,.0f} | {episodes:,} | {grown:.1f} |", flush=True)
+    print(f"\n{total:,} steps over {len(glimpse_env.TABLE)} ids")
+    refused, failures = _abuse(calls, dataset)
+    print(f"{calls:,} malformed calls: {refused:,} refused with a sentence that names the argument")
+    for failure in failures[:10]:
+        print(f"  not so: {failure}")
+    if failures:
+        raise SystemExit(f"{len(failures)} malformed calls were not refused as they should be")
+
+
+def _walk(env_id: str, steps: int, dataset: str) -> tuple[int, float, int, float]:
+    """Random actions, early answers and reset masks; memory is measured after the first tenth."""
+    env = gymnasium.make_vec(
+        env_id,
+        num_envs=ROWS,
+        dataset=dataset,
+        early_answer=True,
+        context=12,
+        reward="per_answer",
+        step_cost=0.01,
+    )
+    rng = np.random.default_rng(0)
+    answers = env.single_action_space["answer"].n  # type: ignore[attr-defined]
+    pool = [
+        {
+            "gaze": rng.uniform(-1.1, 1.1, (ROWS, 2)).astype(np.float32),
+            "answer": np.where(rng.random(ROWS) < 0.8, answers - 1, rng.integers(0, answers, ROWS)),
+        }
+        for _ in range(31)
+    ]
+    env.reset(seed=0)
+    rounds = -(-steps // ROWS)
+    episodes, before = 0, 0.0
+    began = time.perf_counter()
+    for i in tqdm(range(rounds), desc=env_id, unit_scale=ROWS, unit=" steps", leave=False):
+        _, _, terminated, _, _ = env.step(pool[i % len(pool)])
+        episodes += int(terminated.sum())
+        if i % 97 == 96:
+            env.reset(options={"reset_mask": rng.random(ROWS) < 0.5})
+        if i == rounds // 10:
+            before = _resident()
+    rate = rounds * ROWS / (time.perf_counter() - began)
+    grown = _resident() - before
+    env.close()
+    return rounds * ROWS, rate, episodes, grown
+
+
+def _resident() -> float:
+    """Megabytes of memory in use by this process."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+GOOD = {"gaze": np.zeros((CALL_ROWS, 2), np.float32), "answer": np.zeros(CALL_ROWS, np.int64)}
+JUNK: list[Any] = [
+    None, "x", -1, 1.5, float("nan"), float("inf"), 10**12, [], [1], {}, object(), b"0", True,
+    np.zeros(3), np.full((CALL_ROWS, 2), np.nan), np.full(CALL_ROWS, -1), np.full(CALL_ROWS, 99),
+    np.zeros((CALL_ROWS, 2), complex), np.array("2020-01-01", "datetime64"), [[0, 0], [0]],
+]  # fmt: skip
+KEYWORDS = (
+    "canvas_size", "digits", "distractors", "distractor_size", "retina_size", "scales", "context", "horizon",
+    "glimpses_per_answer", "early_answer", "reward", "step_cost", "relative_gaze", "start_gaze", "difficulty",
+    "jitter", "distortion", "max_episode_steps", "task", "scene", "split", "render_mode",
+)  # fmt: skip
+
+
+def _abuse(calls: int, dataset: str) -> tuple[int, list[str]]:
+    """Make malformed calls; a good refusal is a ValueError or TypeError that names the argument."""
+    rng = np.random.default_rng(1)
+    env: Any = gymnasium.make_vec("Glimpse/MNIST-v0", num_envs=CALL_ROWS, dataset=dataset)
+    env.reset(seed=0)
+    refused, failures = 0, []
+    for _ in tqdm(range(calls), desc="malformed calls", leave=False):
+        junk = JUNK[rng.integers(len(JUNK))]
+        where = ("gaze", "answer", "seed", "index", "reset_mask", "keyword")[rng.integers(6)]
+        name = KEYWORDS[rng.integers(len(KEYWORDS))] if where == "keyword" else where
+        if _may_be_right(name, junk):
+            refused += 1
+            continue
+        try:
+            if where in GOOD:
+                env.step({**GOOD, where: junk})
+            elif where == "seed":
+                env.reset(seed=junk)
+            elif where in ("index", "reset_mask"):
+                env.reset(options={where: junk})
+            else:
+                GlimpseVectorEnv(1, dataset=dataset, **{name: junk})
+            failures.append(f"{name}={junk!r} was accepted")
+        except (ValueError, TypeError) as error:
+            if name in str(error):
+                refused += 1
+            else:
+                failures.append(f"{name}={junk!r}: {error}")
+        except Exception as error:
+            failures.append(f"{name}={junk!r}: {type(error).__name__}: {error}")
+    return refused, failures
+
+
+def _may_be_right(name: str, junk: Any) -> bool:
+    """Values of JUNK that some argument takes: None for what is optional, numbers where numbers go."""
+    optional = ("seed", "index", "reset_mask", "glimpses_per_answer", "max_episode_steps", "render_mode")
+    if junk is None:
+        return name in optional
+    if junk is True:
+        return name in ("early_answer", "relative_gaze")
+    if isinstance(junk, int) and junk == 10**12:
+        return name in ("seed", "step_cost", "max_episode_steps")
+    if isinstance(junk, np.ndarray) and junk.shape == (CALL_ROWS,):
+        return name == "index" and bool((junk >= 0).all())
+    return isinstance(junk, float) and junk == 1.5 and name == "step_cost"
