@@ -7,6 +7,7 @@ Every field is a keyword of `gymnasium.make` and `make_vec`. Sizes and budgets a
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import gymnasium
 
@@ -18,6 +19,7 @@ VECTOR = "glimpse_env.vector:GlimpseVectorEnv"
 class EnvConfig:
     """What an id fixes: the scene and the retina (in pixels), the task and the budget of glimpses."""
 
+    about: str
     canvas_size: int
     distractors: int
     retina_size: int
@@ -30,20 +32,40 @@ class EnvConfig:
 
 
 TABLE = {
-    "Glimpse/MNIST-v0": EnvConfig(28, 0, retina_size=8, scales=1, horizon=7),
-    "Glimpse/TranslatedMNIST-v0": EnvConfig(60, 0, retina_size=12, scales=3, horizon=8),
-    "Glimpse/ClutteredMNIST-v0": EnvConfig(60, 4, retina_size=12, scales=3, horizon=8),
-    "Glimpse/ClutteredMNIST100-v0": EnvConfig(100, 8, retina_size=12, scales=4, horizon=8),
-    "Glimpse/FashionMNIST-v0": EnvConfig(28, 0, 8, 1, horizon=7, dataset="fashion-mnist"),
-    "Glimpse/CIFAR10-v0": EnvConfig(32, 0, 8, 2, horizon=8, dataset="cifar10"),
-    "Glimpse/DigitPair-v0": EnvConfig(100, 8, 12, 4, horizon=8, digits=2, task="read"),
-    "Glimpse/DigitSum-v0": EnvConfig(100, 8, 12, 4, horizon=8, digits=2, task="sum"),
+    "Glimpse/MNIST-v0": EnvConfig("A handwritten digit, seen through a small window.", 28, 0, 8, 1, 7),
+    "Glimpse/TranslatedMNIST-v0": EnvConfig("A digit somewhere on a larger canvas.", 60, 0, 12, 3, 8),
+    "Glimpse/ClutteredMNIST-v0": EnvConfig("A digit somewhere among four crops of others.", 60, 4, 12, 3, 8),
+    "Glimpse/ClutteredMNIST100-v0": EnvConfig(
+        "A digit somewhere among eight crops of others on a large canvas.", 100, 8, 12, 4, 8
+    ),
+    "Glimpse/FashionMNIST-v0": EnvConfig(
+        "A piece of clothing, seen through a small window.", 28, 0, 8, 1, 7, "fashion-mnist"
+    ),
+    "Glimpse/CIFAR10-v0": EnvConfig(
+        "A small colour photograph of one of ten things.", 32, 0, 8, 2, 8, "cifar10"
+    ),
+    "Glimpse/DigitPair-v0": EnvConfig(
+        "Two digits among clutter, read from left to right.", 100, 8, 12, 4, 8, digits=2, task="read"
+    ),
+    "Glimpse/DigitSum-v0": EnvConfig(
+        "Two digits among clutter, to be added.", 100, 8, 12, 4, 8, digits=2, task="sum"
+    ),
     # Up to five digits and END, three glimpses each, as in Ba et al. (2015).
-    "Glimpse/HouseNumbers-v0": EnvConfig(54, 0, 12, 2, horizon=18, scene="houses", task="read"),
-}
+    "Glimpse/HouseNumbers-v0": EnvConfig(
+        "A house number of one to five digits in the layout of a real one (SVHN), read digit by digit.",
+        54, 0, 12, 2, 18, scene="houses", task="read",
+    ),
+}  # fmt: skip
 
 
 DEFAULTS = {field.name: field.default for field in fields(EnvConfig)}
+
+
+def keywords_of(config: EnvConfig) -> dict[str, Any]:
+    """The keywords that an id gives to its environment: those that are not everyone's."""
+    given = asdict(config)
+    del given["about"]
+    return {key: value for key, value in given.items() if value != DEFAULTS[key]}
 
 
 def register_envs() -> None:
@@ -54,5 +76,5 @@ def register_envs() -> None:
                 env_id,
                 entry_point=SINGLE,
                 vector_entry_point=VECTOR,
-                kwargs={key: value for key, value in asdict(config).items() if value != DEFAULTS.get(key)},
+                kwargs=keywords_of(config),
             )

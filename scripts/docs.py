@@ -1,0 +1,155 @@
+"""Make docs/: a page and a picture for each id, `python scripts/docs.py [--pictures]`.
+
+Pages are made from the registry, the environment's own spaces and docstring, and results.jsonl; a test
+holds them to it. `--pictures` also films a random episode of each (needs the data).
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from agents import results
+from glimpse_env.files import DatasetError
+from glimpse_env.houses import load_layouts
+from glimpse_env.registry import TABLE, keywords_of
+from glimpse_env.vector import GlimpseVectorEnv
+
+DOCS = Path("docs")
+OFFLINE = {"Glimpse/CIFAR10-v0": "cifar10-jpeg"}  # what a page's picture shows where the original is absent
+
+
+def main(arguments: list[str]) -> None:
+    """Write every page, and with --pictures every film."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", action="store_true")
+    options = parser.parse_args(arguments)
+    for env_id in TABLE:
+        if options.pictures:
+            film(env_id)
+        path = page_path(env_id)
+        path.write_text(page(env_id))
+        print(f"wrote {path}")
+
+
+def page_path(env_id: str) -> Path:
+    """Where the page of an id is."""
+    return DOCS / (env_id.removeprefix("Glimpse/") + ".md")
+
+
+def page(env_id: str) -> str:
+    """The page of an id, Markdown; it does not depend on the data that is at hand."""
+    config = TABLE[env_id]
+    env = gymnasium.make(env_id, dataset="mnist-5k").unwrapped.vector  # type: ignore[attr-defined]
+    channels = 3 if config.dataset == "cifar10" else 1
+    task = env.task
+    retina = f"{channels * config.scales}x{config.retina_size}x{config.retina_size}"
+    size = f"{config.canvas_size}x{config.canvas_size}"
+    share = env.horizon // task.length
+    one = task.length == 1
+    patches = "one patch" if config.scales == 1 else f"{config.scales} patches, finest first,"
+    takes = f"one, in step {env.horizon}" if one else f"up to {task.length}, one every {share} steps"
+    all_of_them = "the answer is" if one else "every answer is"
+    end = "answer" if task.end < 0 else "`end`"
+    names = f"{len(task.answers)}: `{task.answers[0]}` to `{task.answers[-1]}`"
+    gif = page_path(env_id).with_suffix(".gif")
+    lines = [
+        f"# {env_id}",
+        "",
+        config.about,
+        "",
+        *([f"![a random scan path]({gif.name})", ""] if gif.exists() else []),
+        "```python",
+        f'env = gymnasium.make("{env_id}")',
+        f'envs = gymnasium.make_vec("{env_id}", num_envs=256)',
+        "```",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| observation | `retina` {retina} in [0, 1]: {patches} of the {size} canvas at the gaze; "
+        "`gaze` x, y in [-1, 1]; `time`, the share of the glimpses seen |",
+        f"| action | `gaze` x, y in [-1, 1], where to look next; `answer`, one of {names} |",
+        f"| answers | {takes} |",
+        f"| reward | 1 in the last step if {all_of_them} right |",
+        f"| end | with the last answer or {end}, after {env.horizon} glimpses at most |"
+        if not one
+        else f"| end | with the answer, after {env.horizon} glimpses |",
+        f"| scenes | images of `{config.dataset}`"
+        + (" in SVHN's layouts" if config.scene == "houses" else "")
+        + "; `options={'index': i}` shows frozen scene i |",
+        "",
+        "## Keywords",
+        "",
+        "| keyword | here |",
+        "|---|---|",
+        *[f"| `{key}` | `{value!r}` |" for key, value in keywords(config).items()],
+        "",
+        "What each means: the docstring of `glimpse_env.vector.GlimpseVectorEnv`.",
+        "",
+        "## Bounds",
+        "",
+        "Error in percent on the frozen test scenes; `python scripts/report.py` has intervals and budgets.",
+        "",
+        "| who | error |",
+        "|---|---:|",
+        f"| the best guess without looking | {blind(env_id):.1f} |",
+        *[f"| {name} | {value:.2f} |" for name, value in measured(env_id).items()],
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def keywords(config: Any) -> dict[str, Any]:
+    """Every keyword of the environment with the value that the id gives it."""
+    own = keywords_of(config)
+    parameters = inspect.signature(GlimpseVectorEnv.__init__).parameters
+    skip = {"self", "num_envs", "max_episode_steps", "autoreset_mode", "render_mode"}
+    return {key: own.get(key, p.default) for key, p in parameters.items() if key not in skip}
+
+
+def blind(env_id: str) -> float:
+    """Error in percent of always giving the most frequent answer, classes being equally frequent."""
+    config = TABLE[env_id]
+    if config.scene == "houses":
+        numbers = load_layouts("test", pixels=False).digits
+        return float(100 * (1 - np.unique(numbers, axis=0, return_counts=True)[1].max() / len(numbers)))
+    return 99.0 if config.task == "read" else 90.0  # ten classes; the sum of two is 9 as often as one of ten
+
+
+def measured(env_id: str) -> dict[str, float]:
+    """The latest published errors on the id's own data and budget, along deterministic scan paths."""
+    return {
+        line["experiment"]: line["value"]
+        for line in results.read()
+        if line["env_id"] == env_id and line["mode"] == "deterministic"
+    }
+
+
+def film(env_id: str) -> None:
+    """A GIF of one random episode, at half size."""
+    import imageio.v3 as iio
+
+    from agents.playback import RandomPlayer, episode
+    from glimpse_env.render import draw_frame
+
+    keywords = {"dataset": OFFLINE[env_id]} if env_id in OFFLINE else {}
+    try:
+        env = gymnasium.make(env_id, split="test", **keywords).unwrapped
+    except DatasetError as error:
+        print(f"no picture of {env_id}: {error}", file=sys.stderr)
+        return
+    frames = [draw_frame(view) for view in episode(RandomPlayer(env, seed=0), env, 1)]  # type: ignore[arg-type]
+    small = [frame.reshape(270, 2, 480, 2, 3).mean((1, 3)).astype("uint8") for frame in frames]
+    iio.imwrite(page_path(env_id).with_suffix(".gif"), small, duration=800, loop=0)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (DatasetError, OSError, ValueError) as error:
+        sys.exit(f"docs.py: {error}")

@@ -1,0 +1,30 @@
+"""The pages of docs/ are what scripts/docs.py makes of the registry today."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from conftest import ROOT
+
+from glimpse_env import TABLE
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import docs
+
+
+@pytest.mark.parametrize("env_id", sorted(TABLE))
+def test_page_is_up_to_date(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = docs.page_path(env_id).read_text()
+    assert text == docs.page(env_id), "run `python scripts/docs.py`"
+    assert f"{TABLE[env_id].canvas_size}x{TABLE[env_id].canvas_size} canvas" in text
+    assert f"`{TABLE[env_id].dataset}`" in text
+
+
+def test_the_best_guess_without_looking() -> None:
+    assert docs.blind("Glimpse/MNIST-v0") == 90
+    assert docs.blind("Glimpse/DigitPair-v0") == 99
+    sums = [a + b for a in range(10) for b in range(10)]
+    assert docs.blind("Glimpse/DigitSum-v0") == 100 - sums.count(9)
+    assert 97 < docs.blind("Glimpse/HouseNumbers-v0") < 100
