@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 import torch
@@ -90,3 +91,25 @@ def test_reinforce_estimates_the_gradient_of_exact_enumeration(kind: str) -> Non
             (gradient,) = torch.autograd.grad(loss, table, retain_graph=True)
             estimate -= probs[i].detach() * gradient
     torch.testing.assert_close(estimate, exact)
+
+
+def test_a_trace_of_one_is_reinforce_and_of_zero_one_step_gains() -> None:
+    log_prob = torch.zeros(3, 2, requires_grad=True)
+    baseline = torch.tensor([[0.2, 0.5], [0.6, 0.4], [0.9, 0.1]])
+    reward = torch.tensor([1.0, 0.0])
+    # A_t = sum_k trace^k (b_{t+k+1} - b_{t+k}), R after the last: gains (.4, .3, .1) and (-.1, -.3, -.1).
+    expected = {
+        1.0: [[0.8, -0.5], [0.4, -0.4], [0.1, -0.1]],
+        0.0: [[0.4, -0.1], [0.3, -0.3], [0.1, -0.1]],
+        0.5: [[0.575, -0.275], [0.35, -0.35], [0.1, -0.1]],
+    }
+    for trace, advantage in expected.items():
+        (gradient,) = torch.autograd.grad(losses.reinforce(log_prob, reward, baseline, trace), log_prob)
+        torch.testing.assert_close(gradient, -torch.tensor(advantage) / 2)
+
+
+def test_log_likelihood_is_the_targets_log_probability_without_gradient() -> None:
+    logits = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]], requires_grad=True)
+    paid = losses.log_likelihood(logits, torch.tensor([1, 0]))
+    torch.testing.assert_close(paid, torch.log(torch.tensor([0.75, 0.5])))
+    assert not paid.requires_grad

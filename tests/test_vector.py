@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gc
 import pickle
+import threading
+import weakref
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +14,7 @@ from conftest import OFFLINE, assert_same
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from glimpse_env import datasets
 from glimpse_env.datasets import load
 from glimpse_env.retina import look
 from glimpse_env.single import GlimpseEnv
@@ -318,3 +322,35 @@ def test_the_observation_does_not_know_the_target() -> None:
     for _ in range(4):
         action = random_action(rng, 64)
         assert_same(env.step(action)[0], twin.step(action)[0])
+
+
+@pytest.mark.parametrize("digits", [1, 2])
+def test_no_image_of_another_split_in_a_scene_nor_in_its_clutter(digits: int) -> None:
+    """Images of the three splits shine in three different channels, so that a stranger would show."""
+    channel = np.array([0] * 7 + [1] + [2] * 2)  # of every ten, seven train, one validates, two test
+    images = np.zeros((100, 3, 12, 12), np.uint8)
+    images[np.arange(100), np.tile(channel, 10)] = 200
+    datasets.register("splits", images, np.repeat(np.arange(10), 10))
+    task = "read" if digits == 2 else "classify"
+    for own, split in enumerate(datasets.SPLITS):
+        env = make(200, dataset="splits", split=split, digits=digits, task=task)
+        env.reset(seed=0)
+        drawn = env.present_scenes().canvas
+        env.reset(options={"index": np.arange(200) % env.num_scenes})
+        frozen = env.present_scenes().canvas
+        for canvas in (drawn, frozen):
+            assert (canvas[:, own].max((1, 2)) == 200).all() or canvas[:, own].max() == 255
+            assert np.delete(canvas, own, 1).max() == 0
+
+
+def test_closing_leaves_no_thread_and_no_memory() -> None:
+    threads = threading.active_count()
+    env = make(64, render_mode="human")
+    env.reset(seed=0)
+    env.step(random_action(np.random.default_rng(0), 64))
+    env.close()
+    gone = weakref.ref(env)
+    del env
+    gc.collect()
+    assert gone() is None
+    assert threading.active_count() == threads
