@@ -316,6 +316,7 @@ def _read_cifar10_jpeg(part: str) -> Arrays:
 def _svhn_cropped(split: str) -> Arrays:
     """SVHN format 2, one 32x32 colour digit an image, from the official train_32x32.mat, test_32x32.mat."""
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     name = f"{'test' if split == 'test' else 'train'}_32x32.mat"
     path = files.find("svhn", name)
@@ -327,7 +328,7 @@ def _svhn_cropped(split: str) -> Arrays:
     try:
         data = loadmat(path, variable_names=["X", "y"])
         images, labels = data["X"].transpose(3, 2, 0, 1), data["y"].ravel() % 10  # 10 stands for zero
-    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError, MatReadError) as error:
         raise DatasetError(f"{path} is not an SVHN file ({error}): download it again.") from None
     return _hold_out(images, labels, split)
 

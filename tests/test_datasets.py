@@ -3,7 +3,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.server
+import io
 import struct
+import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import needs_full_mnist
+from scipy.io import savemat
 
 from glimpse_env import datasets, files
 from glimpse_env.datasets import IdxFile, load
@@ -162,3 +165,107 @@ def test_the_whole_way_from_an_empty_machine(
     monkeypatch.setitem(datasets.IDX_MIRRORS, "mnist", (f"{server}/good/",))
     assert datasets._read_idx("mnist", LABELS).tolist() == list(range(256)) * 400
     assert (folder / "cache" / "mnist" / LABELS).exists()
+
+
+def test_fashion_mnist_is_read_like_mnist(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The official names, checked by the SHA-256 of the .gz, in a folder of its own."""
+    rng = np.random.default_rng(0)
+    pixels, kinds = rng.integers(0, 256, (20, 28, 28)).astype(np.uint8), np.arange(20, dtype=np.uint8) % 10
+    (folder / "data" / "fashion-mnist").mkdir()
+    contents = {
+        "t10k-images-idx3-ubyte.gz": struct.pack(">iiii", 2051, 20, 28, 28) + pixels.tobytes(),
+        LABELS: struct.pack(">ii", 2049, 20) + kinds.tobytes(),
+    }
+    for name, content in contents.items():
+        packed = gzip.compress(content)
+        (folder / "data" / "fashion-mnist" / name).write_bytes(packed)
+        wanted = datasets.IDX_FILES["fashion-mnist"][name]._replace(
+            sha256_gz=hashlib.sha256(packed).hexdigest()
+        )
+        monkeypatch.setitem(datasets.IDX_FILES["fashion-mnist"], name, wanted)
+    images, labels = datasets.LOADERS["fashion-mnist"]("test")
+    np.testing.assert_array_equal(images, pixels)
+    assert labels.tolist() == kinds.tolist()
+    (folder / "data" / "fashion-mnist" / LABELS).write_bytes(gzip.compress(contents[LABELS], mtime=1))
+    datasets._read_idx.cache_clear()
+    with pytest.raises(DatasetError, match="wrong SHA-256"):
+        datasets.LOADERS["fashion-mnist"]("test")
+
+
+def cifar_archive(path: Path) -> dict[str, bytes]:
+    """Six batches of three records each, packed as the official archive is."""
+    rng = np.random.default_rng(0)
+    names = ["test_batch.bin", *(f"data_batch_{i}.bin" for i in range(1, 6))]
+    batches = {}
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            records = rng.integers(0, 256, (3, 3073)).astype(np.uint8)
+            records[:, 0] %= 10
+            batches[name] = records.tobytes()
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            member.size = len(batches[name])
+            archive.addfile(member, io.BytesIO(batches[name]))
+    return batches
+
+
+def test_cifar10_from_the_official_binary_archive(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "data" / "cifar10").mkdir()
+    path = folder / "data" / "cifar10" / datasets.CIFAR10_ARCHIVE
+    batches = cifar_archive(path)
+    monkeypatch.setattr(datasets, "CIFAR10_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setattr(datasets, "VALIDATION_IMAGES", 4)
+    datasets._read_cifar10.cache_clear()
+    images, labels = datasets.LOADERS["cifar10"]("test")
+    assert images.shape == (3, 3, 32, 32)
+    record = np.frombuffer(batches["test_batch.bin"], np.uint8)[3073 : 2 * 3073]
+    assert labels[1] == record[0]
+    assert images[1, 2, 5, 7] == record[1 + 2 * 1024 + 5 * 32 + 7]  # blue, line 5, column 7
+    assert len(datasets.LOADERS["cifar10"]("train")[0]) == 11
+    last = np.frombuffer(batches["data_batch_5.bin"], np.uint8)[2 * 3073]
+    assert datasets.LOADERS["cifar10"]("validation")[1][-1] == last
+    path.write_bytes(b"x")
+    datasets._read_cifar10.cache_clear()
+    with pytest.raises(DatasetError, match="wrong SHA-256"):
+        datasets.LOADERS["cifar10"]("train")
+    path.unlink()
+    datasets._read_cifar10.cache_clear()
+    monkeypatch.setattr(datasets, "CIFAR10_MIRRORS", ("http://127.0.0.1:9/",))
+    with pytest.raises(DatasetError, match="cifar10-jpeg"):
+        datasets.LOADERS["cifar10"]("train")
+
+
+@needs_full_mnist
+def test_cifar10_jpeg_has_the_documented_means() -> None:
+    # Channel means of the training images, from the SOURCE.md of the file.
+    parts = [load("cifar10-jpeg", split).images for split in ("train", "validation")]
+    assert [p.shape for p in parts] == [(45000, 3, 32, 32), (5000, 3, 32, 32)]
+    mean = sum(p.mean((0, 2, 3)) * len(p) for p in parts) / 50000 / 255
+    np.testing.assert_allclose(mean, [0.4913, 0.4821, 0.4465], atol=1e-4)
+    assert np.bincount(load("cifar10-jpeg", "test").labels).tolist() == [1000] * 10
+
+
+def test_cifar10_jpeg_missing_or_damaged(folder: Path) -> None:
+    datasets._read_cifar10_jpeg.cache_clear()
+    with pytest.raises(DatasetError, match="use dataset='cifar10'"):
+        datasets.LOADERS["cifar10-jpeg"]("test")
+    (folder / "data" / "cifar10").mkdir()
+    (folder / "data" / "cifar10" / "cifar10_jpeg.npz").write_bytes(b"no archive")
+    with pytest.raises(DatasetError, match="damaged"):
+        datasets.LOADERS["cifar10-jpeg"]("test")
+    datasets._read_cifar10_jpeg.cache_clear()
+
+
+def test_svhn_cropped_from_the_official_mat_file(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (32, 32, 3, 6)).astype(np.uint8)
+    (folder / "data" / "svhn").mkdir()
+    path = folder / "data" / "svhn" / "test_32x32.mat"
+    with pytest.raises(DatasetError, match="ufldl"):
+        datasets.LOADERS["svhn-cropped"]("test")
+    savemat(path, {"X": x, "y": np.array([[1], [10], [3], [9], [10], [2]], np.uint8)})
+    images, labels = datasets.LOADERS["svhn-cropped"]("test")
+    assert labels.tolist() == [1, 0, 3, 9, 0, 2]  # SVHN's ten is a zero
+    assert images[4, 2, 7, 9] == x[7, 9, 2, 4]
+    path.write_bytes(b"no mat file")
+    with pytest.raises(DatasetError, match="not an SVHN file"):
+        datasets.LOADERS["svhn-cropped"]("test")
