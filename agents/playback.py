@@ -96,10 +96,20 @@ def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:
     return np.concatenate(rows)
 
 
-def save(path: Path, episodes: list[tuple[str, list[View]]]) -> None:
+def grid(episodes: list[tuple[str, list[View]]]) -> list[Frame]:
+    """Frames of all episodes at once, tiled; those that have ended stay at their last moment."""
+    longest = max(len(views) for _, views in episodes)
+    return [
+        tile([draw_frame(views[min(t, len(views) - 1)], "strip") for _, views in episodes])
+        for t in range(longest)
+    ]
+
+
+def save(path: Path, episodes: list[tuple[str, list[View]]], *, tiled: bool = False) -> None:
     """Write episodes as .gif or .mp4 (one after the other), .png (a film strip) or .html, atomically.
 
-    Raises ValueError for another ending and OSError where the file cannot be written.
+    tiled: films show all episodes side by side. Raises ValueError for another ending and OSError where
+    the file cannot be written.
     """
     if path.suffix not in FORMATS:
         raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}")
@@ -110,17 +120,17 @@ def save(path: Path, episodes: list[tuple[str, list[View]]]) -> None:
         elif path.suffix == ".png":
             iio.imwrite(temporary, film_strip(episodes))
         else:
-            _write_film(temporary, episodes)
+            _write_film(temporary, episodes, tiled)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _write_film(path: Path, episodes: list[tuple[str, list[View]]]) -> None:
+def _write_film(path: Path, episodes: list[tuple[str, list[View]]], tiled: bool) -> None:
     frames, seconds = [], []
-    for _, views in episodes:
-        frames += [draw_frame(view) for view in views]
-        seconds += [SECONDS_A_GLIMPSE] * (len(views) - 1) + [SECONDS_AT_THE_END]
+    for shown in [grid(episodes)] if tiled else [[draw_frame(view) for view in e] for _, e in episodes]:
+        frames += shown
+        seconds += [SECONDS_A_GLIMPSE] * (len(shown) - 1) + [SECONDS_AT_THE_END]
     if path.suffix == ".gif":
         milliseconds = [1000 * s for s in seconds]
         iio.imwrite(path, frames, duration=milliseconds if len(frames) > 1 else milliseconds[0], loop=0)

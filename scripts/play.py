@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--index", type=int, default=0, help="the first frozen scene to play")
     parser.add_argument("--episodes", type=int, default=1, help="how many to record")
+    parser.add_argument("--grid", action="store_true", help="film the episodes side by side")
     parser.add_argument("--out", type=Path, help=f"a file ending in {', '.join(FORMATS)}")
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in FORMATS:
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> None:
             (f"{options.player}, {options.split} scene {i}", list(episode(player, env, i)))
             for i in range(options.index, last)
         ]
-        save(options.out, recorded)
+        save(options.out, recorded, tiled=options.grid)
         print(f"wrote {options.out}")
         return
     from agents.viewer import Viewer  # needs a display

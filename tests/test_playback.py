@@ -12,7 +12,7 @@ import torch
 from conftest import OFFLINE
 
 from agents import viewer as viewer_module
-from agents.playback import AgentPlayer, RandomPlayer, episode, film_strip, save
+from agents.playback import AgentPlayer, RandomPlayer, episode, film_strip, grid, save
 from agents.ram import RAM
 from agents.viewer import CANVAS_AT, CANVAS_SIDE, Viewer
 from glimpse_env.datasets import load
@@ -157,3 +157,35 @@ def test_watching_pauses_steps_and_moves_on(
     assert script.frames == []
     assert len(shown.views) == 1  # the first moment of the next scene
     np.testing.assert_array_equal(shown.views[0].canvas[0], env.vector.scenes.images.images[6, 0])
+
+
+def test_a_grid_shows_all_episodes_at_once_until_the_longest_ends(tmp_path: Path) -> None:
+    short = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=2).unwrapped
+    long = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=4).unwrapped
+    recorded = [(str(i), list(episode(RandomPlayer(e, 0), e, i))) for i, e in enumerate([short, long, long])]
+    save(tmp_path / "x.gif", recorded, tiled=True)
+    assert iio.imread(tmp_path / "x.gif").shape == (5, 2 * 492, 2 * 240, 3)
+    film = grid(recorded)
+    assert (film[2][:492, :240] == film[4][:492, :240]).all()  # the short one stays at its end
+    assert (film[2][:492, 240:] != film[4][:492, 240:]).any()
+
+
+def test_a_person_types_a_sum_and_enters_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = gymnasium.make("Glimpse/DigitSum-v0", **OFFLINE, horizon=2, split="test").unwrapped
+    keys = [[key(pygame.K_1)], [key(pygame.K_5), key(pygame.K_BACKSPACE), key(pygame.K_2)]]
+    Script(monkeypatch, [click(0.5, 0.5)], *keys, [key(pygame.K_RETURN)], [])
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=0)
+    assert shown.views[-1].answers == (12,)
+    np.testing.assert_allclose(shown.views[-1].path, [[0, 0], [0.5, 0.5]], atol=0.02)
+
+
+def test_a_person_reads_a_house_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = gymnasium.make("Glimpse/HouseNumbers-v0", **OFFLINE, glimpses_per_answer=1, split="test").unwrapped
+    env.reset(options={"index": 0})
+    target = [t for t in env.vector.present_scenes().target[0].tolist() if t >= 0]
+    said = [[key(pygame.K_0 + t if t < 10 else pygame.K_e)] for t in target]
+    Script(monkeypatch, *said, [])
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=0)
+    assert shown.views[-1].answers == shown.views[-1].target == tuple(target)
