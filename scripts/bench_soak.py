@@ -99,12 +99,11 @@ def _abuse(calls: int, dataset: str) -> tuple[int, list[str]]:
     env.reset(seed=0)
     refused, failures = 0, []
     for _ in tqdm(range(calls), desc="malformed calls", leave=False):
-        junk = JUNK[rng.integers(len(JUNK))]
-        where = ("gaze", "answer", "seed", "index", "reset_mask", "keyword")[rng.integers(6)]
-        name = KEYWORDS[rng.integers(len(KEYWORDS))] if where == "keyword" else where
-        if _may_be_right(name, junk):
-            refused += 1
-            continue
+        name, junk = "seed", None
+        while _may_be_right(name, junk):  # draw again what is not malformed
+            junk = JUNK[rng.integers(len(JUNK))]
+            where = ("gaze", "answer", "seed", "index", "reset_mask", "keyword")[rng.integers(6)]
+            name = KEYWORDS[rng.integers(len(KEYWORDS))] if where == "keyword" else where
         try:
             if where in GOOD:
                 env.step({**GOOD, where: junk})

@@ -199,3 +199,15 @@ def test_bench_prints_ratios() -> None:
     out = run("bench", "env", "--ids", "Glimpse/MNIST-v0", "--batches", 16)
     cells = out.splitlines()[-1].split("|")
     assert float(cells[6].strip().removesuffix("x")) > 1  # a batch beats SyncVectorEnv on any machine
+
+
+def test_a_short_soak_refuses_every_malformed_call() -> None:
+    out = run("bench", "soak", "--steps", 9_000, "--calls", 2_000)
+    assert "2,000 malformed calls: 2,000 refused" in out
+    assert out.count("| Glimpse/") == 9
+
+
+def test_bench_of_the_sb3_adapter_prints_ratios() -> None:
+    lines = run("bench", "sb3", "--ids", "Glimpse/MNIST-v0").splitlines()[-2:]
+    ratios = [float(line.split("|")[6].strip().removesuffix("x")) for line in lines]
+    assert min(ratios) > 1  # a batch beats DummyVecEnv on any machine
