@@ -45,6 +45,25 @@ RAM_MNIST = PolicyGradient(
 CENTER = {key: value for key, value in RAM_MNIST.env.items() if key != "start_gaze"}
 AUGMENTED: dict[str, int | float | str] = {"jitter": 1, "distortion": 0.15}
 
+RAM_TRANSLATED = dataclasses.replace(
+    RAM_MNIST,
+    env_id="Glimpse/TranslatedMNIST-v0",
+    env={"start_gaze": "random", "distortion": 0.1},
+    sigma=0.12,
+    sigma_end=0.05,
+    curriculum=0.4,
+)
+RAM_CLUTTERED = dataclasses.replace(RAM_TRANSLATED, env_id="Glimpse/ClutteredMNIST-v0", epochs=400)
+RAM_CLUTTERED100 = dataclasses.replace(
+    RAM_CLUTTERED, env_id="Glimpse/ClutteredMNIST100-v0", sigma=0.1, sigma_end=0.03
+)
+
+
+def with_glimpses(experiment: PolicyGradient, glimpses: int, epochs: int) -> PolicyGradient:
+    """The same experiment with another budget of glimpses."""
+    return dataclasses.replace(experiment, env={**experiment.env, "horizon": glimpses}, epochs=epochs)
+
+
 DEMO = PolicyGradient(
     env_id="Glimpse/TranslatedMNIST-v0",
     env={"dataset": "mnist-5k", "horizon": 6},
@@ -64,17 +83,16 @@ EXPERIMENTS: dict[str, Experiment] = {
     "center-mnist": dataclasses.replace(
         RAM_MNIST, policy="center", first_gaze="center", epochs=100, env=CENTER
     ),
-    "ram-translated": PolicyGradient(
-        env_id="Glimpse/TranslatedMNIST-v0",
-        env={"start_gaze": "random", "distortion": 0.1},
-        epochs=260,
-        sigma=0.12,
-        sigma_end=0.05,
-        hidden=512,
-        objective="variational",
-        trace=0.8,
-        curriculum=0.4,
-    ),
+    "ram-translated": RAM_TRANSLATED,
+    "random-translated": dataclasses.replace(RAM_TRANSLATED, policy="random", epochs=100),
+    "ram-cluttered": RAM_CLUTTERED,
+    "random-cluttered": dataclasses.replace(RAM_CLUTTERED, policy="random", epochs=100),
+    "ram-cluttered100": RAM_CLUTTERED100,
+    "random-cluttered100": dataclasses.replace(RAM_CLUTTERED100, policy="random", epochs=100),
+    **{f"ram-mnist-g{n}": with_glimpses(RAM_MNIST, n, epochs=250) for n in (2, 3, 4, 5, 6)},
+    **{f"ram-translated-g{n}": with_glimpses(RAM_TRANSLATED, n, epochs=300) for n in (4, 6)},
+    **{f"ram-cluttered-g{n}": with_glimpses(RAM_CLUTTERED, n, epochs=300) for n in (4, 6)},
+    **{f"ram-cluttered100-g{n}": with_glimpses(RAM_CLUTTERED100, n, epochs=300) for n in (4, 6)},
     "ram-demo": DEMO,
     "random-demo": dataclasses.replace(DEMO, policy="random"),
     "center-demo": dataclasses.replace(DEMO, policy="center"),
