@@ -18,16 +18,18 @@ import torch
 from agents import checkpoint
 from agents.baselines import WholeCanvasClassifier
 from agents.interface import Agent
+from agents.ppo import PPOAgent, PPOTraining, horizon_of, train_ppo
 from agents.policy_gradient import PolicyGradient, train_policy_gradient
 from agents.ram import RAM
 from agents.runs import Run
 from agents.supervised import Supervised, train_supervised
 from glimpse_env.single import GlimpseEnv
 
-Experiment = PolicyGradient | Supervised
-KINDS: dict[str, type[PolicyGradient] | type[Supervised]] = {
+Experiment = PolicyGradient | Supervised | PPOTraining
+KINDS: dict[str, type[PolicyGradient] | type[Supervised] | type[PPOTraining]] = {
     "policy_gradient": PolicyGradient,
     "supervised": Supervised,
+    "ppo": PPOTraining,
 }
 
 MNIST = "Glimpse/MNIST-v0"
@@ -83,6 +85,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     "center-mnist": dataclasses.replace(
         RAM_MNIST, policy="center", first_gaze="center", epochs=100, env=CENTER
     ),
+    # 1.54 million environment steps each: what four epochs of RAM play.
+    "ppo-mnist": PPOTraining(env_id=MNIST, env=RAM_MNIST.env),
+    "recurrent-ppo-mnist": PPOTraining(env_id=MNIST, env=RAM_MNIST.env, recurrent=True),
+    "ram-mnist-e4": dataclasses.replace(RAM_MNIST, epochs=4),
     "ram-translated": RAM_TRANSLATED,
     "random-translated": dataclasses.replace(RAM_TRANSLATED, policy="random", epochs=100),
     "ram-cluttered": RAM_CLUTTERED,
@@ -145,6 +151,9 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
                 policy=settings.policy,
                 detach=settings.detach,
             )
+        if isinstance(settings, PPOTraining):
+            horizon = horizon_of(settings.env_id, settings.env)
+            return PPOAgent(shapes.retina, shapes.num_answers, horizon, settings.cells, settings.recurrent)
         return WholeCanvasClassifier(shapes.canvas, shapes.num_answers, settings.network, settings.hidden)
 
 
@@ -155,6 +164,9 @@ def train_experiment(
     if isinstance(settings, PolicyGradient):
         assert isinstance(agent, RAM)
         return train_policy_gradient(run, settings, agent, quiet=quiet)
+    if isinstance(settings, PPOTraining):
+        assert isinstance(agent, PPOAgent)
+        return train_ppo(run, settings, agent, quiet=quiet)
     assert isinstance(agent, WholeCanvasClassifier)
     return train_supervised(run, settings, agent, quiet=quiet)
 
