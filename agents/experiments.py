@@ -18,8 +18,8 @@ import torch
 from agents import checkpoint
 from agents.baselines import WholeCanvasClassifier
 from agents.interface import Agent
-from agents.ppo import PPOAgent, PPOTraining, horizon_of, train_ppo
 from agents.policy_gradient import PolicyGradient, train_policy_gradient
+from agents.ppo import PPOAgent, PPOTraining, horizon_of, train_ppo
 from agents.ram import RAM
 from agents.runs import Run
 from agents.supervised import Supervised, train_supervised
