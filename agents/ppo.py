@@ -43,7 +43,7 @@ class PPOTraining:
     recurrent: bool = False
     cells: int = 9
     epochs: int = 20
-    steps_per_epoch: int = 77_000
+    steps_per_epoch: int = 192_500
     num_envs: int = 128
     n_steps: int = 28
     batch_size: int = 896

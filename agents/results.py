@@ -116,7 +116,7 @@ def pretrained_path(name: str, seed: int) -> Path:
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """A Markdown table, a row an experiment and seed: the latest figure of each mode."""
+    """A Markdown table, a row an experiment and seed, in their order: the latest figure of each mode."""
     rows: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
     for line in lines:
         rows.setdefault((line["experiment"], line["seed"]), {})[line["mode"]] = line
@@ -125,7 +125,8 @@ def table(lines: list[dict[str, Any]]) -> str:
         "| test error % [95 % interval] | one sample | mean of 10 |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for (experiment, _), modes in rows.items():
+    order = {name: i for i, name in enumerate(EXPERIMENTS)}
+    for (experiment, _), modes in sorted(rows.items(), key=lambda row: order.get(row[0][0], len(order))):
         line = modes["deterministic"]
         low, high = line["ci95"]
         sampled, mc10 = (
