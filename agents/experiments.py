@@ -86,6 +86,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "center-mnist": dataclasses.replace(
         RAM_MNIST, policy="center", first_gaze="center", epochs=100, env=CENTER
     ),
+    "raster-mnist": dataclasses.replace(RAM_MNIST, policy="raster", epochs=100),
     # 3.85 million environment steps each: what ten epochs of RAM play.
     "ppo-mnist": PPOTraining(env_id=MNIST, env=RAM_MNIST.env),
     "recurrent-ppo-mnist": PPOTraining(env_id=MNIST, env=RAM_MNIST.env, recurrent=True),
@@ -95,6 +96,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "random-translated": dataclasses.replace(RAM_TRANSLATED, policy="random", epochs=100),
     **{f"ram-cluttered-g{n}": with_glimpses(RAM_CLUTTERED, n, epochs=300) for n in (4, 6)},
     "ram-cluttered": RAM_CLUTTERED,
+    "raster-cluttered": dataclasses.replace(RAM_CLUTTERED, policy="raster", epochs=100),
     "random-cluttered": dataclasses.replace(RAM_CLUTTERED, policy="random", epochs=100),
     **{f"ram-cluttered100-g{n}": with_glimpses(RAM_CLUTTERED100, n, epochs=300) for n in (4, 6)},
     "ram-cluttered100": RAM_CLUTTERED100,

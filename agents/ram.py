@@ -1,7 +1,7 @@
-"""RAM, the recurrent attention model (Mnih, Heess, Graves, Kavukcuoglu 2014), and its two controls.
+"""RAM, the recurrent attention model (Mnih, Heess, Graves, Kavukcuoglu 2014), and its three controls.
 
-`policy="random"` looks at uniform points and `policy="center"` at the centre: the same network, so that a
-table can tell what choosing where to look is worth.
+`policy="random"` looks at uniform points, `"center"` at the centre and `"raster"` at the middles of a 3x3
+grid, line by line: the same network, so that a table can tell what choosing where to look is worth.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from torch.nn import functional as F
 from agents.interface import Agent, Step
 from agents.layers import GlimpseNetwork, ReLUCore
 
-Policy = Literal["learned", "random", "center"]
-POLICIES: tuple[Policy, ...] = ("learned", "random", "center")
+Policy = Literal["learned", "random", "center", "raster"]
+POLICIES: tuple[Policy, ...] = ("learned", "random", "center", "raster")
+RASTER = torch.tensor([[x, y] for y in (-2 / 3, 0.0, 2 / 3) for x in (-2 / 3, 0.0, 2 / 3)])
 
 
 class RAM(Agent):
@@ -70,21 +71,29 @@ class RAM(Agent):
             logits = self.classifier(features)
             if self.detach:
                 features = features.detach()
-            gaze, log_prob = self._look(features, sample)
+            gaze, log_prob = self._look(features, observation["gaze"], sample)
             baseline = self.baseline(features).squeeze(1)
         return Step(gaze, logits, log_prob, baseline), h
 
-    def _look(self, h: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
-        """The next gaze (B, 2), raw and detached, and its log-density (B,)."""
+    def _look(self, h: Tensor, present: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
+        """The next gaze (B, 2), raw and detached, and its log-density (B,); h (B, hidden), present (B, 2)."""
         if self.policy == "random":
             return 2 * torch.rand(len(h), 2) - 1, h.new_zeros(len(h))
         if self.policy == "center":
             return h.new_zeros(len(h), 2), h.new_zeros(len(h))
+        if self.policy == "raster":
+            return next_of_raster(present), h.new_zeros(len(h))
         mean = torch.tanh(self.locator(h))
         gaze = mean.detach()
         if sample:
             gaze = gaze + self.sigma * torch.randn_like(gaze)
         return gaze, gaussian_log_prob(gaze, mean, self.sigma)
+
+
+def next_of_raster(gaze: Tensor) -> Tensor:
+    """The middle that follows `gaze` (B, 2) in the 3x3 raster, or the first if it is not one of them."""
+    distance, cell = (gaze[:, None] - RASTER).abs().amax(-1).min(1)
+    return RASTER[torch.where(distance < 1e-4, (cell + 1) % len(RASTER), 0)]
 
 
 def gaussian_log_prob(value: Tensor, mean: Tensor, sigma: float) -> Tensor:

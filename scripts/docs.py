@@ -29,7 +29,13 @@ def main(arguments: list[str]) -> None:
     """Write every page, and with --pictures every film."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", action="store_true")
+    parser.add_argument(
+        "--bounds", action="store_true", help="print what is known of every id, write nothing"
+    )
     options = parser.parse_args(arguments)
+    if options.bounds:
+        print(bounds())
+        return
     for env_id in TABLE:
         if options.pictures:
             film(env_id)
@@ -126,8 +132,26 @@ def measured(env_id: str) -> dict[str, float]:
     return {
         line["experiment"]: line["value"]
         for line in results.read()
-        if line["env_id"] == env_id and line["mode"] == "deterministic"
+        if line["env_id"] == env_id and line["mode"] == "deterministic" and "horizon" not in line["env"]
     }
+
+
+CONTROLS = ("center", "random", "raster", "conv")
+
+
+def bounds() -> str:
+    """A Markdown table: errors of the blind guess, of gazes nobody chose, of the whole canvas and of RAM."""
+    lines = [
+        "| id | blind guess | centre gaze | random gaze | raster | whole canvas (conv) | RAM |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for env_id in TABLE:
+        found = {
+            name.split("-")[0]: value for name, value in measured(env_id).items() if name.count("-") == 1
+        }
+        cells = [f"{found[who]:.2f}" if who in found else "–" for who in (*CONTROLS, "ram")]
+        lines.append(f"| {env_id} | {blind(env_id):.1f} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def film(env_id: str) -> None:

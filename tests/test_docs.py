@@ -32,3 +32,19 @@ def test_the_best_guess_without_looking() -> None:
     numbers = Counter(map(tuple, load_layouts("test", pixels=False).digits.tolist()))
     (_, most), *_ = numbers.most_common(1)
     assert docs.blind("Glimpse/HouseNumbers-v0") == pytest.approx(100 * (1 - most / numbers.total()))
+
+
+def test_bounds_of_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smaller budgets and other modes stay out, and what nobody measured is a dash."""
+    line = {"env_id": "Glimpse/MNIST-v0", "mode": "deterministic", "env": {}}
+    lines = [
+        {**line, "experiment": "random-mnist", "value": 9.0},
+        {**line, "experiment": "random-mnist", "value": 8.0, "mode": "sampled"},
+        {**line, "experiment": "ram-mnist-g4", "value": 5.0, "env": {"horizon": 4}},
+        {**line, "experiment": "raster-mnist", "value": 7.125},
+    ]
+    monkeypatch.setattr(docs.results, "read", lambda: lines)
+    rows = dict(row.split(" | ", 1) for row in docs.bounds().splitlines()[2:])
+    assert rows.keys() == {f"| {env_id}" for env_id in TABLE}
+    assert rows["| Glimpse/MNIST-v0"] == "90.0 | – | 9.00 | 7.12 | – | – |"
+    assert rows["| Glimpse/DigitPair-v0"] == "99.0 | – | – | – | – | – |"

@@ -151,3 +151,15 @@ def test_bad_settings_are_named() -> None:
         make("best")
     with pytest.raises(ValueError, match="sigma"):
         make(sigma=0.0)
+
+
+def test_the_raster_goes_line_by_line_from_where_the_eye_is() -> None:
+    """By hand: the nine middles in order, then the first again; a start between them goes to the first."""
+    third = 2 / 3
+    middles = [(x, y) for y in (-third, 0, third) for x in (-third, 0, third)]
+    env = make_env(make(), "Glimpse/MNIST-v0", 3, start_gaze="random", horizon=12, **OFFLINE)
+    played = rollout(make("raster"), env, sample=True, seed=0)
+    assert played.gaze.shape == (12, 3, 2)
+    for row in range(3):
+        expected = [middles[t % 9] for t in range(11)]
+        torch.testing.assert_close(played.gaze[1:, row], torch.tensor(expected), atol=1e-5, rtol=0)
