@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imageio.v3 as iio
 import pytest
 import torch
 from conftest import ROOT
@@ -122,6 +123,8 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     assert rows[2] == (
         "| ram-mnist | glimpses | 7 | 448 | 238,349 | 12 | 1.07 | **1.00** [0.80, 1.20] | – | 0.90 |"
     )
+    run("report", "--results", path, "--picture", tmp_path / "glimpses.png")
+    assert iio.imread(tmp_path / "glimpses.png").std() > 10  # scenes without a figure do not stop it
     page = tmp_path / "page.md"
     page.write_text("above\n<!-- report.py: begin -->\nold\n<!-- report.py: end -->\nbelow\n")
     run("report", "--results", path, "--write", page)
