@@ -20,6 +20,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from torch import Tensor
+from tqdm import tqdm
 
 from agents import checkpoint
 from agents.evaluate import evaluate
@@ -123,15 +124,20 @@ def horizon_of(env_id: str, env: EnvKeywords) -> int:
 
 
 class _Successes(BaseCallback):
-    """Counts the episodes that ended and those that were right."""
+    """Counts the episodes that ended and those that were right, and shows them."""
 
-    def _on_training_start(self) -> None:
+    def __init__(self, bar: tqdm[Any]) -> None:
+        super().__init__()
+        self.bar = bar
         self.episodes = self.right = 0
 
     def _on_step(self) -> bool:
         for row in np.flatnonzero(self.locals["dones"]):
             self.episodes += 1
             self.right += self.locals["infos"][row]["is_success"]
+        self.bar.update(len(self.locals["dones"]))
+        if self.episodes:
+            self.bar.set_postfix(error=f"{100 * (1 - self.right / self.episodes):.2f}%", refresh=False)
         return True
 
 
@@ -173,9 +179,11 @@ def train_ppo(
         np.random.seed(seed % 2**32)  # SB3 shuffles its batches with it
         env.seed(seed * settings.num_envs)
         model._last_obs = None  # the next learn() resets
-        counted = _Successes()
         agent.train()
-        model.learn(settings.steps_per_epoch, counted, reset_num_timesteps=True, progress_bar=False)
+        label = f"epoch {epoch + 1}/{settings.epochs}"
+        with tqdm(desc=label, unit=" steps", unit_scale=True, disable=quiet, leave=False) as bar:
+            counted = _Successes(bar)
+            model.learn(settings.steps_per_epoch, counted)
         minutes = (time.perf_counter() - began) / 60
         right = counted.right / max(counted.episodes, 1)
         validation = evaluate(agent, settings.env_id, "validation", **settings.env)

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 
 from agents.interface import Agent, Step
 from agents.layers import GlimpseNetwork, ReLUCore
+from glimpse_env.wrappers import scan_path
 
 Policy = Literal["learned", "random", "center", "raster"]
 POLICIES: tuple[Policy, ...] = ("learned", "random", "center", "raster")
-RASTER = torch.tensor([[x, y] for y in (-2 / 3, 0.0, 2 / 3) for x in (-2 / 3, 0.0, 2 / 3)])
+RASTER = torch.from_numpy(scan_path(3))
 
 
 class RAM(Agent):

@@ -21,7 +21,7 @@ from agents.interface import Agent, count_parameters
 RESULTS = Path("results/results.jsonl")
 PRETRAINED = Path("results/pretrained")
 
-# Test error in percent: Mnih et al. (2014), tables 1 to 3; the plain name is the largest budget of glimpses.
+# Test error in percent: Mnih et al. (2014), tables 1 and 2; the plain name is the largest budget of glimpses.
 PAPER = {
     **{
         f"ram-mnist-g{n}": error for n, error in zip(range(2, 7), (3.79, 1.51, 1.54, 1.34, 1.12), strict=True)

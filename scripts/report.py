@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from agents import results
+from agents.experiments import EXPERIMENTS
+from agents.ppo import horizon_of
 
 BEGIN, END = "<!-- report.py: begin -->", "<!-- report.py: end -->"
 
@@ -43,7 +45,7 @@ def main(arguments: list[str]) -> None:
     os.replace(temporary, options.write)
 
 
-HORIZON = {"mnist": 7, "translated": 8, "cluttered": 8, "cluttered100": 8}
+SCENES = ("mnist", "translated", "cluttered", "cluttered100")
 
 
 def by_glimpses(lines: list[dict[str, Any]], scene: str) -> dict[int, dict[str, Any]]:
@@ -61,11 +63,11 @@ def draw_glimpses(lines: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(HORIZON), figsize=(12, 3.2), layout="constrained")
-    for panel, scene in zip(panels, HORIZON, strict=True):
+    figure, panels = pyplot.subplots(1, len(SCENES), figsize=(12, 3.2), layout="constrained")
+    for panel, scene in zip(panels, SCENES, strict=True):
         ours = by_glimpses(lines, scene)
         paper = {
-            int(name.partition("-g")[2] or HORIZON[scene]): error
+            horizon_of(EXPERIMENTS[name].env_id, EXPERIMENTS[name].env): error
             for name, error in results.PAPER.items()
             if re.fullmatch(rf"ram-{scene}(-g\d+)?", name)
         }
