@@ -14,16 +14,22 @@ Network = Literal["fc", "conv"]
 
 
 class WholeCanvasClassifier(Agent):
-    """Logits of the canvas (B, C, H, W); the gaze stays in the centre and the answer is thought out once.
+    """Logits of the canvas (B, C, H, W); the gaze stays in the centre and the answers are thought out once.
 
     "fc": two fully connected layers of `hidden` units. "conv": 8 filters of 10x10 with stride 5, then a
-    fully connected layer of `hidden` units. Raises ValueError for another network.
+    fully connected layer of `hidden` units. length: answers to give, each from logits of its own.
+    Raises ValueError for another network.
     """
 
     sees: Sees = "canvas"
 
     def __init__(
-        self, canvas_shape: tuple[int, int, int], num_answers: int, network: Network, hidden: int
+        self,
+        canvas_shape: tuple[int, int, int],
+        num_answers: int,
+        network: Network,
+        hidden: int,
+        length: int = 1,
     ) -> None:
         super().__init__()
         channels, height, width = canvas_shape
@@ -35,17 +41,24 @@ class WholeCanvasClassifier(Agent):
             features = 8 * ((height - 10) // 5 + 1) * ((width - 10) // 5 + 1)
         else:
             raise ValueError(f"network must be 'fc' or 'conv', got {network!r}")
+        self.length = length
         self.network = nn.Sequential(
-            *first, nn.ReLU(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, num_answers)
+            *first, nn.ReLU(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, length * num_answers)
         )
 
     def initial(self, batch_size: int) -> None:
         """No answer yet."""
 
+    def answers(self, canvas: Tensor) -> Tensor:
+        """Canvas (B, C, H, W) in [0, 1] -> the logits of all answers (B, L, n)."""
+        return self.network(canvas).float().view(len(canvas), self.length, -1)
+
     def forward(
         self, observation: dict[str, Tensor], state: Tensor | None, sample: bool
     ) -> tuple[Step, Tensor]:
-        """See `Agent.forward`; the state is the logits, which do not change during an episode."""
-        logits = self.network(observation["canvas"]).float() if state is None else state
+        """See `Agent.forward`; the state is the logits of all answers, which do not change in an episode."""
+        logits = self.answers(observation["canvas"]) if state is None else state
         zeros = torch.zeros(len(logits))
-        return Step(torch.zeros(len(logits), 2), logits, zeros, zeros), logits
+        # The share of the glimpses seen tells which answer is due next.
+        due = (observation["time"][:, 0] * self.length - 1e-3).long()
+        return Step(torch.zeros(len(logits), 2), logits[torch.arange(len(logits)), due], zeros, zeros), logits

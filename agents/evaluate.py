@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 
+from agents import losses
 from agents.interface import Agent
 from agents.rollout import rollout
 from glimpse_env.vector import GlimpseVectorEnv
@@ -22,7 +23,7 @@ BATCH = 1000
 
 
 class Evaluation(NamedTuple):
-    """Wrong answers in percent of `scenes`, with Wilson's 95 % interval (low, high)."""
+    """Wrong answers, whole sequences of them, in percent of `scenes`; Wilson's 95 % interval (low, high)."""
 
     error: float
     ci95: tuple[float, float]
@@ -73,7 +74,8 @@ def evaluate(
                 played = rollout(agent, env, sample=mode != "deterministic", options=options)
                 probabilities = probabilities + played.logits.softmax(-1)
             real = torch.from_numpy(index < scenes)
-            wrong += int((probabilities.argmax(-1) != played.target)[real].sum())
+            right = losses.right_so_far(probabilities, played.target)[:, -1]
+            wrong += int((~right)[real].sum())
     agent.train(was_training)
     env.close()
     return Evaluation(100 * wrong / scenes, wilson(wrong, scenes), scenes)

@@ -7,30 +7,13 @@ core of the machine named in the results.
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
 
-import gymnasium
-import torch
-
-from agents import checkpoint
-from agents.baselines import WholeCanvasClassifier
-from agents.interface import Agent
-from agents.policy_gradient import PolicyGradient, train_policy_gradient
-from agents.ppo import PPOAgent, PPOTraining, horizon_of, train_ppo
-from agents.ram import RAM
-from agents.runs import Run
-from agents.supervised import Supervised, train_supervised
-from glimpse_env.single import GlimpseEnv
+from agents.policy_gradient import PolicyGradient
+from agents.ppo import PPOTraining
+from agents.ram import Policy
+from agents.supervised import Supervised
 
 Experiment = PolicyGradient | Supervised | PPOTraining
-KINDS: dict[str, type[PolicyGradient] | type[Supervised] | type[PPOTraining]] = {
-    "policy_gradient": PolicyGradient,
-    "supervised": Supervised,
-    "ppo": PPOTraining,
-}
 
 MNIST = "Glimpse/MNIST-v0"
 
@@ -44,7 +27,6 @@ RAM_MNIST = PolicyGradient(
     objective="variational",
     trace=0.8,
 )
-CENTER = {key: value for key, value in RAM_MNIST.env.items() if key != "start_gaze"}
 AUGMENTED: dict[str, int | float | str] = {"jitter": 1, "distortion": 0.15}
 
 RAM_TRANSLATED = dataclasses.replace(
@@ -59,6 +41,50 @@ RAM_CLUTTERED = dataclasses.replace(RAM_TRANSLATED, env_id="Glimpse/ClutteredMNI
 RAM_CLUTTERED100 = dataclasses.replace(
     RAM_CLUTTERED, env_id="Glimpse/ClutteredMNIST100-v0", sigma=0.1, sigma_end=0.03
 )
+
+
+DRAM_PAIRS = PolicyGradient(
+    env_id="Glimpse/DigitPair-v0",
+    env={"task": "unordered", "horizon": 4, "context": 25},
+    model="dram",
+    epochs=150,
+    learning_rate=1e-3,
+    sigma=0.1,
+    sigma_end=0.04,
+    curriculum=0.4,
+    objective="variational",
+    trace=0.8,
+    first_gaze="center",
+)
+
+
+RAM_READ = dataclasses.replace(RAM_CLUTTERED100, env_id="Glimpse/DigitPair-v0", epochs=100)
+RAM_SUM = dataclasses.replace(RAM_READ, env_id="Glimpse/DigitSum-v0")
+RAM_HOUSE = dataclasses.replace(RAM_READ, env_id="Glimpse/HouseNumbers-v0", env={"start_gaze": "random"})
+RAM_CIFAR10 = dataclasses.replace(
+    RAM_MNIST,
+    env_id="Glimpse/CIFAR10-v0",
+    env={"start_gaze": "random", "dataset": "cifar10-jpeg", "jitter": 2},
+    epochs=100,
+)
+RAM_FASHION = dataclasses.replace(RAM_MNIST, env_id="Glimpse/FashionMNIST-v0", epochs=100)
+
+
+def controls(task: str, recipe: PolicyGradient, epochs: int) -> dict[str, PolicyGradient]:
+    """The recipe with gazes that nobody chose: random-TASK, raster-TASK and center-TASK."""
+    policies: tuple[Policy, ...] = ("random", "raster")
+    looks = {f"{p}-{task}": dataclasses.replace(recipe, policy=p, epochs=epochs) for p in policies}
+    env = {key: value for key, value in recipe.env.items() if key != "start_gaze"}
+    looks[f"center-{task}"] = dataclasses.replace(
+        recipe, policy="center", first_gaze="center", epochs=epochs, env=env
+    )
+    return looks
+
+
+def whole_canvas(recipe: PolicyGradient, epochs: int) -> Supervised:
+    """The whole-canvas baseline on the scenes of `recipe`, as they are."""
+    env = {key: value for key, value in recipe.env.items() if key == "dataset"}
+    return Supervised(env_id=recipe.env_id, env=env, network="conv", epochs=epochs)
 
 
 def with_glimpses(experiment: PolicyGradient, glimpses: int, epochs: int) -> PolicyGradient:
@@ -82,13 +108,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     **{f"ram-mnist-g{n}": with_glimpses(RAM_MNIST, n, epochs=250) for n in (2, 3, 4, 5, 6)},
     # 40 minutes, validation 0.76, test 0.81 (paper 1.07).
     "ram-mnist": RAM_MNIST,
-    # 8 to 10 minutes, test 9.9 and 12.1.
-    "random-mnist": dataclasses.replace(RAM_MNIST, policy="random", epochs=100),
-    "center-mnist": dataclasses.replace(
-        RAM_MNIST, policy="center", first_gaze="center", epochs=100, env=CENTER
-    ),
-    # 10 minutes, test 1.79.
-    "raster-mnist": dataclasses.replace(RAM_MNIST, policy="raster", epochs=100),
+    # 8 to 10 minutes, test 9.85 (random), 1.79 (raster) and 12.1 (center).
+    **controls("mnist", RAM_MNIST, epochs=100),
     # 3.87 million environment steps each: what ten epochs of RAM play; test 46.6, 32.4, 13.2
     # after 3, 15 and 1 minutes.
     "ppo-mnist": PPOTraining(env_id=MNIST, env=RAM_MNIST.env),
@@ -97,16 +118,32 @@ EXPERIMENTS: dict[str, Experiment] = {
     # 15 and 51 minutes, test 1.71 with 4 and 1.30 with 8 glimpses (paper 1.54, 1.20).
     **{f"ram-translated-g{n}": with_glimpses(RAM_TRANSLATED, n, epochs=300) for n in (4, 6)},
     "ram-translated": RAM_TRANSLATED,
-    "random-translated": dataclasses.replace(RAM_TRANSLATED, policy="random", epochs=100),
+    **controls("translated", RAM_TRANSLATED, epochs=40),
     # 16 and 41 minutes, test 5.00 with 4 and 4.35 with 8 glimpses (paper 4.96, 4.04); random gaze 19.3.
     **{f"ram-cluttered-g{n}": with_glimpses(RAM_CLUTTERED, n, epochs=300) for n in (4, 6)},
     "ram-cluttered": RAM_CLUTTERED,
-    "raster-cluttered": dataclasses.replace(RAM_CLUTTERED, policy="raster", epochs=100),
-    "random-cluttered": dataclasses.replace(RAM_CLUTTERED, policy="random", epochs=100),
+    **controls("cluttered", RAM_CLUTTERED, epochs=100),
     # 43 minutes, test 8.13 with 8 glimpses (paper 8.11).
     **{f"ram-cluttered100-g{n}": with_glimpses(RAM_CLUTTERED100, n, epochs=300) for n in (4, 6)},
     "ram-cluttered100": RAM_CLUTTERED100,
-    "random-cluttered100": dataclasses.replace(RAM_CLUTTERED100, policy="random", epochs=100),
+    **controls("cluttered100", RAM_CLUTTERED100, epochs=100),
+    # DigitPair read in order, DigitSum, HouseNumbers, CIFAR-10 and Fashion-MNIST: bounds and RAM itself.
+    "ram-read": RAM_READ,
+    **controls("read", RAM_READ, epochs=40),
+    "conv-read": whole_canvas(RAM_READ, epochs=40),
+    "ram-sum": RAM_SUM,
+    **controls("sum", RAM_SUM, epochs=40),
+    "conv-sum": whole_canvas(RAM_SUM, epochs=40),
+    "ram-house": RAM_HOUSE,
+    **controls("house", RAM_HOUSE, epochs=40),
+    "conv-house": whole_canvas(RAM_HOUSE, epochs=40),
+    "ram-cifar10": RAM_CIFAR10,
+    **controls("cifar10", RAM_CIFAR10, epochs=40),
+    "conv-cifar10": whole_canvas(RAM_CIFAR10, epochs=40),
+    "ram-fashion": RAM_FASHION,
+    **controls("fashion", RAM_FASHION, epochs=40),
+    "conv-fashion": whole_canvas(RAM_FASHION, epochs=40),
+    "dram-pairs": DRAM_PAIRS,
     "ram-demo": DEMO,
     "random-demo": dataclasses.replace(DEMO, policy="random"),
     "center-demo": dataclasses.replace(DEMO, policy="center"),
@@ -114,97 +151,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "fc-mnist": Supervised(env_id=MNIST, network="fc"),
     "conv-mnist": Supervised(env_id=MNIST, network="conv"),
     "fc-mnist-augmented": Supervised(env_id=MNIST, env=AUGMENTED, network="fc"),
-    "conv-translated": Supervised(env_id="Glimpse/TranslatedMNIST-v0", network="conv", epochs=50),
-    "conv-cluttered": Supervised(env_id="Glimpse/ClutteredMNIST-v0", network="conv", epochs=80),
-    "conv-cluttered100": Supervised(env_id="Glimpse/ClutteredMNIST100-v0", network="conv", epochs=80),
+    "conv-translated": Supervised(env_id="Glimpse/TranslatedMNIST-v0", network="conv", epochs=300),
+    "conv-cluttered": Supervised(env_id="Glimpse/ClutteredMNIST-v0", network="conv", epochs=300),
+    "conv-cluttered100": Supervised(env_id="Glimpse/ClutteredMNIST100-v0", network="conv", epochs=300),
     "conv-mnist-augmented": Supervised(env_id=MNIST, env=AUGMENTED, network="conv"),
 }
-
-
-class Shapes(NamedTuple):
-    """What an agent must fit: an observation's retina and canvas (without batch) and the answers' number."""
-
-    retina: tuple[int, int, int]
-    canvas: tuple[int, int, int]
-    num_answers: int
-
-
-def shapes_of(env_id: str, env: Mapping[str, Any]) -> Shapes:
-    """The shapes of an environment with keywords `env`; ValueError for a keyword that does not exist."""
-    try:
-        made = gymnasium.make(env_id, **env).unwrapped
-    except (TypeError, gymnasium.error.Error) as error:
-        raise ValueError(str(error)) from None
-    assert isinstance(made, GlimpseEnv)
-    retina = made.vector.single_observation_space["retina"].shape
-    if made.vector.task.length > 1 or made.vector.early_answer or made.vector.relative_gaze:
-        raise ValueError(
-            f"{env_id} with {dict(env)} does not ask for one answer at the end and absolute gazes, as the "
-            "agents here give: choose a task of one answer, without early_answer and relative_gaze"
-        )
-    answers = made.vector.single_action_space["answer"].n
-    return Shapes(tuple(retina), made.vector.present_scenes().canvas.shape[1:], int(answers))
-
-
-def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
-    """The experiment's agent with fresh weights drawn from its seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(settings.seed)
-        if isinstance(settings, PolicyGradient):
-            return RAM(
-                shapes.retina,
-                shapes.num_answers,
-                hidden=settings.hidden,
-                sigma=settings.sigma_end,
-                policy=settings.policy,
-                detach=settings.detach,
-            )
-        if isinstance(settings, PPOTraining):
-            horizon = horizon_of(settings.env_id, settings.env)
-            return PPOAgent(shapes.retina, shapes.num_answers, horizon, settings.cells, settings.recurrent)
-        return WholeCanvasClassifier(shapes.canvas, shapes.num_answers, settings.network, settings.hidden)
-
-
-def train_experiment(
-    run: Run, settings: Experiment, agent: Agent, *, quiet: bool = False
-) -> Iterator[dict[str, Any]]:
-    """Train by the loop that fits the experiment and yield each epoch's metrics."""
-    if isinstance(settings, PolicyGradient):
-        assert isinstance(agent, RAM)
-        return train_policy_gradient(run, settings, agent, quiet=quiet)
-    if isinstance(settings, PPOTraining):
-        assert isinstance(agent, PPOAgent)
-        return train_ppo(run, settings, agent, quiet=quiet)
-    assert isinstance(agent, WholeCanvasClassifier)
-    return train_supervised(run, settings, agent, quiet=quiet)
-
-
-def to_config(name: str, settings: Experiment, shapes: Shapes) -> dict[str, Any]:
-    """The JSON-serialisable record of an experiment that its run folder and checkpoints carry."""
-    kind = next(kind for kind, of in KINDS.items() if isinstance(settings, of))
-    return {
-        "experiment": name,
-        "kind": kind,
-        "settings": dataclasses.asdict(settings),
-        "shapes": json.loads(json.dumps(shapes._asdict())),
-    }
-
-
-def load_agent(path: Path) -> tuple[Agent, Experiment, dict[str, Any]]:
-    """The agent of a best checkpoint, its settings and the rest of its config; CheckpointError if damaged."""
-    tensors, config = checkpoint.load(path)
-    try:
-        settings = KINDS[config["kind"]](**config["settings"])
-        shapes = Shapes(
-            tuple(config["shapes"]["retina"]),
-            tuple(config["shapes"]["canvas"]),
-            config["shapes"]["num_answers"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise checkpoint.CheckpointError(
-            f"{path} was made by another version of this project ({error}): retrain it."
-        ) from None
-    agent = build_agent(settings, shapes)
-    checkpoint.load_weights(agent, tensors, path)
-    agent.eval()
-    return agent, settings, config

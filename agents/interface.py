@@ -51,9 +51,13 @@ def to_tensors(observation: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
     return {key: torch.from_numpy(value) for key, value in observation.items()}
 
 
-def to_action(step: Step) -> dict[str, NDArray[Any]]:
-    """The environment's action: the step's gaze and its most probable answer."""
-    answer: NDArray[np.int64] = step.logits.detach().argmax(-1).numpy()
+def to_action(step: Step, never: int = -1) -> dict[str, NDArray[Any]]:
+    """The environment's action: the step's gaze and its most probable answer, except the answer `never`."""
+    logits = step.logits.detach()
+    if never >= 0:
+        logits = logits.clone()
+        logits[:, never] = -torch.inf
+    answer: NDArray[np.int64] = logits.argmax(-1).numpy()
     return {"gaze": step.gaze.numpy(), "answer": answer}
 
 

@@ -1,10 +1,14 @@
-"""Parts that several agents share: the glimpse network and the recurrent core of RAM."""
+"""Parts that several agents share: glimpse networks, recurrent cores and the policy of the gaze."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+LSTMState = tuple[Tensor, Tensor]
 
 
 class GlimpseNetwork(nn.Module):
@@ -36,12 +40,110 @@ class ReLUCore(nn.Module):
         self.glimpse = nn.Linear(inputs, width)
         self.recurrent = nn.Linear(width, width, bias=False)
 
-    def initial(self, batch_size: int) -> None:
-        """None stands for zeros, which spares the first step a matrix product."""
-
     def forward(self, g: Tensor, h: Tensor | None) -> Tensor:
-        """G (B, inputs), h (B, width) or None -> (B, width)."""
+        """G (B, inputs), h (B, width) or None, for zeros -> (B, width)."""
         z = self.glimpse(g)
         if h is not None:
             z = torch.addmm(z, h, self.recurrent.weight.t())
         return F.relu(z)
+
+
+class ConvGlimpseNetwork(nn.Module):
+    """What times where: g = ReLU(Lin(convs(retina))) * ReLU(Lin(gaze)) (Ba, Mnih, Kavukcuoglu 2015).
+
+    Convolutions of 5x5, 3x3 and 3x3, no pooling, the scales of the retina as their input channels; the
+    second and third do not pad and the second has stride 2, which is ours, for one core's sake, as are their
+    numbers of filters (the paper has 64, 64 and 128). Raises ValueError for a retina that is too small.
+    """
+
+    FILTERS = (16, 32, 64)
+
+    def __init__(self, retina_shape: tuple[int, int, int], width: int) -> None:
+        super().__init__()
+        channels, size, _ = retina_shape
+        side = (size - 3) // 2 + 1 - 2
+        if side < 1:
+            raise ValueError(f"a convolutional glimpse network needs a retina of 7 or more, got {size}")
+        first, second, third = self.FILTERS
+        self.what = nn.Sequential(
+            nn.Conv2d(channels, first, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 3, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(second, third, 3),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(third * side * side, width),
+            nn.ReLU(),
+        )
+        self.where = nn.Sequential(nn.Linear(2, width), nn.ReLU())
+        keep_variance(self.what)
+        # A product with a small random number would hide what is seen: where starts at one.
+        nn.init.zeros_(self.where[0].weight)
+        nn.init.ones_(self.where[0].bias)
+
+    def forward(self, retina: Tensor, gaze: Tensor) -> Tensor:
+        """Retina (B, scales * C, s, s) in [0, 1], gaze (B, 2) -> (B, width)."""
+        product: Tensor = self.what(retina) * self.where(gaze)
+        return product
+
+
+def keep_variance(layers: nn.Sequential) -> None:
+    """He initialisation (He et al. 2015): torch's own makes a stack of ReLU layers fade to zero."""
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+
+class LSTMCore(nn.Module):
+    """An LSTM cell (Hochreiter, Schmidhuber 1997) whose state (h, c) may be None, for zeros."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.glimpse = nn.Linear(inputs, 4 * width)
+        self.recurrent = nn.Linear(width, 4 * width, bias=False)
+        with torch.no_grad():
+            self.glimpse.bias[width : 2 * width] = 1  # remember, to begin with (Gers et al. 2000)
+
+    def forward(self, g: Tensor, state: LSTMState | None) -> LSTMState:
+        """G (B, inputs), state of two (B, width) -> the next state; its h is the output."""
+        gates = self.glimpse(g)
+        if state is not None:
+            gates = torch.addmm(gates, state[0].to(gates.dtype), self.recurrent.weight.t())
+        let_in, keep, let_out, new = gates.split(self.width, 1)
+        c = torch.sigmoid(let_in) * torch.tanh(new)
+        if state is not None:
+            c = torch.sigmoid(keep) * state[1] + c
+        return torch.sigmoid(let_out) * torch.tanh(c), c
+
+
+class GazePolicy(nn.Linear):
+    """The locator: a Gaussian around tanh(Lin(h)) with standard deviation `sigma`, in gaze units.
+
+    On a canvas of H pixels one unit is (H - 1) / 2 pixels. Raises ValueError unless sigma is positive.
+    """
+
+    def __init__(self, inputs: int, sigma: float) -> None:
+        super().__init__(inputs, 2)
+        if not sigma > 0:
+            raise ValueError(f"sigma must be positive, got {sigma}")
+        self.sigma = sigma
+        # Large first means saturate tanh, and the eye then sticks in a corner.
+        nn.init.normal_(self.weight, std=0.01)
+        nn.init.zeros_(self.bias)
+
+    def look(self, h: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
+        """The next gaze (B, 2), raw and detached, a draw or the mean, and its log-density (B,)."""
+        mean = torch.tanh(self(h))
+        gaze = mean.detach()
+        if sample:
+            gaze = gaze + self.sigma * torch.randn_like(gaze)
+        return gaze, gaussian_log_prob(gaze, mean, self.sigma)
+
+
+def gaussian_log_prob(value: Tensor, mean: Tensor, sigma: float) -> Tensor:
+    """Log N(value; mean, sigma² I) summed over the last axis: (B, d) -> (B,)."""
+    constant = value.shape[-1] * (math.log(sigma) + 0.5 * math.log(2 * math.pi))
+    return -F.mse_loss(mean, value, reduction="none").sum(-1) / (2 * sigma**2) - constant

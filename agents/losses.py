@@ -7,59 +7,73 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def reinforce(log_prob_tb: Tensor, reward_b: Tensor, baseline_tb: Tensor, trace: float = 1.0) -> Tensor:
+def reinforce(log_prob_tb: Tensor, reward_tb: Tensor, baseline_tb: Tensor, trace: float = 1.0) -> Tensor:
     """REINFORCE with a baseline (Williams 1992; the lecture's gradient of J).
 
-    -mean_b sum_t log pi(l_t) A_t. With trace 1, A_t = R - b_t, and the gradient is minus an unbiased
-    estimate of that of E[R]; below 1, A_t = sum_k trace^k (b_{t+k+1} - b_{t+k}) with R for the last b,
-    which trades variance for bias (generalised advantages, Schulman et al. 2016).
-    log_prob_tb (T, B), reward_b (B,), baseline_tb (T, B), which is not trained by this loss.
+    -mean_b sum_t log pi(l_t) A_t. With trace 1, A_t = R_t - b_t, R_t the reward from t on, and the gradient
+    is minus an unbiased estimate of that of E[R]; below 1, with 0 for the last b,
+    A_t = sum_k trace^k (r_{t+k} + b_{t+k+1} - b_{t+k}), which trades variance for bias (generalised
+    advantages, Schulman et al. 2016).
+    log_prob_tb (T, B), reward_tb (T, B): what was earned before the next gaze was chosen, baseline_tb
+    (T, B), which is not trained by this loss.
     """
     _check_rank(log_prob_tb, 2, "log_prob_tb")
-    _check_rank(reward_b, 1, "reward_b")
+    _check_rank(reward_tb, 2, "reward_tb")
     _check_rank(baseline_tb, 2, "baseline_tb")
-    advantage_tb = (reward_b - baseline_tb).detach()
-    if trace < 1:
-        gains = torch.cat([baseline_tb[1:], reward_b[None]]).detach() - baseline_tb.detach()
-        advantage_tb = gains.clone()
-        for t in reversed(range(len(gains) - 1)):
-            advantage_tb[t] += trace * advantage_tb[t + 1]
+    value_tb = baseline_tb.detach()
+    following_tb = torch.cat([value_tb[1:], torch.zeros_like(value_tb[:1])])
+    advantage_tb = reward_tb + following_tb - value_tb
+    for t in reversed(range(len(advantage_tb) - 1)):
+        advantage_tb[t] += trace * advantage_tb[t + 1]
     return -(log_prob_tb * advantage_tb).sum(0).mean()
 
 
-def baseline_error(baseline_tb: Tensor, reward_b: Tensor) -> Tensor:
-    """Squared error of the reward that each step expected: mean over steps (T, B) and batch."""
+def returns(reward_tb: Tensor) -> Tensor:
+    """The reward from each step on: (T, B) -> (T, B)."""
+    _check_rank(reward_tb, 2, "reward_tb")
+    return reward_tb.flip(0).cumsum(0).flip(0)
+
+
+def baseline_error(baseline_tb: Tensor, return_tb: Tensor) -> Tensor:
+    """Squared error of the return that each step expected: mean over steps (T, B) and batch."""
     _check_rank(baseline_tb, 2, "baseline_tb")
     if len(baseline_tb) == 0:  # a single glimpse leaves no gaze to choose
         return baseline_tb.sum()
-    return F.mse_loss(baseline_tb, reward_b.expand_as(baseline_tb))
+    return F.mse_loss(baseline_tb, return_tb)
 
 
-def leave_one_out(reward_b: Tensor, rollouts: int) -> Tensor:
-    """For each episode, the mean reward of the other rollouts of its scene: (B,) -> (B,).
+def leave_one_out(return_tb: Tensor, rollouts: int) -> Tensor:
+    """For each step of an episode, the mean return of its scene's other rollouts: (T, B) -> (T, B).
 
     Rows of one scene are adjacent, `rollouts` of them (Kool, van Hoof, Welling 2019).
     Raises ValueError for fewer than two rollouts or a batch they do not divide.
     """
-    _check_rank(reward_b, 1, "reward_b")
-    if rollouts < 2 or len(reward_b) % rollouts:
-        raise ValueError(
-            f"rollouts must be at least 2 and divide the batch of {len(reward_b)}, got {rollouts}"
-        )
-    groups = reward_b.view(-1, rollouts)
-    return ((groups.sum(1, keepdim=True) - groups) / (rollouts - 1)).view(-1)
+    _check_rank(return_tb, 2, "return_tb")
+    batch = return_tb.shape[1]
+    if rollouts < 2 or batch % rollouts:
+        raise ValueError(f"rollouts must be at least 2 and divide the batch of {batch}, got {rollouts}")
+    groups = return_tb.view(len(return_tb), -1, rollouts)
+    return ((groups.sum(2, keepdim=True) - groups) / (rollouts - 1)).view_as(return_tb)
 
 
-def cross_entropy(logits_b: Tensor, target_b: Tensor) -> Tensor:
-    """-mean log p(target): logits (B, n), target (B,) integers."""
-    _check_rank(logits_b, 2, "logits_b")
-    return F.cross_entropy(logits_b, target_b)
+def cross_entropy(logits_bl: Tensor, target_bl: Tensor) -> Tensor:
+    """-mean_b sum_l log p(target): logits (B, L, n), target (B, L) integers, -1 where nothing is asked."""
+    return -log_likelihood(logits_bl, target_bl).sum(1).mean()
 
 
-def log_likelihood(logits_b: Tensor, target_b: Tensor) -> Tensor:
-    """Log p(target) of each episode, detached, as a reward: logits (B, n), target (B,) -> (B,)."""
-    _check_rank(logits_b, 2, "logits_b")
-    return -F.cross_entropy(logits_b.detach(), target_b, reduction="none")
+def log_likelihood(logits_bl: Tensor, target_bl: Tensor) -> Tensor:
+    """Log p(target) of each answer, 0 where nothing is asked: (B, L, n), (B, L) with -1 -> (B, L)."""
+    _check_rank(logits_bl, 3, "logits_bl")
+    return -F.cross_entropy(logits_bl.transpose(1, 2), target_bl, ignore_index=-1, reduction="none")
+
+
+def right_so_far(logits_bl: Tensor, target_bl: Tensor) -> Tensor:
+    """Whether each most probable answer and all before it are right: (B, L, n), (B, L) -> bool (B, L).
+
+    Where nothing is asked (target -1) nothing is wrong, so that the last column tells the whole sequence.
+    """
+    right: Tensor = (logits_bl.argmax(-1) == target_bl) | (target_bl < 0)
+    return right.cumprod(1).bool()
 
 
 def _check_rank(tensor: torch.Tensor, rank: int, name: str) -> None:

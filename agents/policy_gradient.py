@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from agents import losses
+from agents.dram import DRAM
 from agents.evaluate import make_env
-from agents.ram import RAM, Policy
+from agents.ram import RAM, Core, Glimpses, Policy
 from agents.rollout import rollout
 from agents.runs import Run
 from agents.training import BatchResult, Training, train
@@ -18,18 +19,21 @@ from agents.training import BatchResult, Training, train
 
 @dataclasses.dataclass(frozen=True)
 class PolicyGradient(Training):
-    """A RAM experiment.
+    """An experiment of RAM, or of DRAM, which sees a context where `env` has one.
 
-    first_gaze: in training; in evaluation it is env's start_gaze. sigma: of the gaze, in gaze units, going
-    to sigma_end in a straight line. reinforce_weight: of REINFORCE beside the answer's cross-entropy.
-    detach: see RAM. rollouts: episodes an image. baseline: what REINFORCE subtracts, the learned value of
-    each step or the mean of the image's other rollouts (which needs two or more). objective: what the gaze
-    is paid with, the environment's reward (REINFORCE) or log p(target | glimpses), which makes the loss a
-    sample of the variational bound (Ba et al. 2015, equation 10; the lecture's F). trace: see
-    losses.reinforce.
+    policy, glimpses, core, detach: of RAM, see there. first_gaze: in training; in evaluation it is env's
+    start_gaze. sigma: of the gaze, in gaze units, going to sigma_end in a straight line.
+    reinforce_weight: of REINFORCE beside the answer's cross-entropy. rollouts: episodes an image.
+    baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's other
+    rollouts (which needs two or more). objective: what the gaze is paid with, the right answers up to the
+    first wrong one (REINFORCE) or log p(target | glimpses), which makes the loss a sample of the variational
+    bound (Ba et al. 2015, equation 10; the lecture's F). trace: see losses.reinforce.
     """
 
+    model: Literal["ram", "dram"] = "ram"
     policy: Policy = "learned"
+    glimpses: Glimpses = "fc"
+    core: Core = "relu"
     first_gaze: Literal["random", "center"] = "random"
     hidden: int = 256
     sigma: float = 0.15
@@ -52,7 +56,7 @@ class PolicyGradient(Training):
 
 
 def train_policy_gradient(
-    run: Run, settings: PolicyGradient, agent: RAM, *, quiet: bool = False
+    run: Run, settings: PolicyGradient, agent: RAM | DRAM, *, quiet: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Train `agent` by the hybrid loss of Mnih et al. (2014) and yield each epoch's metrics.
 
@@ -69,29 +73,33 @@ def train_policy_gradient(
 
 
 def hybrid_batch(
-    settings: PolicyGradient, agent: RAM, env: Any
+    settings: PolicyGradient, agent: RAM | DRAM, env: Any
 ) -> Callable[[list[int] | None, float], BatchResult]:
     """The batch function of `train`: play, then cross-entropy + REINFORCE + baseline error."""
 
     def batch(seeds: list[int] | None, progress: float) -> BatchResult:
         if settings.curriculum > 0:
             env.unwrapped.difficulty = min(1.0, progress / settings.curriculum)
-        agent.sigma = settings.sigma + progress * (settings.sigma_end - settings.sigma)
+        agent.locator.sigma = settings.sigma + progress * (settings.sigma_end - settings.sigma)
         rows = None if seeds is None else np.repeat(seeds, settings.rollouts).tolist()
         played = rollout(agent, env, sample=True, seed=rows)
-        loss = losses.cross_entropy(played.logits, played.target)
-        paid = played.reward
+        logits, target = played.logits, played.target
+        loss = losses.cross_entropy(logits, target)
+        right = losses.right_so_far(logits, target)
+        paid = (right & (target >= 0)).float()
         if settings.objective == "variational":
-            paid = losses.log_likelihood(played.logits, played.target)
-        baseline = played.baseline
+            paid = losses.log_likelihood(logits, target).detach()
+        reward_tb = played.earned(paid)
+        asked = played.asked()
+        baseline = played.baseline * asked
         if settings.baseline == "leave_one_out":
-            baseline = losses.leave_one_out(paid, settings.rollouts).expand_as(baseline)
+            baseline = losses.leave_one_out(losses.returns(reward_tb), settings.rollouts)
         else:
-            loss = loss + losses.baseline_error(baseline, paid)
+            loss = loss + losses.baseline_error(baseline, losses.returns(reward_tb))
         if settings.policy == "learned":
-            gaze_loss = losses.reinforce(played.log_prob, paid, baseline, settings.trace)
+            gaze_loss = losses.reinforce(played.log_prob * asked, reward_tb, baseline, settings.trace)
             loss = loss + settings.reinforce_weight * gaze_loss
-        reward = played.reward.mean()
+        reward = right[:, -1].float().mean()
         return BatchResult(loss, 100 * (1 - reward), reward)
 
     return batch

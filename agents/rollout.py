@@ -12,19 +12,31 @@ from glimpse_env.vector import GlimpseVectorEnv
 
 
 class Trajectory(NamedTuple):
-    """T steps of B episodes; gradients flow through logits, log_prob and baseline.
+    """T steps of B episodes with L answers; gradients flow through logits, log_prob and baseline.
 
-    gaze (T, B, 2): where each glimpse was taken. logits (B, n): the answer given.
+    gaze (T, B, 2): where each glimpse was taken. logits (B, L, n): the answers given, one every T / L steps.
     log_prob, baseline (T - 1, B): of the gazes that were looked through; the last one never is.
-    reward (B,): the episode's. target (B,).
+    target (B, L): -1 after the last symbol.
     """
 
     gaze: Tensor
     logits: Tensor
     log_prob: Tensor
     baseline: Tensor
-    reward: Tensor
     target: Tensor
+
+    def earned(self, paid_bl: Tensor) -> Tensor:
+        """What each gaze that was looked through earned before the next one, if answers earn (B, L)."""
+        steps, batch = self.log_prob.shape
+        share = len(self.gaze) // paid_bl.shape[1]
+        reward_tb = paid_bl.new_zeros(1 + steps, batch)
+        reward_tb[share - 1 :: share] = paid_bl.t()
+        return reward_tb[1:]
+
+    def asked(self) -> Tensor:
+        """Bool (T - 1, B): whether the glimpse that a gaze chose can still serve an answer."""
+        share = len(self.gaze) // self.target.shape[1]
+        return (self.target.t() >= 0).repeat_interleave(share, 0)[1:]
 
 
 def rollout(
@@ -35,8 +47,13 @@ def rollout(
     seed: int | list[int] | None = None,
     options: dict[str, Any] | None = None,
 ) -> Trajectory:
-    """Play one episode in every row of `env`, from `reset(seed, options)` to the end."""
+    """Play one episode in every row of `env`, from `reset(seed, options)` to the last glimpse.
+
+    Where END would end an episode, the environment is told the most probable other symbol, so that all rows
+    keep step and every symbol can be learned: what the agent would say is in `logits`.
+    """
     observation, _ = env.reset(seed=seed, options=options)  # type: ignore[arg-type]
+    task = env.unwrapped.task
     state = agent.initial(env.num_envs)
     steps, gazes = [], []
     while True:
@@ -44,16 +61,16 @@ def rollout(
         step, state = agent(tensors, state, sample)
         steps.append(step)
         gazes.append(tensors["gaze"])
-        observation, reward, terminated, _, info = env.step(to_action(step))
+        observation, _, terminated, _, info = env.step(to_action(step, never=task.end))
         if terminated.all():
             break
     moves = steps[:-1]
     none = step.log_prob.new_zeros(0, env.num_envs)
+    share = len(steps) // task.length
     return Trajectory(
         gaze=torch.stack(gazes),
-        logits=step.logits,
+        logits=torch.stack([s.logits for s in steps[share - 1 :: share]], 1),
         log_prob=torch.stack([s.log_prob for s in moves]) if moves else none,
         baseline=torch.stack([s.baseline for s in moves]) if moves else none,
-        reward=torch.from_numpy(reward).float(),
-        target=torch.from_numpy(info["target"]),
+        target=torch.from_numpy(info["target"]).view(env.num_envs, task.length),
     )

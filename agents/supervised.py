@@ -30,10 +30,10 @@ def train_supervised(
 
     def batch(seeds: list[int] | None, progress: float) -> BatchResult:
         observation, _ = env.reset(seed=seeds)  # type: ignore[arg-type]
-        target = to_tensors(env.unwrapped.present_scenes()._asdict())["target"]
-        step, _ = agent(to_tensors(observation), agent.initial(settings.batch_size), sample=False)
-        correct = (step.logits.argmax(-1) == target).float().mean()
-        return BatchResult(losses.cross_entropy(step.logits, target), 100 * (1 - correct), correct)
+        target = to_tensors(env.unwrapped.present_scenes()._asdict())["target"].view(-1, agent.length)
+        logits = agent.answers(to_tensors(observation)["canvas"])
+        right = losses.right_so_far(logits, target)[:, -1].float().mean()
+        return BatchResult(losses.cross_entropy(logits, target), 100 * (1 - right), right)
 
     yield from train(run, settings, agent, batch, quiet=quiet)
     env.close()

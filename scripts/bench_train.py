@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from agents.build import build_agent, shapes_of
 from agents.evaluate import make_env
-from agents.experiments import build_agent, shapes_of
 from agents.policy_gradient import PolicyGradient, hybrid_batch
 from agents.ram import RAM
 from agents.training import update_average

@@ -14,8 +14,9 @@ from pathlib import Path
 import gymnasium
 import torch
 
+from agents.build import load_agent
 from agents.evaluate import evaluate
-from agents.experiments import EXPERIMENTS, load_agent
+from agents.experiments import EXPERIMENTS
 from agents.playback import AgentPlayer, episode, save
 from glimpse_env.render import View
 

@@ -13,8 +13,8 @@ import sys
 import torch
 
 from agents import checkpoint, results, runs
+from agents.build import load_agent
 from agents.evaluate import MODES, evaluate
-from agents.experiments import load_agent
 from glimpse_env.datasets import SPLITS, DatasetError
 
 

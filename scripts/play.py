@@ -16,8 +16,8 @@ from typing import Any
 import gymnasium
 import torch
 
+from agents.build import load_agent
 from agents.checkpoint import CheckpointError
-from agents.experiments import load_agent
 from agents.playback import FORMATS, AgentPlayer, Player, RandomPlayer, episode, save
 from agents.results import find_checkpoint
 from glimpse_env.files import DatasetError

@@ -16,14 +16,8 @@ import tyro
 from tqdm import tqdm
 
 from agents import checkpoint
-from agents.experiments import (
-    EXPERIMENTS,
-    Experiment,
-    build_agent,
-    shapes_of,
-    to_config,
-    train_experiment,
-)
+from agents.build import build_agent, shapes_of, to_config, train_experiment
+from agents.experiments import EXPERIMENTS, Experiment
 from agents.runs import Run, RunError, minutes
 from glimpse_env.files import DatasetError
 

@@ -12,7 +12,7 @@ from agents import losses
 
 def test_reinforce_by_hand() -> None:
     log_prob = torch.tensor([[-1.0, -2.0], [-0.5, -3.0]], requires_grad=True)  # two steps, two episodes
-    reward = torch.tensor([1.0, 0.0])
+    reward = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     baseline = torch.tensor([[0.25, 0.5], [0.5, 0.75]], requires_grad=True)
     loss = losses.reinforce(log_prob, reward, baseline)
     # Episode 0: -1 * .75 - .5 * .5 = -1; episode 1: -2 * -.5 - 3 * -.75 = 3.25; minus their mean.
@@ -24,30 +24,47 @@ def test_reinforce_by_hand() -> None:
 
 def test_baseline_error_by_hand() -> None:
     baseline = torch.tensor([[0.5, 0.5], [1.0, 0.0]])
-    assert losses.baseline_error(baseline, torch.tensor([1.0, 0.0])).item() == pytest.approx(0.125)
+    assert losses.baseline_error(baseline, torch.tensor([[1.0, 0.0]] * 2)).item() == pytest.approx(0.125)
 
 
 def test_leave_one_out_by_hand() -> None:
-    reward = torch.tensor([1.0, 0.0, 0.5, 0.0, 0.0, 1.0])
-    expected = torch.tensor([0.25, 0.75, 0.5, 0.5, 0.5, 0.0])
+    reward = torch.tensor([[1.0, 0.0, 0.5, 0.0, 0.0, 1.0]])
+    expected = torch.tensor([[0.25, 0.75, 0.5, 0.5, 0.5, 0.0]])
     torch.testing.assert_close(losses.leave_one_out(reward, rollouts=3), expected)
 
 
 def test_cross_entropy_by_hand() -> None:
-    logits = torch.tensor([[0.0, 0.0], [0.0, 1.0]]).log_softmax(-1)
+    logits = torch.tensor([[[0.0, 0.0]], [[0.0, 1.0]]]).log_softmax(-1)
     expected = -(torch.tensor(0.5).log() + torch.tensor(1 / (1 + torch.e)).log()) / 2
-    assert losses.cross_entropy(logits, torch.tensor([0, 0])).item() == pytest.approx(expected.item())
+    assert losses.cross_entropy(logits, torch.tensor([[0], [0]])).item() == pytest.approx(expected.item())
 
 
 @pytest.mark.parametrize(("rollouts", "batch"), [(1, 4), (3, 4)])
 def test_leave_one_out_needs_groups(rollouts: int, batch: int) -> None:
     with pytest.raises(ValueError, match="rollouts"):
-        losses.leave_one_out(torch.zeros(batch), rollouts)
+        losses.leave_one_out(torch.zeros(2, batch), rollouts)
+
+
+def at_the_end(reward: Tensor) -> Tensor:
+    """Three steps, of which the last earns: (B,) -> (3, B)."""
+    return torch.cat([reward.new_zeros(2, len(reward)), reward[None]])
+
+
+def test_right_so_far_stops_at_the_first_wrong_answer() -> None:
+    said = torch.tensor([[1, 2, 0], [1, 0, 0], [0, 2, 1], [1, 2, 1]])
+    target = torch.tensor([[1, 2, -1], [1, 2, 0], [1, 2, 1], [1, 2, 1]])
+    right = losses.right_so_far(torch.nn.functional.one_hot(said, 3).float(), target)
+    assert right.int().tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]]
+
+
+def test_returns_are_what_is_still_to_come() -> None:
+    reward = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
+    assert losses.returns(reward).tolist() == [[4, 2], [3, 2], [3, 0]]
 
 
 def test_shapes_are_checked() -> None:
     with pytest.raises(ValueError, match="log_prob_tb must have 2 axes"):
-        losses.reinforce(torch.zeros(3), torch.zeros(3), torch.zeros(3, 3))
+        losses.reinforce(torch.zeros(3), torch.zeros(3, 3), torch.zeros(3, 3))
 
 
 @pytest.mark.parametrize("kind", ["none", "state", "leave_one_out"])
@@ -78,8 +95,9 @@ def test_reinforce_estimates_the_gradient_of_exact_enumeration(kind: str) -> Non
         groups = list(itertools.product(range(len(paths)), repeat=2))
         for i, j in groups:
             pair = torch.stack([reward[i], reward[j]])
-            baseline = losses.leave_one_out(pair, 2).expand(3, 2)
-            loss = losses.reinforce(log_probs[[i, j]].t(), pair, baseline)
+            earned = at_the_end(pair)
+            baseline = losses.leave_one_out(losses.returns(earned), 2)
+            loss = losses.reinforce(log_probs[[i, j]].t(), earned, baseline)
             (gradient,) = torch.autograd.grad(loss, table, retain_graph=True)
             estimate -= (probs[i] * probs[j]).detach() * gradient
     else:
@@ -87,7 +105,7 @@ def test_reinforce_estimates_the_gradient_of_exact_enumeration(kind: str) -> Non
             last = (0, *path[:-1])
             state = torch.stack([values[t, last[t]] for t in range(3)])
             baseline = torch.zeros(3, 1) if kind == "none" else state[:, None]
-            loss = losses.reinforce(log_probs[i][:, None], reward[i][None], baseline)
+            loss = losses.reinforce(log_probs[i][:, None], at_the_end(reward[i][None]), baseline)
             (gradient,) = torch.autograd.grad(loss, table, retain_graph=True)
             estimate -= probs[i].detach() * gradient
     torch.testing.assert_close(estimate, exact)
@@ -96,7 +114,7 @@ def test_reinforce_estimates_the_gradient_of_exact_enumeration(kind: str) -> Non
 def test_a_trace_of_one_is_reinforce_and_of_zero_one_step_gains() -> None:
     log_prob = torch.zeros(3, 2, requires_grad=True)
     baseline = torch.tensor([[0.2, 0.5], [0.6, 0.4], [0.9, 0.1]])
-    reward = torch.tensor([1.0, 0.0])
+    reward = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
     # A_t = sum_k trace^k (b_{t+k+1} - b_{t+k}), R after the last: gains (.4, .3, .1) and (-.1, -.3, -.1).
     expected = {
         1.0: [[0.8, -0.5], [0.4, -0.4], [0.1, -0.1]],
@@ -108,8 +126,7 @@ def test_a_trace_of_one_is_reinforce_and_of_zero_one_step_gains() -> None:
         torch.testing.assert_close(gradient, -torch.tensor(advantage) / 2)
 
 
-def test_log_likelihood_is_the_targets_log_probability_without_gradient() -> None:
-    logits = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]], requires_grad=True)
-    paid = losses.log_likelihood(logits, torch.tensor([1, 0]))
-    torch.testing.assert_close(paid, torch.log(torch.tensor([0.75, 0.5])))
-    assert not paid.requires_grad
+def test_log_likelihood_is_the_targets_log_probability_and_zero_where_nothing_is_asked() -> None:
+    logits = torch.tensor([[[0.0, math.log(3.0)], [0.0, 0.0]]])
+    paid = losses.log_likelihood(logits.expand(2, 2, 2), torch.tensor([[1, 0], [0, -1]]))
+    torch.testing.assert_close(paid, torch.tensor([[0.75, 0.5], [0.25, 1.0]]).log())

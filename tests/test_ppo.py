@@ -12,8 +12,8 @@ from conftest import OFFLINE
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 
+from agents.build import build_agent, load_agent, shapes_of, to_config, train_experiment
 from agents.evaluate import make_env
-from agents.experiments import build_agent, load_agent, shapes_of, to_config, train_experiment
 from agents.ppo import PPOAgent, PPOTraining
 from agents.rollout import rollout
 from agents.runs import Run
@@ -45,7 +45,7 @@ def test_acts_as_sb3s_predict_does(recurrent: bool) -> None:
         start = np.full(6, t == 0)
         action, state = model.predict(observation, state, start, deterministic=True)
         observation, *_ = env.step(action)
-    np.testing.assert_array_equal(action[:, 2], played.logits.argmax(-1).numpy())
+    np.testing.assert_array_equal(action[:, 2], played.logits[:, 0].argmax(-1).numpy())
 
 
 @pytest.mark.parametrize("recurrent", [False, True])

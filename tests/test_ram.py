@@ -10,7 +10,8 @@ from conftest import OFFLINE
 from agents import losses
 from agents.evaluate import make_env
 from agents.interface import count_parameters
-from agents.ram import RAM, gaussian_log_prob
+from agents.layers import gaussian_log_prob
+from agents.ram import RAM
 from agents.rollout import Trajectory, rollout
 
 
@@ -43,7 +44,8 @@ def test_a_trajectory_scores_all_gazes_but_the_last() -> None:
     assert played.log_prob.shape == played.baseline.shape == (6, 16)
     assert (played.gaze[0] == 0).all()
     assert (played.gaze[1:].abs() <= 1).all()
-    assert (played.reward == (played.logits.argmax(-1) == played.target)).all()
+    assert played.logits.shape == (16, 1, 10)
+    assert played.target.shape == (16, 1)
 
 
 def test_the_same_seed_gives_the_same_trajectory() -> None:
@@ -53,6 +55,11 @@ def test_the_same_seed_gives_the_same_trajectory() -> None:
     # A row's episode does not depend on the batch it is played in.
     c = play(agent, num_envs=4, seed=3, sample=False)
     torch.testing.assert_close(a.logits[:4], c.logits, rtol=1e-5, atol=1e-6)
+
+
+def reward(played: Trajectory) -> torch.Tensor:
+    """1 for the gazes before a right answer, 0 for others: (T - 1, B)."""
+    return played.earned(losses.right_so_far(played.logits, played.target).float())
 
 
 def gradients(agent: RAM, loss: torch.Tensor) -> dict[str, bool]:
@@ -79,21 +86,21 @@ def test_each_loss_trains_its_own_parts() -> None:
         "locator": False,
     }
     played = play(agent)
-    assert played.reward.std() > 0
-    gaze = gradients(agent, losses.reinforce(played.log_prob, played.reward, played.baseline))
+    assert reward(played).std() > 0
+    gaze = gradients(agent, losses.reinforce(played.log_prob, reward(played), played.baseline))
     assert [name for name, moved in gaze.items() if moved] == ["locator"]
     played = play(agent)
-    value = gradients(agent, losses.baseline_error(played.baseline, played.reward))
+    value = gradients(agent, losses.baseline_error(played.baseline, losses.returns(reward(played))))
     assert [name for name, moved in value.items() if moved] == ["baseline"]
 
 
 def test_undetached_all_losses_train_what_the_core_remembers() -> None:
     agent = make(detach=False)
     played = play(agent)
-    gaze = gradients(agent, losses.reinforce(played.log_prob, played.reward, played.baseline))
+    gaze = gradients(agent, losses.reinforce(played.log_prob, reward(played), played.baseline))
     assert [name for name, moved in gaze.items() if moved] == ["glimpse_network", "core", "locator"]
     played = play(agent)
-    value = gradients(agent, losses.baseline_error(played.baseline, played.reward))
+    value = gradients(agent, losses.baseline_error(played.baseline, losses.returns(reward(played))))
     assert [name for name, moved in value.items() if moved] == ["glimpse_network", "core", "baseline"]
 
 
@@ -137,8 +144,8 @@ def test_reinforce_finds_where_the_reward_is() -> None:
         step, _ = agent(observation, None, sample=True)
         reward = -(step.gaze - place).square().sum(-1)
         baseline = step.baseline[None]
-        loss = losses.reinforce(step.log_prob[None], reward, baseline)
-        loss = loss + losses.baseline_error(baseline, reward)
+        loss = losses.reinforce(step.log_prob[None], reward[None], baseline)
+        loss = loss + losses.baseline_error(baseline, reward[None])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -6,8 +6,9 @@ import pytest
 from conftest import ROOT, needs_full_mnist
 
 from agents import results
+from agents.build import load_agent
 from agents.evaluate import evaluate
-from agents.experiments import EXPERIMENTS, load_agent
+from agents.experiments import EXPERIMENTS
 
 LINES = results.read(ROOT / results.RESULTS)
 PUBLISHED = sorted((ROOT / results.PRETRAINED).glob("*.safetensors"))

@@ -14,7 +14,8 @@ import torch
 from conftest import ROOT
 
 from agents import results
-from agents.experiments import EXPERIMENTS, load_agent
+from agents.build import load_agent
+from agents.experiments import EXPERIMENTS
 
 TINY = "--env dataset=mnist-5k horizon=2 --epochs 2 --images-per-epoch 64 --batch-size 32 --quiet".split()  # noqa: SIM905
 

@@ -14,16 +14,9 @@ import torch
 from conftest import OFFLINE, ROOT
 
 from agents import checkpoint
+from agents.build import Shapes, build_agent, load_agent, to_config, train_experiment
 from agents.evaluate import evaluate
-from agents.experiments import (
-    EXPERIMENTS,
-    Experiment,
-    Shapes,
-    build_agent,
-    load_agent,
-    to_config,
-    train_experiment,
-)
+from agents.experiments import EXPERIMENTS, Experiment
 from agents.policy_gradient import PolicyGradient
 from agents.runs import Run, RunError
 from agents.training import parse_keyword, schedule, update_average

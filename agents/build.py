@@ -1,0 +1,134 @@
+"""From an experiment's settings to its agent, its training, its record and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import gymnasium
+import torch
+
+from agents import checkpoint
+from agents.baselines import WholeCanvasClassifier
+from agents.dram import DRAM
+from agents.experiments import Experiment
+from agents.interface import Agent
+from agents.policy_gradient import PolicyGradient, train_policy_gradient
+from agents.ppo import PPOAgent, PPOTraining, horizon_of, train_ppo
+from agents.ram import RAM
+from agents.runs import Run
+from agents.supervised import Supervised, train_supervised
+from glimpse_env.single import GlimpseEnv
+
+KINDS: dict[str, type[PolicyGradient] | type[Supervised] | type[PPOTraining]] = {
+    "policy_gradient": PolicyGradient,
+    "supervised": Supervised,
+    "ppo": PPOTraining,
+}
+
+
+class Shapes(NamedTuple):
+    """What an agent must fit: an observation's views (without batch), the answers' kinds and their number.
+
+    context is () where the environment shows none.
+    """
+
+    retina: tuple[int, int, int]
+    canvas: tuple[int, int, int]
+    num_answers: int
+    context: tuple[int, ...] = ()
+    length: int = 1
+
+
+def shapes_of(env_id: str, env: Mapping[str, Any]) -> Shapes:
+    """The shapes of an environment with keywords `env`; ValueError for a keyword that does not exist."""
+    try:
+        made = gymnasium.make(env_id, **env).unwrapped
+    except (TypeError, gymnasium.error.Error) as error:
+        raise ValueError(str(error)) from None
+    assert isinstance(made, GlimpseEnv)
+    vector = made.vector
+    if vector.early_answer or vector.relative_gaze:
+        raise ValueError(
+            f"{env_id} with {dict(env)} does not ask for absolute gazes and answers at their time, as the "
+            "agents here give: leave out early_answer and relative_gaze"
+        )
+    views = vector.single_observation_space
+    return Shapes(
+        views["retina"].shape,
+        vector.present_scenes().canvas.shape[1:],
+        int(vector.single_action_space["answer"].n),
+        views["context"].shape if vector.context else (),
+        vector.task.length,
+    )
+
+
+def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
+    """The experiment's agent with fresh weights drawn from its seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        if isinstance(settings, PolicyGradient) and settings.model == "dram":
+            context = shapes.context or None
+            return DRAM(shapes.retina, context, shapes.num_answers, settings.hidden, settings.sigma_end)
+        if isinstance(settings, PolicyGradient):
+            return RAM(
+                shapes.retina,
+                shapes.num_answers,
+                hidden=settings.hidden,
+                sigma=settings.sigma_end,
+                policy=settings.policy,
+                detach=settings.detach,
+                glimpses=settings.glimpses,
+                core=settings.core,
+            )
+        if isinstance(settings, PPOTraining):
+            horizon = horizon_of(settings.env_id, settings.env)
+            return PPOAgent(shapes.retina, shapes.num_answers, horizon, settings.cells, settings.recurrent)
+        return WholeCanvasClassifier(
+            shapes.canvas, shapes.num_answers, settings.network, settings.hidden, shapes.length
+        )
+
+
+def train_experiment(
+    run: Run, settings: Experiment, agent: Agent, *, quiet: bool = False
+) -> Iterator[dict[str, Any]]:
+    """Train by the loop that fits the experiment and yield each epoch's metrics."""
+    if isinstance(settings, PolicyGradient):
+        assert isinstance(agent, RAM | DRAM)
+        return train_policy_gradient(run, settings, agent, quiet=quiet)
+    if isinstance(settings, PPOTraining):
+        assert isinstance(agent, PPOAgent)
+        return train_ppo(run, settings, agent, quiet=quiet)
+    assert isinstance(agent, WholeCanvasClassifier)
+    return train_supervised(run, settings, agent, quiet=quiet)
+
+
+def to_config(name: str, settings: Experiment, shapes: Shapes) -> dict[str, Any]:
+    """The JSON-serialisable record of an experiment that its run folder and checkpoints carry."""
+    kind = next(kind for kind, of in KINDS.items() if isinstance(settings, of))
+    return {
+        "experiment": name,
+        "kind": kind,
+        "settings": dataclasses.asdict(settings),
+        "shapes": json.loads(json.dumps(shapes._asdict())),
+    }
+
+
+def load_agent(path: Path) -> tuple[Agent, Experiment, dict[str, Any]]:
+    """The agent of a best checkpoint, its settings and the rest of its config; CheckpointError if damaged."""
+    tensors, config = checkpoint.load(path)
+    try:
+        settings = KINDS[config["kind"]](**config["settings"])
+        sizes = config["shapes"]
+        shapes = Shapes(**{k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()})
+    except (KeyError, TypeError, ValueError) as error:
+        raise checkpoint.CheckpointError(
+            f"{path} was made by another version of this project ({error}): retrain it."
+        ) from None
+    agent = build_agent(settings, shapes)
+    checkpoint.load_weights(agent, tensors, path)
+    agent.eval()
+    return agent, settings, config

@@ -1,0 +1,94 @@
+"""DRAM, the deep recurrent attention model (Ba, Mnih, Kavukcuoglu 2015, "Multiple Object Recognition with
+Visual Attention").
+
+Two LSTMs, one above the other: the lower answers from the glimpses alone, the upper chooses the gaze. The
+context network shows the whole canvas at low resolution to the upper one only, so that no answer can be
+read off it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from agents.interface import Agent, Step
+from agents.layers import ConvGlimpseNetwork, GazePolicy, LSTMCore, LSTMState, keep_variance
+
+
+class DRAM(Agent):
+    """Glimpse network, two LSTMs of `hidden` units, locator, classifier, baseline and context network.
+
+    retina_shape: the observation's (scales * C, s, s). context_shape: that of its context (C, c, c), or None
+    for DRAM without context, which starts from zeros. sigma: standard deviation of the gaze, in gaze units.
+    Raises ValueError for a retina or a context that is too small and a sigma that is not positive.
+    """
+
+    def __init__(
+        self,
+        retina_shape: tuple[int, int, int],
+        context_shape: tuple[int, int, int] | None,
+        num_answers: int,
+        hidden: int = 256,
+        sigma: float = 0.15,
+    ) -> None:
+        super().__init__()
+        self.glimpse_network = ConvGlimpseNetwork(retina_shape, hidden)
+        self.lower = LSTMCore(hidden, hidden)
+        self.upper = LSTMCore(hidden, hidden)
+        self.context_network = None if context_shape is None else ContextNetwork(context_shape, hidden)
+        self.classifier = nn.Linear(hidden, num_answers)
+        self.baseline = nn.Linear(hidden, 1)
+        self.locator = GazePolicy(hidden, sigma)
+
+    def initial(self, batch_size: int) -> None:
+        """The first observation brings the context."""
+
+    def forward(
+        self, observation: dict[str, Tensor], state: tuple[LSTMState, LSTMState] | None, sample: bool
+    ) -> tuple[Step, tuple[LSTMState, LSTMState]]:
+        """See `Agent.forward`; the state is the lower and the upper LSTM's."""
+        lower, upper = state if state is not None else (None, self._look_around(observation))
+        lower = self.lower(self.glimpse_network(observation["retina"], observation["gaze"]), lower)
+        upper = self.upper(lower[0], upper)
+        with torch.autocast("cpu", enabled=False):  # a gaze in bfloat16 is up to 0.2 pixels off
+            logits = self.classifier(lower[0].float())
+            where = upper[0].float()
+            gaze, log_prob = self.locator.look(where, sample)
+            baseline = self.baseline(where).squeeze(1)
+        return Step(gaze, logits, log_prob, baseline), (lower, upper)
+
+    def _look_around(self, observation: dict[str, Tensor]) -> LSTMState | None:
+        if self.context_network is None:
+            return None
+        h = self.context_network(observation["context"])
+        return h, torch.zeros_like(h)
+
+
+class ContextNetwork(nn.Module):
+    """Three convolutions on the canvas at low resolution and one linear layer: (C, c, c) -> (hidden,)."""
+
+    FILTERS = (16, 16, 32)
+
+    def __init__(self, context_shape: tuple[int, int, int], hidden: int) -> None:
+        super().__init__()
+        channels, size, _ = context_shape
+        if size < 8:
+            raise ValueError(f"the context network needs a context of 8 or more, got {size}")
+        first, second, third = self.FILTERS
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, first, 5, padding=2, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(first, second, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(second, third, 3, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(third * ((size + 1) // 2) ** 2, hidden),
+            nn.Tanh(),  # it takes the place of an LSTM's h
+        )
+        keep_variance(self.layers)
+
+    def forward(self, context: Tensor) -> Tensor:
+        """Context (B, C, c, c) in [0, 1] -> (B, hidden)."""
+        h: Tensor = self.layers(context)
+        return h
