@@ -72,7 +72,7 @@ def evaluate(
             probabilities = torch.zeros(())
             for _ in range(MC_SAMPLES if mode == "mc10" else 1):
                 played = rollout(agent, env, sample=mode != "deterministic", options=options)
-                probabilities = probabilities + played.logits.softmax(-1)
+                probabilities = probabilities + played.answers.softmax(-1)
             real = torch.from_numpy(index < scenes)
             right = losses.right_so_far(probabilities, played.target)[:, -1]
             wrong += int((~right)[real].sum())

@@ -33,11 +33,13 @@ RAM_TRANSLATED = dataclasses.replace(
     RAM_MNIST,
     env_id="Glimpse/TranslatedMNIST-v0",
     env={"start_gaze": "random", "distortion": 0.1},
+    epochs=200,
+    glimpses="conv",
     sigma=0.12,
     sigma_end=0.05,
     curriculum=0.4,
 )
-RAM_CLUTTERED = dataclasses.replace(RAM_TRANSLATED, env_id="Glimpse/ClutteredMNIST-v0", epochs=400)
+RAM_CLUTTERED = dataclasses.replace(RAM_TRANSLATED, env_id="Glimpse/ClutteredMNIST-v0")
 RAM_CLUTTERED100 = dataclasses.replace(
     RAM_CLUTTERED, env_id="Glimpse/ClutteredMNIST100-v0", sigma=0.1, sigma_end=0.03
 )
@@ -116,17 +118,17 @@ EXPERIMENTS: dict[str, Experiment] = {
     "recurrent-ppo-mnist": PPOTraining(env_id=MNIST, env=RAM_MNIST.env, recurrent=True),
     "ram-mnist-e10": dataclasses.replace(RAM_MNIST, epochs=10),
     # 15 and 51 minutes, test 1.71 with 4 and 1.30 with 8 glimpses (paper 1.54, 1.20).
-    **{f"ram-translated-g{n}": with_glimpses(RAM_TRANSLATED, n, epochs=300) for n in (4, 6)},
+    **{f"ram-translated-g{n}": with_glimpses(RAM_TRANSLATED, n, epochs=200) for n in (4, 6)},
     "ram-translated": RAM_TRANSLATED,
     **controls("translated", RAM_TRANSLATED, epochs=40),
     # 16 and 41 minutes, test 5.00 with 4 and 4.35 with 8 glimpses (paper 4.96, 4.04); random gaze 19.3.
-    **{f"ram-cluttered-g{n}": with_glimpses(RAM_CLUTTERED, n, epochs=300) for n in (4, 6)},
+    **{f"ram-cluttered-g{n}": with_glimpses(RAM_CLUTTERED, n, epochs=200) for n in (4, 6)},
     "ram-cluttered": RAM_CLUTTERED,
-    **controls("cluttered", RAM_CLUTTERED, epochs=100),
+    **controls("cluttered", RAM_CLUTTERED, epochs=40),
     # 43 minutes, test 8.13 with 8 glimpses (paper 8.11).
-    **{f"ram-cluttered100-g{n}": with_glimpses(RAM_CLUTTERED100, n, epochs=300) for n in (4, 6)},
+    **{f"ram-cluttered100-g{n}": with_glimpses(RAM_CLUTTERED100, n, epochs=200) for n in (4, 6)},
     "ram-cluttered100": RAM_CLUTTERED100,
-    **controls("cluttered100", RAM_CLUTTERED100, epochs=100),
+    **controls("cluttered100", RAM_CLUTTERED100, epochs=40),
     # DigitPair read in order, DigitSum, HouseNumbers, CIFAR-10 and Fashion-MNIST: bounds and RAM itself.
     "ram-read": RAM_READ,
     **controls("read", RAM_READ, epochs=40),

@@ -51,29 +51,24 @@ class ReLUCore(nn.Module):
 class ConvGlimpseNetwork(nn.Module):
     """What times where: g = ReLU(Lin(convs(retina))) * ReLU(Lin(gaze)) (Ba, Mnih, Kavukcuoglu 2015).
 
-    Convolutions of 5x5, 3x3 and 3x3, no pooling, the scales of the retina as their input channels; the
-    second and third do not pad and the second has stride 2, which is ours, for one core's sake, as are their
-    numbers of filters (the paper has 64, 64 and 128). Raises ValueError for a retina that is too small.
+    The scales of the retina are the first convolution's input channels; no padding, no pooling. The paper has
+    5x5-64, 3x3-64 and 3x3-128 and a linear layer. Ours is a quarter of that, 4x4-32 with stride 2, 3x3-64 and
+    the linear layer, for one core's sake. Raises ValueError for a retina that is too small.
     """
-
-    FILTERS = (16, 32, 64)
 
     def __init__(self, retina_shape: tuple[int, int, int], width: int) -> None:
         super().__init__()
         channels, size, _ = retina_shape
-        side = (size - 3) // 2 + 1 - 2
+        side = (size - 4) // 2 + 1 - 2
         if side < 1:
-            raise ValueError(f"a convolutional glimpse network needs a retina of 7 or more, got {size}")
-        first, second, third = self.FILTERS
+            raise ValueError(f"a convolutional glimpse network needs a retina of 8 or more, got {size}")
         self.what = nn.Sequential(
-            nn.Conv2d(channels, first, 5, padding=2),
+            nn.Conv2d(channels, 32, 4, stride=2),
             nn.ReLU(),
-            nn.Conv2d(first, second, 3, stride=2),
-            nn.ReLU(),
-            nn.Conv2d(second, third, 3),
+            nn.Conv2d(32, 64, 3),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(third * side * side, width),
+            nn.Linear(64 * side * side, width),
             nn.ReLU(),
         )
         self.where = nn.Sequential(nn.Linear(2, width), nn.ReLU())

@@ -83,7 +83,7 @@ def hybrid_batch(
         agent.locator.sigma = settings.sigma + progress * (settings.sigma_end - settings.sigma)
         rows = None if seeds is None else np.repeat(seeds, settings.rollouts).tolist()
         played = rollout(agent, env, sample=True, seed=rows)
-        logits, target = played.logits, played.target
+        logits, target = played.answers, played.target
         loss = losses.cross_entropy(logits, target)
         right = losses.right_so_far(logits, target)
         paid = (right & (target >= 0)).float()

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import statistics
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ from typing import Any
 import gymnasium
 import torch
 
+from agents import runs
 from agents.evaluate import Evaluation, Mode
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.interface import Agent, count_parameters
+from glimpse_env.registry import TABLE
 
 RESULTS = Path("results/results.jsonl")
 PRETRAINED = Path("results/pretrained")
+METRICS = Path("results/metrics")
 
 # Test error in percent: Mnih et al. (2014), tables 1 and 2; the plain name is the largest budget of glimpses.
 PAPER = {
@@ -43,7 +47,16 @@ PAPER = {
     "ram-cluttered100": 8.11,
     "random-cluttered100": 28.4,
     "conv-cluttered100": 14.35,
+    # Ba et al. (2015), section 4.1, and the lecture's table of SVHN.
+    "ram-pairs": 9.0,
+    "dram-pairs-nocontext": 7.0,
+    "dram-pairs": 5.0,
+    "dram-sum": 2.5,
+    "convnet-sum": 3.2,
 }
+
+# What the best public replication of each states of itself.
+BEST_PUBLIC = {"ram-mnist": 0.67, "ram-translated": 0.94, "ram-cluttered": 2.63, "ram-cluttered100": 5.9}
 
 
 def result_line(
@@ -84,9 +97,7 @@ def result_line(
 def append(lines: list[dict[str, Any]], path: Path = RESULTS) -> None:
     """Add lines; the file is replaced as a whole, so that it never holds half of one."""
     before = path.read_text() if path.exists() else ""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(before + "".join(json.dumps(line) + "\n" for line in lines))
-    os.replace(temporary, path)
+    runs.write(path, before + "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def read(path: Path = RESULTS) -> list[dict[str, Any]]:
@@ -115,30 +126,64 @@ def pretrained_path(name: str, seed: int) -> Path:
     return PRETRAINED / (f"{name}.safetensors" if seed == 1 else f"{name}-s{seed}.safetensors")
 
 
+def metrics_path(name: str, seed: int) -> Path:
+    """Where the metrics of a published run are kept, a line an epoch."""
+    return METRICS / (pretrained_path(name, seed).stem + ".jsonl")
+
+
+def share_seen(line: dict[str, Any]) -> float:
+    """Numbers seen for each pixel of the canvas; scales count as they come, so that it may exceed one."""
+    config = TABLE[line["env_id"]]
+    channels = 3 if "cifar10" in (config.dataset, line["env"].get("dataset", "")[:7]) else 1
+    return float(line["pixels"] / (channels * config.canvas_size**2))
+
+
 def table(lines: list[dict[str, Any]]) -> str:
-    """A Markdown table, a row an experiment and seed, in their order: the latest figure of each mode."""
-    rows: dict[tuple[str, int], dict[str, dict[str, Any]]] = {}
+    """A Markdown table, a row an experiment in their order: the latest figure of each seed and mode.
+
+    One seed's interval is that of its test scenes (Wilson); of several seeds the row has the mean and
+    Student's interval over seeds.
+    """
+    rows: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
     for line in lines:
-        rows.setdefault((line["experiment"], line["seed"]), {})[line["mode"]] = line
+        rows.setdefault(line["experiment"], {}).setdefault(line["mode"], {})[line["seed"]] = line
     out = [
-        "| experiment | sees | glimpses | pixels | parameters | minutes | paper "
-        "| test error % [95 % interval] | one sample | mean of 10 |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| experiment | sees | glimpses | pixels | of canvas | parameters | minutes | seeds | paper "
+        "| best public | test error % [95 % interval] | one sample | mean of 10 |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     order = {name: i for i, name in enumerate(EXPERIMENTS)}
-    for (experiment, _), modes in sorted(rows.items(), key=lambda row: order.get(row[0][0], len(order))):
-        line = modes["deterministic"]
-        low, high = line["ci95"]
+    for experiment, modes in sorted(rows.items(), key=lambda row: order.get(row[0], len(order))):
+        seeds = modes["deterministic"]
+        line = next(iter(seeds.values()))
+        value, (low, high) = mean_and_interval(list(seeds.values()))
         sampled, mc10 = (
-            f"{modes[mode]['value']:.2f}" if mode in modes else "–" for mode in ("sampled", "mc10")
+            f"{mean_and_interval(list(modes[mode].values()))[0]:.2f}" if mode in modes else "–"
+            for mode in ("sampled", "mc10")
         )
-        paper = f"{PAPER[experiment]:.2f}" if experiment in PAPER else "–"
+        paper, public = (
+            f"{known[experiment]:.2f}" if experiment in known else "–" for known in (PAPER, BEST_PUBLIC)
+        )
+        minutes = statistics.mean(line["minutes"] for line in seeds.values())
         out.append(
             f"| {experiment} | {line['sees']} | {line['glimpses'] or '–'} | {line['pixels']:,} "
-            f"| {line['parameters']:,} | {line['minutes']:.0f} | {paper} "
-            f"| **{line['value']:.2f}** [{low:.2f}, {high:.2f}] | {sampled} | {mc10} |"
+            f"| {100 * share_seen(line):.0f} % | {line['parameters']:,} | {minutes:.0f} | {len(seeds)} "
+            f"| {paper} | {public} | **{value:.2f}** [{low:.2f}, {high:.2f}] | {sampled} | {mc10} |"
         )
     return "\n".join(out)
+
+
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile of t for so many seeds, one less free
+
+
+def mean_and_interval(seeds: list[dict[str, Any]]) -> tuple[float, tuple[float, float]]:
+    """The mean of up to five seeds' figures with a 95 % interval; one seed has that of its scenes."""
+    values = [line["value"] for line in seeds]
+    mean = statistics.mean(values)
+    if len(values) == 1:
+        return mean, tuple(seeds[0]["ci95"])
+    half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, (max(0.0, mean - half), mean + half)
 
 
 def find_checkpoint(source: str) -> Path:

@@ -14,7 +14,8 @@ from glimpse_env.vector import GlimpseVectorEnv
 class Trajectory(NamedTuple):
     """T steps of B episodes with L answers; gradients flow through logits, log_prob and baseline.
 
-    gaze (T, B, 2): where each glimpse was taken. logits (B, L, n): the answers given, one every T / L steps.
+    gaze (T, B, 2): where each glimpse was taken. logits (T, B, n): what it would answer after each; every
+    (T / L)-th is an answer given.
     log_prob, baseline (T - 1, B): of the gazes that were looked through; the last one never is.
     target (B, L): -1 after the last symbol.
     """
@@ -24,6 +25,12 @@ class Trajectory(NamedTuple):
     log_prob: Tensor
     baseline: Tensor
     target: Tensor
+
+    @property
+    def answers(self) -> Tensor:
+        """The logits of the answers given: (B, L, n)."""
+        share = len(self.logits) // self.target.shape[1]
+        return self.logits[share - 1 :: share].transpose(0, 1)
 
     def earned(self, paid_bl: Tensor) -> Tensor:
         """What each gaze that was looked through earned before the next one, if answers earn (B, L)."""
@@ -50,7 +57,7 @@ def rollout(
     """Play one episode in every row of `env`, from `reset(seed, options)` to the last glimpse.
 
     Where END would end an episode, the environment is told the most probable other symbol, so that all rows
-    keep step and every symbol can be learned: what the agent would say is in `logits`.
+    keep step and every symbol can be learned: what the agent would say is in `answers`.
     """
     observation, _ = env.reset(seed=seed, options=options)  # type: ignore[arg-type]
     task = env.unwrapped.task
@@ -66,10 +73,9 @@ def rollout(
             break
     moves = steps[:-1]
     none = step.log_prob.new_zeros(0, env.num_envs)
-    share = len(steps) // task.length
     return Trajectory(
         gaze=torch.stack(gazes),
-        logits=torch.stack([s.logits for s in steps[share - 1 :: share]], 1),
+        logits=torch.stack([s.logits for s in steps]),
         log_prob=torch.stack([s.log_prob for s in moves]) if moves else none,
         baseline=torch.stack([s.baseline for s in moves]) if moves else none,
         target=torch.from_numpy(info["target"]).view(env.num_envs, task.length),

@@ -37,7 +37,7 @@ class Run:
                 "one and start anew, or another --folder."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / "config.json", json.dumps(config, indent=2) + "\n")
+        write(folder / "config.json", json.dumps(config, indent=2) + "\n")
 
     @property
     def last(self) -> Path:
@@ -64,7 +64,7 @@ class Run:
             self.best = metrics["validation_error"]
             checkpoint.save(self.folder / "best.safetensors", weights, {**self.config, **metrics})
         lines = self._metric_lines()[: self.epoch - 1]
-        _write(self.folder / "metrics.jsonl", "".join(lines) + json.dumps(metrics) + "\n")
+        write(self.folder / "metrics.jsonl", "".join(lines) + json.dumps(metrics) + "\n")
         checkpoint.save(self.last, state, {**self.config, "epoch": self.epoch, "best": self.best})
 
     def _metric_lines(self) -> list[str]:
@@ -97,7 +97,8 @@ def _flat(config: dict[str, Any]) -> dict[str, Any]:
     return {**{k: v for k, v in config.items() if k != "settings"}, **settings}
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """Write a whole file: to a temporary name, then renamed."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text)
     os.replace(temporary, path)

@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from agents import results
+from agents import results, runs
 from glimpse_env.files import DatasetError
 from glimpse_env.houses import load_layouts
 from glimpse_env.registry import TABLE, keywords_of
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
         if options.pictures:
             film(env_id)
         path = page_path(env_id)
-        path.write_text(page(env_id))
+        runs.write(path, page(env_id))
         print(f"wrote {path}")
 
 

@@ -1,8 +1,8 @@
 """Score a trained agent: `python scripts/evaluate.py ram-mnist`, or a run folder, or a checkpoint file.
 
 Visits every frozen scene of the split once and prints the error in percent with its 95 % interval.
-`--publish` also adds the figures to results/results.jsonl and copies the checkpoint to results/pretrained,
-if the run's settings are those of the experiment it names.
+`--publish` also adds the figures to results/results.jsonl and copies the checkpoint to results/pretrained
+and the metrics of its epochs to results/metrics, if the run's settings are those of the experiment it names.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ def main(arguments: list[str]) -> None:
         target = results.pretrained_path(name, settings.seed)
         target.parent.mkdir(parents=True, exist_ok=True)
         checkpoint.save(target, tensors, {**config, "training_minutes": minutes})
+        kept = results.metrics_path(name, settings.seed)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        runs.write(kept, (path.parent / "metrics.jsonl").read_text())
         results.append(lines)
 
 

@@ -1,22 +1,15 @@
 """Print the table of results/results.jsonl as Markdown; `--write README.md` puts it between its markers.
 
-`--picture FILE.png` draws RAM's error against its glimpses, beside the paper's.
+`--pictures FOLDER` draws errors by glimpses, pixels and minutes, first looks, belief and scan paths.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from agents import results
-from agents.experiments import EXPERIMENTS
-from agents.ppo import horizon_of
+from agents import results, runs
 
 BEGIN, END = "<!-- report.py: begin -->", "<!-- report.py: end -->"
 
@@ -26,11 +19,18 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=results.RESULTS)
     parser.add_argument("--write", type=Path, help=f"a file with the lines {BEGIN} and {END}")
-    parser.add_argument("--picture", type=Path, help="a PNG to draw the error by glimpses to")
+    parser.add_argument("--papers", action="store_true", help="only rows that a paper has a figure for")
+    parser.add_argument("--pictures", type=Path, help="a folder to draw the pictures to")
     options = parser.parse_args(arguments)
     lines = results.read(options.results)
-    if options.picture is not None:
-        draw_glimpses(lines, options.picture)
+    if options.papers:
+        lines = [line for line in lines if line["experiment"] in results.PAPER]
+    if options.pictures is not None:
+        from agents.plots import draw_all  # matplotlib and torch load when something is drawn
+
+        options.pictures.mkdir(parents=True, exist_ok=True)
+        for path in draw_all(lines, options.pictures):
+            print(f"wrote {path}")
         return
     table = results.table(lines)
     if options.write is None:
@@ -40,52 +40,7 @@ def main(arguments: list[str]) -> None:
     if BEGIN not in text or END not in text:
         raise ValueError(f"{options.write} has no lines {BEGIN} and {END}: add them")
     before, rest = text.split(BEGIN, 1)
-    temporary = options.write.with_name(options.write.name + ".tmp")
-    temporary.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}")
-    os.replace(temporary, options.write)
-
-
-SCENES = ("mnist", "translated", "cluttered", "cluttered100")
-
-
-def by_glimpses(lines: list[dict[str, Any]], scene: str) -> dict[int, dict[str, Any]]:
-    """The latest deterministic line of RAM on `scene` at each budget of glimpses."""
-    mine = [line for line in lines if line["mode"] == "deterministic"]
-    named = re.compile(rf"ram-{scene}(-g\d+)?")
-    found = {line["glimpses"]: line for line in mine if named.fullmatch(line["experiment"])}
-    return dict(sorted(found.items()))
-
-
-def draw_glimpses(lines: list[dict[str, Any]], path: Path) -> None:
-    """Draw a panel a scene: error in percent by glimpses, ours with its interval and the paper's."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, panels = pyplot.subplots(1, len(SCENES), figsize=(12, 3.2), layout="constrained")
-    for panel, scene in zip(panels, SCENES, strict=True):
-        ours = by_glimpses(lines, scene)
-        paper = {
-            horizon_of(EXPERIMENTS[name].env_id, EXPERIMENTS[name].env): error
-            for name, error in results.PAPER.items()
-            if re.fullmatch(rf"ram-{scene}(-g\d+)?", name)
-        }
-        panel.plot(*zip(*sorted(paper.items()), strict=True), "s--", color="0.55", label="Mnih et al. (2014)")
-        value = np.array([line["value"] for line in ours.values()])
-        bounds = np.array([line["ci95"] for line in ours.values()]).reshape(-1, 2).T
-        panel.errorbar(list(ours), value, abs(bounds - value), fmt="o-", capsize=3, label="ours, 95 %")
-        panel.set(title=f"ram-{scene}", xlabel="glimpses")
-        panel.set_ylim(0, 1.1 * panel.get_ylim()[1])
-        panel.xaxis.get_major_locator().set_params(integer=True)
-        panel.grid(alpha=0.3)
-    panels[0].set_ylabel("test error, %")
-    panels[0].legend(frameon=False)
-    temporary = path.with_name(path.name + ".tmp")
-    figure.savefig(temporary, format="png", dpi=110)
-    pyplot.close(figure)
-    os.replace(temporary, path)
-    print(f"wrote {path}")
+    runs.write(options.write, f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def test_a_context_that_is_too_small_is_named() -> None:
     with pytest.raises(ValueError, match="context"):
         make((1, 4, 4))
     with pytest.raises(ValueError, match="retina"):
-        ConvGlimpseNetwork((1, 6, 6), 8)
+        ConvGlimpseNetwork((1, 7, 7), 8)
 
 
 def test_the_lstm_is_torchs() -> None:
@@ -117,13 +117,13 @@ def test_sequences_are_scored_as_the_environment_scores_them(
     played = rollout(
         agent, make_env(agent, env_id, scenes, split="test", **env), sample=False, options={"index": 0}
     )
-    assert played.logits.shape == (scenes, length, num_answers)
+    assert played.answers.shape == (scenes, length, num_answers)
     single = gymnasium.make(env_id, split="test", **env)
     rng = np.random.default_rng(0)
     with torch.no_grad():
         # Some answers are made right: an untrained agent names no whole number.
         right = torch.from_numpy(rng.random((scenes, length)) < 0.9) & (played.target >= 0)
-        said = torch.where(right, played.target, played.logits.argmax(-1))
+        said = torch.where(right, played.target, played.answers.argmax(-1))
     logits = torch.nn.functional.one_hot(said, num_answers).float()
     expected = losses.right_so_far(logits, played.target)[:, -1]
     assert 0 < expected.float().mean() < 1

@@ -44,7 +44,9 @@ def test_a_trajectory_scores_all_gazes_but_the_last() -> None:
     assert played.log_prob.shape == played.baseline.shape == (6, 16)
     assert (played.gaze[0] == 0).all()
     assert (played.gaze[1:].abs() <= 1).all()
-    assert played.logits.shape == (16, 1, 10)
+    assert played.logits.shape == (7, 16, 10)
+    assert played.answers.shape == (16, 1, 10)
+    assert (played.answers[:, 0] == played.logits[-1]).all()
     assert played.target.shape == (16, 1)
 
 
@@ -54,12 +56,12 @@ def test_the_same_seed_gives_the_same_trajectory() -> None:
     torch.testing.assert_close(a.logits, b.logits, rtol=0, atol=0)
     # A row's episode does not depend on the batch it is played in.
     c = play(agent, num_envs=4, seed=3, sample=False)
-    torch.testing.assert_close(a.logits[:4], c.logits, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(a.logits[:, :4], c.logits, rtol=1e-5, atol=1e-6)
 
 
 def reward(played: Trajectory) -> torch.Tensor:
     """1 for the gazes before a right answer, 0 for others: (T - 1, B)."""
-    return played.earned(losses.right_so_far(played.logits, played.target).float())
+    return played.earned(losses.right_so_far(played.answers, played.target).float())
 
 
 def gradients(agent: RAM, loss: torch.Tensor) -> dict[str, bool]:
@@ -77,7 +79,7 @@ def test_each_loss_trains_its_own_parts() -> None:
     """The answer trains all that leads to it; REINFORCE the locator alone; the squared error the baseline."""
     agent = make(detach=True)
     played = play(agent)
-    answer = gradients(agent, losses.cross_entropy(played.logits, played.target))
+    answer = gradients(agent, losses.cross_entropy(played.answers, played.target))
     assert answer == {
         "glimpse_network": True,
         "core": True,

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import imageio.v3 as iio
 import pytest
 import torch
 from conftest import ROOT
@@ -115,6 +114,7 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     line = {
         "experiment": "ram-mnist", "seed": 1, "mode": "deterministic", "sees": "glimpses", "glimpses": 7,
         "pixels": 448, "parameters": 238349, "minutes": 12.3, "value": 2.0, "ci95": [1.7, 2.3],
+        "env_id": "Glimpse/MNIST-v0", "env": {},
     }  # fmt: skip
     path = tmp_path / "results.jsonl"
     for changes in ({}, {"value": 1.0, "ci95": [0.8, 1.2]}, {"mode": "mc10", "value": 0.9}):
@@ -122,10 +122,15 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     rows = run("report", "--results", path).splitlines()
     assert len(rows) == 3
     assert rows[2] == (
-        "| ram-mnist | glimpses | 7 | 448 | 238,349 | 12 | 1.07 | **1.00** [0.80, 1.20] | – | 0.90 |"
+        "| ram-mnist | glimpses | 7 | 448 | 57 % | 238,349 | 12 | 1 | 1.07 | 0.67 "
+        "| **1.00** [0.80, 1.20] | – | 0.90 |"
     )
-    run("report", "--results", path, "--picture", tmp_path / "glimpses.png")
-    assert iio.imread(tmp_path / "glimpses.png").std() > 10  # scenes without a figure do not stop it
+    # Three seeds of 1.0, 1.3 and 1.6: a standard error of .3 / sqrt(3), times t = 4.303.
+    results.append([{**line, "seed": 2, "value": 1.3}, {**line, "seed": 3, "value": 1.6}], path)
+    assert "| 3 | 1.07 | 0.67 | **1.30** [0.55, 2.05] |" in run("report", "--results", path)
+    results.append([{**line, "experiment": "raster-mnist"}], path)
+    assert "raster" not in run("report", "--results", path, "--papers")
+    path.write_text("\n".join(path.read_text().splitlines()[:3]) + "\n")
     page = tmp_path / "page.md"
     page.write_text("above\n<!-- report.py: begin -->\nold\n<!-- report.py: end -->\nbelow\n")
     run("report", "--results", path, "--write", page)

@@ -1,0 +1,206 @@
+"""The report's pictures: errors by glimpses, pixels and minutes; where a trained eye looks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import matplotlib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from agents import results
+from agents.build import load_agent
+from agents.evaluate import make_env
+from agents.experiments import EXPERIMENTS
+from agents.playback import AgentPlayer, episode
+from agents.ppo import horizon_of
+from agents.rollout import Trajectory, rollout
+from glimpse_env.render import caption, draw_frame, tile
+
+Line = dict[str, Any]
+SCENES = ("mnist", "translated", "cluttered", "cluttered100")
+COLORS = dict(zip(SCENES, ("tab:blue", "tab:green", "tab:orange", "tab:red"), strict=True))
+
+
+def draw_all(lines: list[Line], folder: Path) -> list[Path]:
+    """Draw every picture that `lines`, checkpoints and metrics allow and return the files written."""
+    latest = {line["experiment"]: line for line in lines if line["mode"] == "deterministic"}
+    trained = [f"ram-{scene}" for scene in SCENES if results.pretrained_path(f"ram-{scene}", 1).exists()]
+    played = {name: play_test_scenes(name) for name in trained}
+    pictures: dict[str, Callable[[], Figure]] = {
+        "glimpses": lambda: draw_glimpses(latest),
+        "pixels": lambda: draw_pixels(latest),
+        "minutes": lambda: draw_minutes(latest),
+        "first-look": lambda: draw_first_look(played),
+        "belief": lambda: draw_belief(played),
+    }
+    written = []
+    for name, draw in pictures.items():
+        figure = draw()
+        path = folder / f"{name}.png"
+        save(path, lambda file, figure=figure: figure.savefig(file, format="png", dpi=110))  # type: ignore[misc]
+        pyplot.close(figure)
+        written.append(path)
+    for name in trained[-1:]:
+        gallery = scan_paths(name, played[name])
+        path = folder / "scan-paths.png"
+        save(path, lambda file, gallery=gallery: pyplot.imsave(file, gallery, format="png"))  # type: ignore[misc]
+        written.append(path)
+    return written
+
+
+def save(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a picture to a temporary name and rename it."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def draw_glimpses(latest: dict[str, Line]) -> Figure:
+    """A panel a scene: RAM's error in percent by glimpses, ours with its interval and the paper's."""
+    figure, panels = pyplot.subplots(1, len(SCENES), figsize=(12, 3.2), layout="constrained")
+    for panel, scene in zip(panels, SCENES, strict=True):
+        named = re.compile(rf"ram-{scene}(-g\d+)?")
+        ours = sorted((line["glimpses"], line) for name, line in latest.items() if named.fullmatch(name))
+        paper = sorted(
+            (horizon_of(EXPERIMENTS[name].env_id, EXPERIMENTS[name].env), error)
+            for name, error in results.PAPER.items()
+            if named.fullmatch(name)
+        )
+        panel.plot(*zip(*paper, strict=True), "s--", color="0.55", label="Mnih et al. (2014)")
+        value = np.array([line["value"] for _, line in ours])
+        bounds = np.array([line["ci95"] for _, line in ours]).reshape(-1, 2).T
+        panel.errorbar(
+            [glimpses for glimpses, _ in ours],
+            value,
+            abs(bounds - value),
+            fmt="o-",
+            capsize=3,
+            label="ours, 95 %",
+        )
+        panel.set(title=f"ram-{scene}", xlabel="glimpses")
+        panel.set_ylim(0, 1.1 * panel.get_ylim()[1])
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.grid(alpha=0.3)
+    panels[0].set_ylabel("test error, %")
+    panels[0].legend(frameon=False)
+    return figure
+
+
+def draw_pixels(latest: dict[str, Line]) -> Figure:
+    """All agents of the papers' four scenes: error in percent by the share of the canvas's pixels seen."""
+    figure, panel = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    for scene, color in COLORS.items():
+        for name, line in latest.items():
+            who = re.fullmatch(rf"([a-z]+)-{scene}(-\w+)?", name)
+            if who is None:
+                continue
+            share = 100 * results.share_seen(line)
+            marker = "o" if who[1] == "ram" else "s" if line["sees"] == "canvas" else "x"
+            panel.scatter(share, line["value"], color=color, marker=marker)
+            if who[2] is None:
+                panel.annotate(
+                    who[1], (share, line["value"]), xytext=(5, 3), textcoords="offset points", size=7
+                )
+        panel.scatter([], [], color=color, label=scene)
+    for marker, label in (("o", "RAM"), ("x", "gazes nobody chose, PPO"), ("s", "whole canvas")):
+        panel.scatter([], [], color="0.5", marker=marker, label=label)
+    panel.set(yscale="log", xlabel="numbers the retina brought, % of the canvas's pixels")
+    panel.set(ylabel="test error, %")
+    panel.grid(alpha=0.3, which="both")
+    panel.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def draw_minutes(latest: dict[str, Line]) -> Figure:
+    """Validation error in percent by minutes of training on one core, of every row whose metrics are kept."""
+    figure, panels = pyplot.subplots(1, len(SCENES), figsize=(12, 3.2), layout="constrained")
+    for panel, scene in zip(panels, SCENES, strict=True):
+        for name in latest:
+            path = results.metrics_path(name, 1)
+            if not re.fullmatch(rf"[a-z]+-{scene}(-g\d+)?", name) or not path.exists():
+                continue
+            epochs = [json.loads(text) for text in path.read_text().splitlines()]
+            minutes = np.cumsum([epoch["minutes"] for epoch in epochs])
+            panel.plot(minutes, [epoch["validation_error"] for epoch in epochs], label=name, lw=1)
+        panel.set(title=scene, xlabel="minutes on one core", yscale="log")
+        panel.grid(alpha=0.3, which="both")
+        if panel.lines:
+            panel.legend(frameon=False, fontsize=6)
+    panels[0].set_ylabel("validation error, %")
+    return figure
+
+
+def play_test_scenes(name: str) -> Trajectory:
+    """The published agent of seed 1 on every test scene, along its policy's mean."""
+    agent, settings, _ = load_agent(results.pretrained_path(name, 1))
+    scenes = gymnasium.make(settings.env_id, **settings.env, split="test").unwrapped.vector.num_scenes  # type: ignore[attr-defined]
+    env = make_env(agent, settings.env_id, scenes, **settings.env, split="test")
+    with torch.inference_mode():
+        return rollout(agent, env, sample=False, options={"index": 0})
+
+
+def draw_first_look(played: dict[str, Trajectory]) -> Figure:
+    """Density over the canvas of the first gaze of the eye's own choice, and of all later ones."""
+    figure, panels = pyplot.subplots(
+        2, max(1, len(played)), figsize=(12, 6), layout="constrained", squeeze=False
+    )
+    for column, (name, trajectory) in enumerate(played.items()):
+        gaze = trajectory.gaze.numpy()
+        _density(panels[0, column], gaze[1], f"{name}: first look")
+        _density(panels[1, column], gaze[2:].reshape(-1, 2), "all later looks")
+    return figure
+
+
+def _density(panel: Axes, gaze: NDArray[np.float32], title: str) -> None:
+    panel.hist2d(gaze[:, 0], gaze[:, 1], bins=40, range=[[-1, 1], [-1, 1]], cmap="magma")
+    panel.set(title=title, xticks=[-1, 0, 1], yticks=[-1, 0, 1], aspect="equal")
+    panel.invert_yaxis()  # y grows downwards, as on the canvas
+
+
+def draw_belief(played: dict[str, Trajectory]) -> Figure:
+    """How belief sharpens: error in percent if it answered after each glimpse, and the mean p(target)."""
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for name, trajectory in played.items():
+        belief = trajectory.logits.softmax(-1)
+        target = trajectory.target[:, 0]
+        error = 100 * (belief.argmax(-1) != target).float().mean(1)
+        sure = belief.gather(2, target.expand(len(belief), -1)[..., None]).mean((1, 2))
+        glimpses = range(1, len(belief) + 1)
+        left.plot(glimpses, error, "o-", label=name, color=COLORS[name.removeprefix("ram-")])
+        right.plot(glimpses, sure, "o-", color=COLORS[name.removeprefix("ram-")])
+    left.set(yscale="log", xlabel="glimpses so far", ylabel="test error if it answered now, %")
+    right.set(xlabel="glimpses so far", ylabel="mean probability of the target")
+    for panel in (left, right):
+        panel.grid(alpha=0.3, which="both")
+    left.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def scan_paths(name: str, played: Trajectory, each: int = 8) -> NDArray[np.uint8]:
+    """Last moments of the first test scenes that `name` gets right, and of the first that it gets wrong."""
+    agent, settings, _ = load_agent(results.pretrained_path(name, 1))
+    env = gymnasium.make(settings.env_id, **settings.env, split="test").unwrapped
+    right = played.answers[:, 0].argmax(-1) == played.target[:, 0]
+    rows = []
+    for told, chosen in (("right", right), ("wrong", ~right)):
+        indices = torch.nonzero(chosen)[:each, 0].tolist()
+        frames = [draw_frame(list(episode(AgentPlayer(agent), env, i))[-1], "strip") for i in indices]  # type: ignore[arg-type]
+        if frames:
+            rows.append(caption(tile(frames, columns=each), f"{name}: {told}"))
+    return np.concatenate(rows)

@@ -1,0 +1,88 @@
+"""The report's pictures of made-up figures and of an untrained agent: each shows something, none fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from conftest import OFFLINE, ROOT
+from matplotlib import pyplot
+
+from agents import checkpoint, plots, results
+from agents.build import build_agent, shapes_of, to_config
+from agents.evaluate import make_env
+from agents.policy_gradient import PolicyGradient
+from agents.rollout import Trajectory, rollout
+
+LINE: dict[str, Any] = {
+    "experiment": "ram-mnist", "seed": 1, "mode": "deterministic", "sees": "glimpses", "glimpses": 7,
+    "pixels": 448, "value": 1.0, "ci95": [0.8, 1.2], "env_id": "Glimpse/MNIST-v0", "env": {},
+}  # fmt: skip
+
+
+@pytest.fixture
+def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trajectory:
+    """An untrained agent published as ram-mnist in an empty folder, and its episodes."""
+    monkeypatch.chdir(tmp_path)
+    settings = PolicyGradient(env_id="Glimpse/MNIST-v0", env=dict(OFFLINE), hidden=16)
+    shapes = shapes_of(settings.env_id, settings.env)
+    agent = build_agent(settings, shapes)
+    path = results.pretrained_path("ram-mnist", 1)
+    path.parent.mkdir(parents=True)
+    checkpoint.save(path, agent.state_dict(), to_config("ram-mnist", settings, shapes))
+    results.metrics_path("ram-mnist", 1).parent.mkdir()
+    epochs = [{"minutes": 0.5, "validation_error": error} for error in (50, 20, 10)]
+    results.metrics_path("ram-mnist", 1).write_text("".join(json.dumps(e) + "\n" for e in epochs))
+    env = make_env(agent, settings.env_id, 500, split="test", **OFFLINE)
+    with torch.inference_mode():
+        return rollout(agent, env, sample=False, options={"index": 0})
+
+
+def test_every_picture_is_drawn(played: Trajectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "play_test_scenes", lambda name: played)
+    written = plots.draw_all([LINE], tmp_path)
+    assert [path.stem for path in written] == [
+        "glimpses", "pixels", "minutes", "first-look", "belief", "scan-paths",
+    ]  # fmt: skip
+    for path in written:
+        assert iio.imread(path)[..., :3].std() > 5, path
+
+
+def test_minutes_add_up_and_share_is_of_the_canvas(played: Trajectory) -> None:
+    (curve,) = plots.draw_minutes({"ram-mnist": LINE}).axes[0].lines
+    np.testing.assert_allclose(curve.get_xydata(), [[0.5, 50], [1.0, 20], [1.5, 10]])
+    assert results.share_seen(LINE) == pytest.approx(7 * 64 / 784)
+    assert results.share_seen(
+        {**LINE, "env_id": "Glimpse/CIFAR10-v0", "env": {"dataset": "cifar10-jpeg"}, "pixels": 3072}
+    ) == pytest.approx(1.0)
+    pyplot.close("all")
+
+
+def test_belief_is_the_targets_probability_after_each_glimpse(played: Trajectory) -> None:
+    """By hand: certain of the right digit from the third glimpse on, undecided between two before."""
+    logits = torch.full((4, 3, 10), -1e9)
+    logits[:, :, 5] = 0
+    logits[:2, :, 4] = 0  # equal, and the lower index is the answer
+    fake = played._replace(logits=logits, target=torch.full((3, 1), 5))
+    left, right = plots.draw_belief({"ram-mnist": fake}).axes
+    np.testing.assert_allclose(left.lines[0].get_ydata(), [100, 100, 0, 0])
+    np.testing.assert_allclose(right.lines[0].get_ydata(), [0.5, 0.5, 1, 1])
+    pyplot.close("all")
+
+
+def test_the_gallery_has_right_and_wrong_scenes(played: Trajectory) -> None:
+    picture = plots.scan_paths("ram-mnist", played, each=2)
+    assert picture.shape[1] >= 2 * 240
+    assert picture.std() > 5
+
+
+def test_pictures_are_kept_where_the_readme_shows_them() -> None:
+    text = (ROOT / "README.md").read_text() + (ROOT / "results" / "RESULTS.md").read_text()
+    for name in ("glimpses", "pixels", "minutes", "first-look", "belief", "scan-paths"):
+        assert f"docs/{name}.png" in text
+        assert (ROOT / "docs" / f"{name}.png").exists()
