@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
+import numpy as np
 import torch
 
 from agents import checkpoint
@@ -66,13 +67,35 @@ def shapes_of(env_id: str, env: Mapping[str, Any]) -> Shapes:
     )
 
 
+def check_fits(agent: Agent, config: Mapping[str, Any], settings: Experiment) -> None:
+    """Raise ValueError, naming what differs, unless an agent of `config` can act where `settings` say."""
+    there = shapes_of(settings.env_id, settings.env)
+    here = Shapes(**{**there._asdict(), **config["shapes"]})
+    for name, wanted in here._asdict().items():
+        offered = getattr(there, name)
+        if name in (("canvas",) if agent.sees == "glimpses" else ("retina", "context")):
+            continue
+        if not np.array_equal(wanted, offered):
+            raise ValueError(
+                f"{config['experiment']} was made for {name} {wanted} and {settings.env_id} has {offered}: "
+                "choose another id or set its keywords, --env KEYWORD=VALUE …"
+            )
+
+
 def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
     """The experiment's agent with fresh weights drawn from its seed."""
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         if isinstance(settings, PolicyGradient) and settings.model == "dram":
             context = shapes.context or None
-            return DRAM(shapes.retina, context, shapes.num_answers, settings.hidden, settings.sigma_end)
+            return DRAM(
+                shapes.retina,
+                context,
+                shapes.num_answers,
+                settings.hidden,
+                settings.sigma_end,
+                settings.backward,
+            )
         if isinstance(settings, PolicyGradient):
             return RAM(
                 shapes.retina,

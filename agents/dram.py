@@ -20,6 +20,7 @@ class DRAM(Agent):
 
     retina_shape: the observation's (scales * C, s, s). context_shape: that of its context (C, c, c), or None
     for DRAM without context, which starts from zeros. sigma: standard deviation of the gaze, in gaze units.
+    backward: see Agent.
     Raises ValueError for a retina or a context that is too small and a sigma that is not positive.
     """
 
@@ -30,8 +31,10 @@ class DRAM(Agent):
         num_answers: int,
         hidden: int = 256,
         sigma: float = 0.15,
+        backward: bool = False,
     ) -> None:
         super().__init__()
+        self.backward = backward
         self.glimpse_network = ConvGlimpseNetwork(retina_shape, hidden)
         self.lower = LSTMCore(hidden, hidden)
         self.upper = LSTMCore(hidden, hidden)

@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
+from torch import Tensor
 
 from agents import losses
 from agents.interface import Agent
@@ -42,6 +43,13 @@ def make_env(agent: Agent, env_id: str, num_envs: int, **keywords: Any) -> Glimp
     return WholeCanvas(env) if agent.sees == "canvas" else env  # type: ignore[return-value]
 
 
+class Answers(NamedTuple):
+    """What an agent believes of each scene, probabilities (N, L, n), and the right answers (N, L)."""
+
+    probabilities: Tensor
+    target: Tensor
+
+
 def evaluate(
     agent: Agent,
     env_id: str,
@@ -51,7 +59,21 @@ def evaluate(
     seed: int = 0,
     **keywords: Any,
 ) -> Evaluation:
-    """Score `agent` on every frozen scene of `split`.
+    """Score `agent` on every frozen scene of `split`; see `play_all`."""
+    answers = play_all(agent, env_id, split, mode, seed=seed, **keywords)
+    return score(losses.right_so_far(*answers)[:, -1])
+
+
+def score(right: Tensor) -> Evaluation:
+    """Whether each scene's answers are all right, bool (N,) -> the error."""
+    wrong, scenes = int((~right).sum()), len(right)
+    return Evaluation(100 * wrong / scenes, wilson(wrong, scenes), scenes)
+
+
+def play_all(
+    agent: Agent, env_id: str, split: str, mode: Mode = "deterministic", *, seed: int = 0, **keywords: Any
+) -> Answers:
+    """What `agent` answers to every frozen scene of `split`.
 
     mode: "deterministic" follows the policy's mean, "sampled" draws gazes once, "mc10" averages the
     answer probabilities of ten such draws. keywords go to the environment. The global torch generator
@@ -63,22 +85,22 @@ def evaluate(
     scenes = env.unwrapped.num_scenes
     was_training = agent.training
     agent.eval()
-    wrong = 0
+    batches = []
     with torch.random.fork_rng(), torch.inference_mode():
         torch.manual_seed(seed)
         for first in range(0, scenes, BATCH):
             index = np.arange(first, first + BATCH)
             options = {"index": np.minimum(index, scenes - 1)}  # the last batch is filled up
             probabilities = torch.zeros(())
-            for _ in range(MC_SAMPLES if mode == "mc10" else 1):
+            draws = MC_SAMPLES if mode == "mc10" else 1
+            for _ in range(draws):
                 played = rollout(agent, env, sample=mode != "deterministic", options=options)
-                probabilities = probabilities + played.answers.softmax(-1)
-            real = torch.from_numpy(index < scenes)
-            right = losses.right_so_far(probabilities, played.target)[:, -1]
-            wrong += int((~right)[real].sum())
+                probabilities = probabilities + played.answers.softmax(-1) / draws
+            batches.append(Answers(probabilities, played.target))
     agent.train(was_training)
     env.close()
-    return Evaluation(100 * wrong / scenes, wilson(wrong, scenes), scenes)
+    parts = zip(*batches, strict=True)
+    return Answers(*(torch.cat(part)[:scenes] for part in parts))
 
 
 def wilson(wrong: int, total: int) -> tuple[float, float]:

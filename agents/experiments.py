@@ -49,14 +49,18 @@ DRAM_PAIRS = PolicyGradient(
     env_id="Glimpse/DigitPair-v0",
     env={"task": "unordered", "horizon": 4, "context": 25},
     model="dram",
-    epochs=150,
-    learning_rate=1e-3,
+    epochs=200,
     sigma=0.1,
     sigma_end=0.04,
     curriculum=0.4,
     objective="variational",
     trace=0.8,
     first_gaze="center",
+)
+DRAM_READ = dataclasses.replace(DRAM_PAIRS, env={"context": 25}, epochs=100)
+DRAM_SUM = dataclasses.replace(DRAM_READ, env_id="Glimpse/DigitSum-v0")
+DRAM_HOUSE = dataclasses.replace(
+    DRAM_READ, env_id="Glimpse/HouseNumbers-v0", env={"context": 18}, sigma=0.15, sigma_end=0.06
 )
 
 
@@ -146,6 +150,16 @@ EXPERIMENTS: dict[str, Experiment] = {
     **controls("fashion", RAM_FASHION, epochs=40),
     "conv-fashion": whole_canvas(RAM_FASHION, epochs=40),
     "dram-pairs": DRAM_PAIRS,
+    "dram-pairs-nocontext": dataclasses.replace(
+        DRAM_PAIRS, env={key: value for key, value in DRAM_PAIRS.env.items() if key != "context"}
+    ),
+    "ram-pairs": dataclasses.replace(
+        RAM_READ, env={**RAM_READ.env, "task": "unordered", "horizon": 4}, epochs=DRAM_PAIRS.epochs
+    ),
+    "dram-read": DRAM_READ,
+    "dram-sum": DRAM_SUM,
+    "dram-house": DRAM_HOUSE,
+    "dram-house-backward": dataclasses.replace(DRAM_HOUSE, backward=True),
     "ram-demo": DEMO,
     "random-demo": dataclasses.replace(DEMO, policy="random"),
     "center-demo": dataclasses.replace(DEMO, policy="center"),

@@ -33,9 +33,13 @@ class Step(NamedTuple):
 
 
 class Agent(nn.Module, abc.ABC):
-    """Base of every agent; `sees` is printed in every table."""
+    """Base of every agent; `sees` is printed in every table.
+
+    backward: whether it names a number's digits from the last to the first (one half of an ensemble).
+    """
 
     sees: Sees = "glimpses"
+    backward: bool = False
 
     @abc.abstractmethod
     def initial(self, batch_size: int) -> State:

@@ -27,7 +27,8 @@ class PolicyGradient(Training):
     baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's other
     rollouts (which needs two or more). objective: what the gaze is paid with, the right answers up to the
     first wrong one (REINFORCE) or log p(target | glimpses), which makes the loss a sample of the variational
-    bound (Ba et al. 2015, equation 10; the lecture's F). trace: see losses.reinforce.
+    bound (Ba et al. 2015, equation 10; the lecture's F). trace: see losses.reinforce. backward: DRAM reads
+    from the last digit to the first.
     """
 
     model: Literal["ram", "dram"] = "ram"
@@ -44,6 +45,7 @@ class PolicyGradient(Training):
     objective: Literal["reinforce", "variational"] = "reinforce"
     trace: float = 1.0
     rollouts: int = 1
+    backward: bool = False
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
@@ -51,6 +53,8 @@ class PolicyGradient(Training):
         for name in ("sigma", "sigma_end", "rollouts", "hidden"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.backward and self.model != "dram":
+            raise ValueError(f"backward is for model 'dram', got model {self.model!r}")
         if self.baseline == "leave_one_out" and self.rollouts < 2:
             raise ValueError(f"baseline leave_one_out needs rollouts of 2 or more, got {self.rollouts}")
 

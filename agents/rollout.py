@@ -17,7 +17,7 @@ class Trajectory(NamedTuple):
     gaze (T, B, 2): where each glimpse was taken. logits (T, B, n): what it would answer after each; every
     (T / L)-th is an answer given.
     log_prob, baseline (T - 1, B): of the gazes that were looked through; the last one never is.
-    target (B, L): -1 after the last symbol.
+    target (B, L): -1 after the last symbol; in the order in which the agent names them.
     """
 
     gaze: Tensor
@@ -73,10 +73,18 @@ def rollout(
             break
     moves = steps[:-1]
     none = step.log_prob.new_zeros(0, env.num_envs)
+    target = torch.from_numpy(info["target"]).view(env.num_envs, task.length)
     return Trajectory(
         gaze=torch.stack(gazes),
         logits=torch.stack([s.logits for s in steps]),
         log_prob=torch.stack([s.log_prob for s in moves]) if moves else none,
         baseline=torch.stack([s.baseline for s in moves]) if moves else none,
-        target=torch.from_numpy(info["target"]).view(env.num_envs, task.length),
+        target=backwards(target, task.end) if agent.backward else target,
     )
+
+
+def backwards(target_bl: Tensor, end: int) -> Tensor:
+    """The digits of each number from the last to the first, END and padding (-1) where they were: (B, L)."""
+    place = torch.arange(target_bl.shape[1])
+    digits = ((target_bl >= 0) & (target_bl != end)).sum(1, keepdim=True)
+    return torch.where(place < digits, target_bl.gather(1, (digits - 1 - place).clamp(min=0)), target_bl)

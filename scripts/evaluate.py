@@ -1,20 +1,28 @@
 """Score a trained agent: `python scripts/evaluate.py ram-mnist`, or a run folder, or a checkpoint file.
 
 Visits every frozen scene of the split once and prints the error in percent with its 95 % interval.
-`--publish` also adds the figures to results/results.jsonl and copies the checkpoint to results/pretrained
-and the metrics of its epochs to results/metrics, if the run's settings are those of the experiment it names.
+`--publish` also adds the figures to results/results.jsonl and copies the checkpoint to results/pretrained and
+the metrics of its epochs to results/metrics, if the run's settings are those of the experiment it names.
+`--on ID` and `--env KEYWORD=VALUE …` score it on another environment than its own (another canvas, clutter
+or number of glimpses), if its shapes fit. `--with SOURCE` adds a reader of the other direction.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from agents import checkpoint, results, runs
-from agents.build import load_agent
+from agents.build import check_fits, load_agent
+from agents.ensemble import evaluate_both
 from agents.evaluate import MODES, evaluate
+from agents.training import parse_keyword
 from glimpse_env.datasets import SPLITS, DatasetError
 
 
@@ -24,37 +32,61 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("source", help="a name in results/pretrained, a run folder or a checkpoint")
     parser.add_argument("--split", default="test", choices=SPLITS)
     parser.add_argument("--mode", choices=MODES, help="all that make sense unless given")
+    parser.add_argument("--on", metavar="ID", help="another environment's id")
+    parser.add_argument("--env", metavar="KEYWORD=VALUE", nargs="*", default=[], help="in place of its own")
+    parser.add_argument("--with", dest="backward", metavar="SOURCE", help="the backward half of an ensemble")
     parser.add_argument("--publish", action="store_true")
     options = parser.parse_args(arguments)
-    if options.publish and (options.mode or options.split != "test"):
-        raise ValueError("--publish is for the test split in every mode: leave out --mode and --split")
+    elsewhere = options.on is not None or bool(options.env)
+    if options.publish and (options.mode or options.split != "test" or elsewhere):
+        raise ValueError(
+            "--publish is for its own test split in every mode: leave out --mode, --split, --on and --env"
+        )
     torch.set_num_threads(1)
     path = results.find_checkpoint(options.source)
     agent, settings, config = load_agent(path)
     name = config["experiment"]
     if options.publish:
         results.check_publishable(name, settings)
+    if elsewhere:
+        env = {**settings.env, **dict(map(parse_keyword, options.env))}
+        settings = dataclasses.replace(settings, env_id=options.on or settings.env_id, env=env)
+        check_fits(agent, config, settings)
+        name = f"{name} on {settings.env_id}"
     modes = MODES if agent.sees == "glimpses" else MODES[:1]
     trained = config.get("init_minutes", 0.0) + runs.minutes(path.parent)
     minutes = config.get("training_minutes") or trained
+    score = partial(evaluate, agent)
+    if options.backward is not None:
+        other, _, other_config = load_agent(results.find_checkpoint(options.backward))
+        check_fits(other, other_config, settings)
+        name = f"{name}-both"
+        minutes += other_config.get("training_minutes", 0.0)
+        score = partial(evaluate_both, agent, other)
     lines = []
     for mode in [options.mode] if options.mode else modes:
-        score = evaluate(agent, settings.env_id, options.split, mode, **settings.env)
-        low, high = score.ci95
+        scored = score(settings.env_id, options.split, mode, **settings.env)
+        low, high = scored.ci95
         print(
-            f"{name} ({agent.sees}, {mode}): {score.error:.2f}% error on {score.scenes:,} "
+            f"{name} ({agent.sees}, {mode}): {scored.error:.2f}% error on {scored.scenes:,} "
             f"{options.split} scenes, 95% interval {low:.2f} to {high:.2f}"
         )
-        lines.append(results.result_line(name, settings, agent, mode, score, minutes))
+        lines.append(results.result_line(name, settings, agent, mode, scored, minutes))
     if options.publish:
-        tensors, _ = checkpoint.load(path)
-        target = results.pretrained_path(name, settings.seed)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(target, tensors, {**config, "training_minutes": minutes})
-        kept = results.metrics_path(name, settings.seed)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        runs.write(kept, (path.parent / "metrics.jsonl").read_text())
+        if options.backward is None:  # an ensemble's halves are published on their own
+            keep(path, config, minutes)
         results.append(lines)
+
+
+def keep(path: Path, config: dict[str, Any], minutes: float) -> None:
+    """Copy a checkpoint and the metrics beside it to results/."""
+    name, seed = config["experiment"], config["settings"]["seed"]
+    target, metrics = results.pretrained_path(name, seed), results.metrics_path(name, seed)
+    for folder in (target.parent, metrics.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    tensors, _ = checkpoint.load(path)
+    checkpoint.save(target, tensors, {**config, "training_minutes": minutes})
+    runs.write(metrics, (path.parent / "metrics.jsonl").read_text())
 
 
 if __name__ == "__main__":

@@ -130,3 +130,56 @@ def test_log_likelihood_is_the_targets_log_probability_and_zero_where_nothing_is
     logits = torch.tensor([[[0.0, math.log(3.0)], [0.0, 0.0]]])
     paid = losses.log_likelihood(logits.expand(2, 2, 2), torch.tensor([[1, 0], [0, -1]]))
     torch.testing.assert_close(paid, torch.tensor([[0.75, 0.5], [0.25, 1.0]]).log())
+
+
+def test_cross_entropy_and_reinforce_of_log_p_sample_the_variational_bound() -> None:
+    """F = sum_l pi(l) log p(target | l), every path enumerated: the loss's expected gradient is minus F's.
+
+    Ba et al. (2015), equation 10, and the lecture's F, for the policy and for the classifier alike.
+    """
+    torch.manual_seed(0)
+    policy = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)  # step, place
+    logits = torch.randn(27, 4, dtype=torch.float64, requires_grad=True)  # path, answer
+    paths = list(itertools.product(range(3), repeat=3))
+    log_probs = torch.stack([policy.log_softmax(-1)[torch.arange(3), list(p)] for p in paths])
+    probs = log_probs.sum(1).exp()
+    bound = (probs * logits.log_softmax(-1)[:, 2]).sum()
+    exact = torch.autograd.grad(bound, [policy, logits], retain_graph=True)
+    estimate = [torch.zeros_like(policy), torch.zeros_like(logits)]
+    for i in range(27):
+        answer, target = logits[None, i : i + 1], torch.tensor([[2]])
+        paid = losses.log_likelihood(answer, target).detach()[:, 0]
+        baseline = torch.tensor([[-0.3], [0.2], [1.0]], dtype=torch.float64)
+        loss = losses.cross_entropy(answer, target)
+        loss = loss + losses.reinforce(log_probs[i][:, None], at_the_end(paid), baseline)
+        for total, part in zip(
+            estimate, torch.autograd.grad(loss, [policy, logits], retain_graph=True), strict=True
+        ):
+            total -= probs[i].detach() * part
+    torch.testing.assert_close(estimate, list(exact))
+
+
+def test_both_objectives_move_the_gaze_alike_where_log_p_tells_no_more_than_right_or_wrong() -> None:
+    """If log p is 0 where right and -1 where wrong, one gradient; where it is surer, they differ."""
+    log_prob = torch.randn(3, 4, requires_grad=True)
+    baseline = torch.rand(3, 4)
+    target = torch.zeros(4, 1, dtype=torch.long)
+
+    def gradient(paid: Tensor, baseline: Tensor) -> Tensor:
+        loss = losses.reinforce(log_prob, at_the_end(paid), baseline)
+        return torch.autograd.grad(loss, log_prob)[0]
+
+    def logits(p: list[float]) -> Tensor:
+        chance = torch.tensor(p)
+        return torch.stack([chance, 1 - chance], 1).log()[:, None]
+
+    plain = logits([1.0, math.exp(-1), math.exp(-1), 1.0])
+    right = losses.right_so_far(plain, target).float()[:, 0]
+    assert right.tolist() == [1, 0, 0, 1]
+    paid = losses.log_likelihood(plain, target)[:, 0]
+    torch.testing.assert_close(gradient(right, baseline), gradient(paid, baseline - 1))
+    surer = logits([1.0, math.exp(-1), math.exp(-3), 1.0])
+    assert losses.right_so_far(surer, target).float()[:, 0].tolist() == right.tolist()
+    other = gradient(losses.log_likelihood(surer, target)[:, 0], baseline - 1)
+    differs = (other - gradient(right, baseline)).abs().amax(0) > 1e-3
+    assert differs.tolist() == [False, False, True, False]

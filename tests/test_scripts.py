@@ -59,6 +59,18 @@ def test_evaluate_prints_error_and_interval(trained: Path) -> None:
     assert run("evaluate", trained / "best.safetensors") == out
 
 
+def test_evaluate_on_another_environment(trained: Path) -> None:
+    """RAM does not know how large the canvas is; the other shapes must fit."""
+    out = run("evaluate", trained, "--on", "Glimpse/MNIST-v0", "--mode", "sampled", "--env", "canvas_size=40")
+    assert "on Glimpse/MNIST-v0 (glimpses, sampled)" in out
+    assert out != run("evaluate", trained, "--mode", "sampled")
+    error = run("evaluate", trained, "--on", "Glimpse/TranslatedMNIST-v0", fails=True)
+    assert "was made for retina [1, 8, 8] and Glimpse/TranslatedMNIST-v0 has (3, 12, 12)" in error
+    assert "leave out" in run("evaluate", trained, "--env", "horizon=3", "--publish", fails=True)
+    assert "KEYWORD=VALUE" in run("evaluate", trained, "--env", "horizon", fails=True)
+    assert "tint" in run("evaluate", trained, "--env", "tint=3", fails=True)
+
+
 @pytest.mark.parametrize("suffix", ["png", "gif", "mp4"])
 def test_play_records_without_a_display(trained: Path, tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"x.{suffix}"
