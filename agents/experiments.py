@@ -60,7 +60,12 @@ DRAM_PAIRS = PolicyGradient(
 DRAM_READ = dataclasses.replace(DRAM_PAIRS, env={"context": 25}, epochs=100)
 DRAM_SUM = dataclasses.replace(DRAM_READ, env_id="Glimpse/DigitSum-v0")
 DRAM_HOUSE = dataclasses.replace(
-    DRAM_READ, env_id="Glimpse/HouseNumbers-v0", env={"context": 18}, sigma=0.15, sigma_end=0.06
+    DRAM_READ,
+    env_id="Glimpse/HouseNumbers-v0",
+    env={"context": 18},
+    epochs=60,
+    sigma=0.15,
+    sigma_end=0.06,
 )
 
 
@@ -124,31 +129,31 @@ EXPERIMENTS: dict[str, Experiment] = {
     # 15 and 51 minutes, test 1.71 with 4 and 1.30 with 8 glimpses (paper 1.54, 1.20).
     **{f"ram-translated-g{n}": with_glimpses(RAM_TRANSLATED, n, epochs=200) for n in (4, 6)},
     "ram-translated": RAM_TRANSLATED,
-    **controls("translated", RAM_TRANSLATED, epochs=40),
+    **controls("translated", RAM_TRANSLATED, epochs=12),
     # 16 and 41 minutes, test 5.00 with 4 and 4.35 with 8 glimpses (paper 4.96, 4.04); random gaze 19.3.
     **{f"ram-cluttered-g{n}": with_glimpses(RAM_CLUTTERED, n, epochs=200) for n in (4, 6)},
     "ram-cluttered": RAM_CLUTTERED,
-    **controls("cluttered", RAM_CLUTTERED, epochs=40),
+    **controls("cluttered", RAM_CLUTTERED, epochs=12),
     # 43 minutes, test 8.13 with 8 glimpses (paper 8.11).
     **{f"ram-cluttered100-g{n}": with_glimpses(RAM_CLUTTERED100, n, epochs=200) for n in (4, 6)},
     "ram-cluttered100": RAM_CLUTTERED100,
-    **controls("cluttered100", RAM_CLUTTERED100, epochs=40),
+    **controls("cluttered100", RAM_CLUTTERED100, epochs=12),
     # DigitPair read in order, DigitSum, HouseNumbers, CIFAR-10 and Fashion-MNIST: bounds and RAM itself.
     "ram-read": RAM_READ,
-    **controls("read", RAM_READ, epochs=40),
-    "conv-read": whole_canvas(RAM_READ, epochs=40),
+    **controls("read", RAM_READ, epochs=12),
+    "conv-read": whole_canvas(RAM_READ, epochs=60),
     "ram-sum": RAM_SUM,
-    **controls("sum", RAM_SUM, epochs=40),
-    "conv-sum": whole_canvas(RAM_SUM, epochs=40),
+    **controls("sum", RAM_SUM, epochs=12),
+    "conv-sum": whole_canvas(RAM_SUM, epochs=60),
     "ram-house": RAM_HOUSE,
-    **controls("house", RAM_HOUSE, epochs=40),
-    "conv-house": whole_canvas(RAM_HOUSE, epochs=40),
+    **controls("house", RAM_HOUSE, epochs=12),
+    "conv-house": whole_canvas(RAM_HOUSE, epochs=60),
     "ram-cifar10": RAM_CIFAR10,
-    **controls("cifar10", RAM_CIFAR10, epochs=40),
-    "conv-cifar10": whole_canvas(RAM_CIFAR10, epochs=40),
+    **controls("cifar10", RAM_CIFAR10, epochs=12),
+    "conv-cifar10": whole_canvas(RAM_CIFAR10, epochs=60),
     "ram-fashion": RAM_FASHION,
-    **controls("fashion", RAM_FASHION, epochs=40),
-    "conv-fashion": whole_canvas(RAM_FASHION, epochs=40),
+    **controls("fashion", RAM_FASHION, epochs=12),
+    "conv-fashion": whole_canvas(RAM_FASHION, epochs=60),
     "dram-pairs": DRAM_PAIRS,
     "dram-pairs-nocontext": dataclasses.replace(
         DRAM_PAIRS, env={key: value for key, value in DRAM_PAIRS.env.items() if key != "context"}
