@@ -172,8 +172,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "fc-mnist": Supervised(env_id=MNIST, network="fc"),
     "conv-mnist": Supervised(env_id=MNIST, network="conv"),
     "fc-mnist-augmented": Supervised(env_id=MNIST, env=AUGMENTED, network="fc"),
-    "conv-translated": Supervised(env_id="Glimpse/TranslatedMNIST-v0", network="conv", epochs=300),
-    "conv-cluttered": Supervised(env_id="Glimpse/ClutteredMNIST-v0", network="conv", epochs=300),
-    "conv-cluttered100": Supervised(env_id="Glimpse/ClutteredMNIST100-v0", network="conv", epochs=300),
+    "conv-translated": Supervised(env_id="Glimpse/TranslatedMNIST-v0", network="conv", epochs=100),
+    "conv-cluttered": Supervised(env_id="Glimpse/ClutteredMNIST-v0", network="conv", epochs=100),
+    "conv-cluttered100": Supervised(env_id="Glimpse/ClutteredMNIST100-v0", network="conv", epochs=100),
     "conv-mnist-augmented": Supervised(env_id=MNIST, env=AUGMENTED, network="conv"),
 }
