@@ -47,6 +47,23 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
         frames = self.vector.render()
         return None if frames is None else frames[0]
 
+    def get_keys_to_action(self) -> dict[tuple[str, ...], dict[str, Any]]:
+        """Keys of `gymnasium.utils.play`: q w e, a s d, z x c look at the middles of a 3x3 grid.
+
+        With `relative_gaze` they move the gaze by a third of the canvas. A digit held as well, or alone
+        (which looks at, or stays in, the middle), answers with that index; else the answer is the first, or
+        "look" where answers may come early. play() also wants a noop: the action of "s" will do.
+        """
+        silent = len(self.vector.answer_names) - 1 if self.vector.early_answer else 0
+        actions = {}
+        for i, place in enumerate("qweasdzxc"):
+            gaze = np.array([i % 3 - 1, i // 3 - 1], np.float32) * np.float32(2 / 3)
+            actions[(place,)] = {"gaze": gaze, "answer": silent}
+            for answer in range(min(10, len(self.vector.task.answers))):
+                actions[(place, str(answer))] = {"gaze": gaze, "answer": answer}
+                actions[(str(answer),)] = {"gaze": np.zeros(2, np.float32), "answer": answer}
+        return actions
+
     def close(self) -> None:
         """Close the window, if there is one."""
         self.vector.close()

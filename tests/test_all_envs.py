@@ -161,3 +161,30 @@ def test_importing_stays_light() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_gymnasiums_play_knows_the_keys(relative: bool) -> None:
+    """A key is pressed in Gymnasium's own window; the eye goes where it says."""
+    import pygame
+    from gymnasium.utils.play import play
+
+    env = gymnasium.make(
+        "Glimpse/MNIST-v0", render_mode="rgb_array", relative_gaze=relative, horizon=50, **OFFLINE
+    )
+    keys = env.unwrapped.get_keys_to_action()
+    assert all(action in env.action_space for action in keys.values())
+    assert keys[("d", "7")]["answer"] == 7
+    seen = []
+
+    def watch(before: Any, after: Any, action: Any, *_: Any) -> None:
+        seen.append((action["gaze"].tolist(), after["gaze"].tolist()))
+        if len(seen) == 3:
+            pygame.event.post(pygame.event.Event(pygame.QUIT))
+        else:
+            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=ord("d")))
+
+    play(env, callback=watch, noop=keys[("s",)], fps=1000)
+    third = 2 / 3
+    expected = [[0, 0], [third, 0], [1 if relative else third, 0]]
+    np.testing.assert_allclose([after for _, after in seen], expected, atol=1e-6)
