@@ -55,7 +55,7 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
         "look" where answers may come early. play() also wants a noop: the action of "s" will do.
         """
         silent = len(self.vector.answer_names) - 1 if self.vector.early_answer else 0
-        actions = {}
+        actions: dict[tuple[str, ...], dict[str, Any]] = {}
         for i, place in enumerate("qweasdzxc"):
             gaze = np.array([i % 3 - 1, i // 3 - 1], np.float32) * np.float32(2 / 3)
             actions[(place,)] = {"gaze": gaze, "answer": silent}

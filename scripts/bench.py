@@ -7,6 +7,7 @@ own vector env on images of MNIST's shape where it is installed (`pip install -e
 written in the plain style of the common public code.
 `python scripts/bench.py sb3`: steps a second of our vector env through our SB3 adapter beside SB3's own
 DummyVecEnv over our single env.
+`python scripts/bench.py features`: the same with every keyword that costs something, beside the id as it is.
 `python scripts/bench.py soak`: 10^8 random steps over all ids, 10^5 malformed calls.
 """
 
@@ -32,7 +33,7 @@ REPEATS = 5
 def main(arguments: list[str]) -> None:
     """Parse and run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=("env", "train", "sb3", "soak"))
+    parser.add_argument("what", choices=("env", "features", "train", "sb3", "soak"))
     parser.add_argument("--dataset", default="mnist-5k", help="mnist-5k needs no download")
     parser.add_argument("--ids", nargs="*", default=list(glimpse_env.TABLE), choices=glimpse_env.TABLE)
     parser.add_argument("--batches", nargs="*", type=int, default=list(BATCHES))
@@ -41,6 +42,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.what == "env":
         bench_env(options.ids, options.batches, options.dataset)
+    elif options.what == "features":
+        bench_features(options.ids, options.dataset)
     elif options.what == "sb3":
         bench_sb3(options.ids, options.dataset)
     elif options.what == "soak":
@@ -74,6 +77,26 @@ def bench_env(ids: list[str], batches: list[int], dataset: str) -> None:
             print("| " + " | ".join(line) + " |", flush=True)
 
 
+def bench_features(ids: list[str], dataset: str) -> None:
+    """Print a Markdown table: steps a second of each id as it is, with every feature, with training aids."""
+    print("| id | batch | as it is | every feature on | ratio | and jitter and distortion | ratio |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    batch = 256
+    aids = {"jitter": 1, "distortion": 0.1}
+    for env_id in ids:
+        features = {
+            "context": glimpse_env.TABLE[env_id].canvas_size // 4, "early_answer": True, "step_cost": 0.01,
+            "reward": "per_answer", "relative_gaze": True, "start_gaze": "random",
+        }  # fmt: skip
+        plain = vector_speed(native(env_id, batch, dataset), batch)
+        cells = [f"{plain:,.0f}"]
+        for keywords in (features, {**features, **aids}):
+            env = native(env_id, batch, dataset, **keywords)
+            rate = vector_speed(env, batch, look=env.single_action_space["answer"].n - 1)
+            cells += [f"{rate:,.0f}", f"{rate / plain:.2f}x"]
+        print(f"| {env_id} | {batch} | {' | '.join(cells)} |", flush=True)
+
+
 def bench_sb3(ids: list[str], dataset: str) -> None:
     """Print a Markdown table: SB3 VecEnv steps a second, ours and SB3's own, without and with history."""
     from stable_baselines3.common.vec_env import DummyVecEnv
@@ -104,10 +127,10 @@ def sb3_speed(env: Any, batch: int) -> float:
     return best_rate(lambda: [env.step(action) for action in actions], 24 * batch)
 
 
-def native(env_id: str, batch: int, dataset: str) -> Any:
+def native(env_id: str, batch: int, dataset: str, **keywords: Any) -> Any:
     """Our own vector env."""
     return gymnasium.make_vec(
-        env_id, num_envs=batch, vectorization_mode="vector_entry_point", dataset=dataset
+        env_id, num_envs=batch, vectorization_mode="vector_entry_point", dataset=dataset, **keywords
     )
 
 
@@ -126,10 +149,16 @@ def best_rate(step: Callable[[], Any], units: int, seconds: float = 0.25) -> flo
     return statistics.median(rates)
 
 
-def vector_speed(env: Any, batch: int) -> float:
-    """Env steps a second: a unit of work is 24 whole steps, three episodes or so, autoresets included."""
+def vector_speed(env: Any, batch: int, look: int | None = None) -> float:
+    """Env steps a second: a unit of work is 24 whole steps, three episodes or so, autoresets included.
+
+    look: the answer that keeps looking, given in seven of eight steps, or episodes would end at once.
+    """
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(24)]
+    if look is not None:
+        for i, action in enumerate(actions):
+            action["answer"][(np.arange(batch) + i) % 8 > 0] = look
     env.reset(seed=0)
 
     def steps() -> None:
