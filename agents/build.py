@@ -95,6 +95,7 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
                 settings.hidden,
                 settings.sigma_end,
                 settings.backward,
+                product=settings.glimpses == "product",
             )
         if isinstance(settings, PolicyGradient):
             return RAM(

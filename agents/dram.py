@@ -20,7 +20,7 @@ class DRAM(Agent):
 
     retina_shape: the observation's (scales * C, s, s). context_shape: that of its context (C, c, c), or None
     for DRAM without context, which starts from zeros. sigma: standard deviation of the gaze, in gaze units.
-    backward: see Agent.
+    backward: see Agent. product: whether what is multiplied with where, as in the paper, or added to it.
     Raises ValueError for a retina or a context that is too small and a sigma that is not positive.
     """
 
@@ -32,10 +32,11 @@ class DRAM(Agent):
         hidden: int = 256,
         sigma: float = 0.15,
         backward: bool = False,
+        product: bool = True,
     ) -> None:
         super().__init__()
         self.backward = backward
-        self.glimpse_network = ConvGlimpseNetwork(retina_shape, hidden)
+        self.glimpse_network = ConvGlimpseNetwork(retina_shape, hidden, product)
         self.lower = LSTMCore(hidden, hidden)
         self.upper = LSTMCore(hidden, hidden)
         self.context_network = None if context_shape is None else ContextNetwork(context_shape, hidden)

@@ -29,27 +29,44 @@ RAM_MNIST = PolicyGradient(
 )
 AUGMENTED: dict[str, int | float | str] = {"jitter": 1, "distortion": 0.15}
 
+# On larger canvases: small convolutions and small batches, which learn more from as many images (LOG.md).
 RAM_TRANSLATED = dataclasses.replace(
     RAM_MNIST,
     env_id="Glimpse/TranslatedMNIST-v0",
     env={"start_gaze": "random", "distortion": 0.1},
-    epochs=200,
+    epochs=100,
+    batch_size=128,
+    learning_rate=1e-3,
+    hidden=256,
     glimpses="conv",
     sigma=0.12,
     sigma_end=0.05,
     curriculum=0.4,
 )
-RAM_CLUTTERED = dataclasses.replace(RAM_TRANSLATED, env_id="Glimpse/ClutteredMNIST-v0")
+RAM_CLUTTERED = dataclasses.replace(RAM_TRANSLATED, env_id="Glimpse/ClutteredMNIST-v0", epochs=120)
 RAM_CLUTTERED100 = dataclasses.replace(
     RAM_CLUTTERED, env_id="Glimpse/ClutteredMNIST100-v0", sigma=0.1, sigma_end=0.03
 )
-
+RAM_READ = dataclasses.replace(RAM_CLUTTERED100, env_id="Glimpse/DigitPair-v0")
+RAM_SUM = dataclasses.replace(RAM_CLUTTERED100, env_id="Glimpse/DigitSum-v0")
+RAM_HOUSE = dataclasses.replace(
+    RAM_CLUTTERED100, env_id="Glimpse/HouseNumbers-v0", env={"start_gaze": "random"}
+)
+RAM_CIFAR10 = dataclasses.replace(
+    RAM_TRANSLATED,
+    env_id="Glimpse/CIFAR10-v0",
+    env={"start_gaze": "random", "dataset": "cifar10-jpeg", "jitter": 2},
+    curriculum=0.0,
+)
 
 DRAM_PAIRS = PolicyGradient(
     env_id="Glimpse/DigitPair-v0",
     env={"task": "unordered", "horizon": 4, "context": 25},
     model="dram",
-    epochs=200,
+    glimpses="product",
+    epochs=100,
+    batch_size=128,
+    learning_rate=1e-3,
     sigma=0.1,
     sigma_end=0.04,
     curriculum=0.4,
@@ -57,7 +74,7 @@ DRAM_PAIRS = PolicyGradient(
     trace=0.8,
     first_gaze="center",
 )
-DRAM_READ = dataclasses.replace(DRAM_PAIRS, env={"context": 25}, epochs=100)
+DRAM_READ = dataclasses.replace(DRAM_PAIRS, env={"context": 25})
 DRAM_SUM = dataclasses.replace(DRAM_READ, env_id="Glimpse/DigitSum-v0")
 DRAM_HOUSE = dataclasses.replace(
     DRAM_READ,
@@ -69,38 +86,53 @@ DRAM_HOUSE = dataclasses.replace(
 )
 
 
-RAM_READ = dataclasses.replace(RAM_CLUTTERED100, env_id="Glimpse/DigitPair-v0", epochs=100)
-RAM_SUM = dataclasses.replace(RAM_READ, env_id="Glimpse/DigitSum-v0")
-RAM_HOUSE = dataclasses.replace(RAM_READ, env_id="Glimpse/HouseNumbers-v0", env={"start_gaze": "random"})
-RAM_CIFAR10 = dataclasses.replace(
-    RAM_MNIST,
-    env_id="Glimpse/CIFAR10-v0",
-    env={"start_gaze": "random", "dataset": "cifar10-jpeg", "jitter": 2},
-    epochs=100,
-)
-RAM_FASHION = dataclasses.replace(RAM_MNIST, env_id="Glimpse/FashionMNIST-v0", epochs=100)
+def with_glimpses(experiment: PolicyGradient, glimpses: int, epochs: int) -> PolicyGradient:
+    """The same experiment with another budget of glimpses."""
+    return dataclasses.replace(experiment, env={**experiment.env, "horizon": glimpses}, epochs=epochs)
 
 
-def controls(task: str, recipe: PolicyGradient, epochs: int) -> dict[str, PolicyGradient]:
-    """The recipe with gazes that nobody chose: random-TASK, raster-TASK and center-TASK."""
+def budgets(task: str, recipe: PolicyGradient, six: int, eight: int) -> dict[str, PolicyGradient]:
+    """ram-TASK-g4 from scratch, ram-TASK-g6 from that and ram-TASK, of eight glimpses, from that.
+
+    A glimpse costs as much as another, so most is learned with few. six, eight: epochs of the last two.
+    """
+    more = dataclasses.replace(
+        recipe, learning_rate=5e-4, sigma=(recipe.sigma + recipe.sigma_end) / 2, curriculum=0.0
+    )
+    return {
+        f"ram-{task}-g4": with_glimpses(recipe, 4, recipe.epochs),
+        f"ram-{task}-g6": dataclasses.replace(with_glimpses(more, 6, six), init=f"ram-{task}-g4"),
+        f"ram-{task}": dataclasses.replace(more, epochs=eight, init=f"ram-{task}-g6"),
+    }
+
+
+def controls(
+    task: str, recipe: PolicyGradient, epochs: int, looks_at_the_center: int | None = 1
+) -> dict[str, PolicyGradient]:
+    """The recipe with gazes that nobody chose: random-TASK, raster-TASK and center-TASK.
+
+    The centre shows the same at every glimpse: one for each answer is enough; None is the id's budget.
+    """
     policies: tuple[Policy, ...] = ("random", "raster")
     looks = {f"{p}-{task}": dataclasses.replace(recipe, policy=p, epochs=epochs) for p in policies}
     env = {key: value for key, value in recipe.env.items() if key != "start_gaze"}
+    if looks_at_the_center is not None:
+        env["glimpses_per_answer"] = looks_at_the_center
     looks[f"center-{task}"] = dataclasses.replace(
         recipe, policy="center", first_gaze="center", epochs=epochs, env=env
     )
     return looks
 
 
-def whole_canvas(recipe: PolicyGradient, epochs: int) -> Supervised:
+def whole_canvas(recipe: PolicyGradient) -> Supervised:
     """The whole-canvas baseline on the scenes of `recipe`, as they are."""
     env = {key: value for key, value in recipe.env.items() if key == "dataset"}
-    return Supervised(env_id=recipe.env_id, env=env, network="conv", epochs=epochs)
+    return Supervised(
+        env_id=recipe.env_id, env=env, network="conv", epochs=40, batch_size=128, learning_rate=1e-3
+    )
 
 
-def with_glimpses(experiment: PolicyGradient, glimpses: int, epochs: int) -> PolicyGradient:
-    """The same experiment with another budget of glimpses."""
-    return dataclasses.replace(experiment, env={**experiment.env, "horizon": glimpses}, epochs=epochs)
+BOUND = 6  # epochs of a control: enough to tell what its gazes are worth
 
 
 DEMO = PolicyGradient(
@@ -120,47 +152,35 @@ EXPERIMENTS: dict[str, Experiment] = {
     # 40 minutes, validation 0.76, test 0.81 (paper 1.07).
     "ram-mnist": RAM_MNIST,
     # 8 to 10 minutes, test 9.85 (random), 1.79 (raster) and 12.1 (center).
-    **controls("mnist", RAM_MNIST, epochs=100),
+    **controls("mnist", RAM_MNIST, epochs=100, looks_at_the_center=None),
     # 3.87 million environment steps each: what ten epochs of RAM play; test 46.6, 32.4, 13.2
     # after 3, 15 and 1 minutes.
     "ppo-mnist": PPOTraining(env_id=MNIST, env=RAM_MNIST.env),
     "recurrent-ppo-mnist": PPOTraining(env_id=MNIST, env=RAM_MNIST.env, recurrent=True),
     "ram-mnist-e10": dataclasses.replace(RAM_MNIST, epochs=10),
-    # 15 and 51 minutes, test 1.71 with 4 and 1.30 with 8 glimpses (paper 1.54, 1.20).
-    **{f"ram-translated-g{n}": with_glimpses(RAM_TRANSLATED, n, epochs=200) for n in (4, 6)},
-    "ram-translated": RAM_TRANSLATED,
-    **controls("translated", RAM_TRANSLATED, epochs=12),
-    # 16 and 41 minutes, test 5.00 with 4 and 4.35 with 8 glimpses (paper 4.96, 4.04); random gaze 19.3.
-    **{f"ram-cluttered-g{n}": with_glimpses(RAM_CLUTTERED, n, epochs=200) for n in (4, 6)},
-    "ram-cluttered": RAM_CLUTTERED,
-    **controls("cluttered", RAM_CLUTTERED, epochs=12),
-    # 43 minutes, test 8.13 with 8 glimpses (paper 8.11).
-    **{f"ram-cluttered100-g{n}": with_glimpses(RAM_CLUTTERED100, n, epochs=200) for n in (4, 6)},
-    "ram-cluttered100": RAM_CLUTTERED100,
-    **controls("cluttered100", RAM_CLUTTERED100, epochs=12),
-    # DigitPair read in order, DigitSum, HouseNumbers, CIFAR-10 and Fashion-MNIST: bounds and RAM itself.
-    "ram-read": RAM_READ,
-    **controls("read", RAM_READ, epochs=12),
-    "conv-read": whole_canvas(RAM_READ, epochs=60),
-    "ram-sum": RAM_SUM,
-    **controls("sum", RAM_SUM, epochs=12),
-    "conv-sum": whole_canvas(RAM_SUM, epochs=60),
-    "ram-house": RAM_HOUSE,
-    **controls("house", RAM_HOUSE, epochs=12),
-    "conv-house": whole_canvas(RAM_HOUSE, epochs=60),
-    "ram-cifar10": RAM_CIFAR10,
-    **controls("cifar10", RAM_CIFAR10, epochs=12),
-    "conv-cifar10": whole_canvas(RAM_CIFAR10, epochs=60),
-    "ram-fashion": RAM_FASHION,
-    **controls("fashion", RAM_FASHION, epochs=12),
-    "conv-fashion": whole_canvas(RAM_FASHION, epochs=60),
+    **budgets("translated", RAM_TRANSLATED, six=25, eight=40),
+    **controls("translated", RAM_TRANSLATED, epochs=BOUND),
+    **budgets("cluttered", RAM_CLUTTERED, six=30, eight=50),
+    **controls("cluttered", RAM_CLUTTERED, epochs=BOUND),
+    **budgets("cluttered100", RAM_CLUTTERED100, six=30, eight=50),
+    **controls("cluttered100", RAM_CLUTTERED100, epochs=BOUND),
+    # DigitPair read in order, DigitSum, HouseNumbers and CIFAR-10.
+    **controls("read", RAM_READ, epochs=BOUND),
+    **controls("sum", RAM_SUM, epochs=BOUND),
+    **controls("house", RAM_HOUSE, epochs=BOUND),
+    **controls("cifar10", RAM_CIFAR10, epochs=BOUND),
+    "conv-read": whole_canvas(RAM_READ),
+    "conv-sum": whole_canvas(RAM_SUM),
+    "conv-house": whole_canvas(RAM_HOUSE),
+    "conv-cifar10": whole_canvas(RAM_CIFAR10),
+    "conv-translated": whole_canvas(RAM_TRANSLATED),
+    "conv-cluttered": whole_canvas(RAM_CLUTTERED),
+    "conv-cluttered100": whole_canvas(RAM_CLUTTERED100),
     "dram-pairs": DRAM_PAIRS,
     "dram-pairs-nocontext": dataclasses.replace(
         DRAM_PAIRS, env={key: value for key, value in DRAM_PAIRS.env.items() if key != "context"}
     ),
-    "ram-pairs": dataclasses.replace(
-        RAM_READ, env={**RAM_READ.env, "task": "unordered", "horizon": 4}, epochs=DRAM_PAIRS.epochs
-    ),
+    "ram-pairs": dataclasses.replace(RAM_READ, env={**RAM_READ.env, "task": "unordered", "horizon": 4}),
     "dram-read": DRAM_READ,
     "dram-sum": DRAM_SUM,
     "dram-house": DRAM_HOUSE,
@@ -172,8 +192,5 @@ EXPERIMENTS: dict[str, Experiment] = {
     "fc-mnist": Supervised(env_id=MNIST, network="fc"),
     "conv-mnist": Supervised(env_id=MNIST, network="conv"),
     "fc-mnist-augmented": Supervised(env_id=MNIST, env=AUGMENTED, network="fc"),
-    "conv-translated": Supervised(env_id="Glimpse/TranslatedMNIST-v0", network="conv", epochs=100),
-    "conv-cluttered": Supervised(env_id="Glimpse/ClutteredMNIST-v0", network="conv", epochs=100),
-    "conv-cluttered100": Supervised(env_id="Glimpse/ClutteredMNIST100-v0", network="conv", epochs=100),
     "conv-mnist-augmented": Supervised(env_id=MNIST, env=AUGMENTED, network="conv"),
 }

@@ -49,38 +49,44 @@ class ReLUCore(nn.Module):
 
 
 class ConvGlimpseNetwork(nn.Module):
-    """What times where: g = ReLU(Lin(convs(retina))) * ReLU(Lin(gaze)) (Ba, Mnih, Kavukcuoglu 2015).
+    """What and where through convolutions: g = ReLU(Lin(convs(retina)) + Lin(gaze)), or with `product`
+    g = ReLU(Lin(convs(retina))) * ReLU(Lin(gaze)) (Ba, Mnih, Kavukcuoglu 2015).
 
     The scales of the retina are the first convolution's input channels; no padding, no pooling. The paper has
-    5x5-64, 3x3-64 and 3x3-128 and a linear layer. Ours is a quarter of that, 4x4-32 with stride 2, 3x3-64 and
+    5x5-64, 3x3-64 and 3x3-128 and a linear layer. Ours is smaller, 4x4-32 and 3x3-64, both with stride 2, and
     the linear layer, for one core's sake. Raises ValueError for a retina that is too small.
     """
 
-    def __init__(self, retina_shape: tuple[int, int, int], width: int) -> None:
+    def __init__(self, retina_shape: tuple[int, int, int], width: int, product: bool = False) -> None:
         super().__init__()
         channels, size, _ = retina_shape
-        side = (size - 4) // 2 + 1 - 2
+        side = ((size - 4) // 2 + 1 - 3) // 2 + 1
         if side < 1:
             raise ValueError(f"a convolutional glimpse network needs a retina of 8 or more, got {size}")
+        self.product = product
         self.what = nn.Sequential(
             nn.Conv2d(channels, 32, 4, stride=2),
             nn.ReLU(),
-            nn.Conv2d(32, 64, 3),
+            nn.Conv2d(32, 64, 3, stride=2),
             nn.ReLU(),
             nn.Flatten(),
             nn.Linear(64 * side * side, width),
-            nn.ReLU(),
         )
-        self.where = nn.Sequential(nn.Linear(2, width), nn.ReLU())
+        self.where = nn.Linear(2, width)
         keep_variance(self.what)
-        # A product with a small random number would hide what is seen: where starts at one.
-        nn.init.zeros_(self.where[0].weight)
-        nn.init.ones_(self.where[0].bias)
+        if product:  # a product with a small random number would hide what is seen: where starts at one
+            nn.init.zeros_(self.where.weight)
+            nn.init.ones_(self.where.bias)
+        else:
+            nn.init.normal_(self.where.weight)
+            nn.init.zeros_(self.where.bias)
 
     def forward(self, retina: Tensor, gaze: Tensor) -> Tensor:
         """Retina (B, scales * C, s, s) in [0, 1], gaze (B, 2) -> (B, width)."""
-        product: Tensor = self.what(retina) * self.where(gaze)
-        return product
+        what, where = self.what(retina), self.where(gaze)
+        if self.product:
+            return F.relu(what) * F.relu(where)
+        return F.relu(what + where)
 
 
 def keep_variance(layers: nn.Sequential) -> None:

@@ -21,8 +21,9 @@ from agents.training import BatchResult, Training, train
 class PolicyGradient(Training):
     """An experiment of RAM, or of DRAM, which sees a context where `env` has one.
 
-    policy, glimpses, core, detach: of RAM, see there. first_gaze: in training; in evaluation it is env's
-    start_gaze. sigma: of the gaze, in gaze units, going to sigma_end in a straight line.
+    policy, glimpses, core, detach: of RAM, see there; DRAM's glimpses are "conv" or "product". first_gaze: in
+    training; in evaluation it is env's start_gaze. sigma: of the gaze, in gaze units, going to sigma_end in a
+    straight line.
     reinforce_weight: of REINFORCE beside the answer's cross-entropy. rollouts: episodes an image.
     baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's other
     rollouts (which needs two or more). objective: what the gaze is paid with, the right answers up to the
@@ -55,6 +56,8 @@ class PolicyGradient(Training):
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.backward and self.model != "dram":
             raise ValueError(f"backward is for model 'dram', got model {self.model!r}")
+        if self.model == "dram" and self.glimpses == "fc":
+            raise ValueError("glimpses of model 'dram' must be 'conv' or 'product', got 'fc'")
         if self.baseline == "leave_one_out" and self.rollouts < 2:
             raise ValueError(f"baseline leave_one_out needs rollouts of 2 or more, got {self.rollouts}")
 

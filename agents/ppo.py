@@ -36,7 +36,7 @@ class PPOTraining:
 
     recurrent: RecurrentPPO with an LSTM policy, which sees one glimpse at a time; else PPO, which sees all
     glimpses so far. cells: the gaze's grid, a side. n_steps: of each row between updates. The learning
-    rate falls to 0 in a straight line.
+    rate falls to 0 in a straight line. init: see Training.
     """
 
     env_id: str
@@ -51,6 +51,7 @@ class PPOTraining:
     n_epochs: int = 4
     learning_rate: float = 1e-3
     entropy: float = 0.0
+    init: str = ""
     seed: int = 1
 
     def __post_init__(self) -> None:

@@ -16,9 +16,10 @@ from agents.interface import Agent, Step
 from agents.layers import ConvGlimpseNetwork, GazePolicy, GlimpseNetwork, LSTMCore, LSTMState, ReLUCore
 from glimpse_env.wrappers import scan_path
 
-Glimpses = Literal["fc", "conv"]
+Glimpses = Literal["fc", "conv", "product"]
 Core = Literal["relu", "lstm"]
 Policy = Literal["learned", "random", "center", "raster"]
+GLIMPSES: tuple[Glimpses, ...] = ("fc", "conv", "product")
 POLICIES: tuple[Policy, ...] = ("learned", "random", "center", "raster")
 RASTER = torch.from_numpy(scan_path(3))
 
@@ -29,7 +30,8 @@ class RAM(Agent):
     retina_shape: the observation's (scales * C, s, s). sigma: see GazePolicy. detach: whether REINFORCE
     trains the locator alone and the squared error the baseline alone, as in the common public code, or both
     also train the core and the glimpse network below them. glimpses, core: the paper's "fc" and "relu", or
-    the convolutions ("conv") and the LSTM ("lstm") of DRAM.
+    convolutions, whose output the gaze is added to ("conv") or multiplied with as in DRAM ("product"), and
+    DRAM's LSTM ("lstm").
     Raises ValueError for an unknown policy, glimpse network or core and a sigma that is not positive.
     """
 
@@ -47,16 +49,16 @@ class RAM(Agent):
         super().__init__()
         if policy not in POLICIES:
             raise ValueError(f"policy must be one of {POLICIES}, got {policy!r}")
-        if glimpses not in ("fc", "conv"):
-            raise ValueError(f"glimpses must be 'fc' or 'conv', got {glimpses!r}")
+        if glimpses not in GLIMPSES:
+            raise ValueError(f"glimpses must be one of {GLIMPSES}, got {glimpses!r}")
         if core not in ("relu", "lstm"):
             raise ValueError(f"core must be 'relu' or 'lstm', got {core!r}")
         self.policy = policy
         self.detach = detach
         self.glimpse_network: nn.Module = (
-            ConvGlimpseNetwork(retina_shape, width=256)
-            if glimpses == "conv"
-            else GlimpseNetwork(math.prod(retina_shape), parts=128, width=256)
+            GlimpseNetwork(math.prod(retina_shape), parts=128, width=256)
+            if glimpses == "fc"
+            else ConvGlimpseNetwork(retina_shape, width=256, product=glimpses == "product")
         )
         self.core = ReLUCore(256, hidden) if core == "relu" else LSTMCore(256, hidden)
         self.classifier = nn.Linear(hidden, num_answers)

@@ -186,14 +186,19 @@ def mean_and_interval(seeds: list[dict[str, Any]]) -> tuple[float, tuple[float, 
     return mean, (max(0.0, mean - half), mean + half)
 
 
-def find_checkpoint(source: str) -> Path:
-    """The best checkpoint that `source` names: a file, a run folder or a name in results/pretrained."""
+def find_checkpoint(source: str, seed: int = 1) -> Path:
+    """The best checkpoint that `source` names: a file, a run folder or a published experiment."""
     path = Path(source)
     if path.is_dir():
         return path / "best.safetensors"
     if path.suffix == ".safetensors":
         return path
-    return PRETRAINED / f"{source}.safetensors"
+    return pretrained_path(source, seed)
+
+
+def training_minutes(path: Path, config: dict[str, Any]) -> float:
+    """Minutes that a checkpoint with `config` took, with those of the one that it started from."""
+    return config.get("training_minutes") or config.get("init_minutes", 0.0) + runs.minutes(path.parent)
 
 
 def _commit() -> str:

@@ -54,14 +54,14 @@ def main(arguments: list[str]) -> None:
         check_fits(agent, config, settings)
         name = f"{name} on {settings.env_id}"
     modes = MODES if agent.sees == "glimpses" else MODES[:1]
-    trained = config.get("init_minutes", 0.0) + runs.minutes(path.parent)
-    minutes = config.get("training_minutes") or trained
+    minutes = results.training_minutes(path, config)
     score = partial(evaluate, agent)
     if options.backward is not None:
-        other, _, other_config = load_agent(results.find_checkpoint(options.backward))
+        other_path = results.find_checkpoint(options.backward)
+        other, _, other_config = load_agent(other_path)
         check_fits(other, other_config, settings)
         name = f"{name}-both"
-        minutes += other_config.get("training_minutes", 0.0)
+        minutes += results.training_minutes(other_path, other_config)
         score = partial(evaluate_both, agent, other)
     lines = []
     for mode in [options.mode] if options.mode else modes:

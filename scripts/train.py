@@ -15,7 +15,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from agents import checkpoint
+from agents import checkpoint, results
 from agents.build import build_agent, shapes_of, to_config, train_experiment
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.runs import Run, RunError, minutes
@@ -26,15 +26,14 @@ from glimpse_env.files import DatasetError
 class Command:
     """Where and how to run an experiment.
 
-    folder: where the run is kept, runs/NAME-sSEED unless given. init: a checkpoint to start from. resume:
-    go on with a run that was stopped. overwrite: delete a run that is already there. quiet: no progress
-    bar. env adds to the experiment's own keywords.
+    folder: where the run is kept, runs/NAME-sSEED unless given. resume: go on with a run that was stopped.
+    overwrite: delete a run that is already there. quiet: no progress bar. env adds to the experiment's own
+    keywords.
     """
 
     name: tyro.conf.Suppress[str]
     settings: Annotated[Experiment, tyro.conf.arg(name="")]
     folder: Path | None = None
-    init: Path | None = None
     resume: bool = False
     overwrite: bool = False
     quiet: bool = False
@@ -54,11 +53,11 @@ def main(arguments: list[str]) -> None:
     shapes = shapes_of(settings.env_id, settings.env)
     config = to_config(command.name, settings, shapes)
     agent = build_agent(settings, shapes)
-    if command.init is not None:
-        tensors, origin = checkpoint.load(command.init)
-        checkpoint.load_weights(agent, tensors, command.init)
-        before = origin.get("training_minutes") or minutes(command.init.parent)
-        config |= {"init": str(command.init), "init_minutes": before}
+    if settings.init:
+        path = results.find_checkpoint(settings.init, settings.seed)
+        tensors, origin = checkpoint.load(path)
+        checkpoint.load_weights(agent, tensors, path)
+        config["init_minutes"] = results.training_minutes(path, origin)
     run = Run(folder, config, resume=command.resume, overwrite=command.overwrite)
     for metrics in train_experiment(run, settings, agent, quiet=command.quiet):
         tqdm.write(

@@ -167,7 +167,11 @@ def test_importing_stays_light() -> None:
 def test_gymnasiums_play_knows_the_keys(relative: bool) -> None:
     """A key is pressed in Gymnasium's own window; the eye goes where it says."""
     import pygame
-    from gymnasium.utils.play import play
+
+    with warnings.catch_warnings():
+        # Without a screen it says that matplotlib, which it plots rewards with, is not installed.
+        warnings.filterwarnings("ignore", message=".*matplotlib is not installed")
+        from gymnasium.utils.play import play
 
     env = gymnasium.make(
         "Glimpse/MNIST-v0", render_mode="rgb_array", relative_gaze=relative, horizon=50, **OFFLINE

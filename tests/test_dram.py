@@ -88,11 +88,11 @@ def test_the_lstm_is_torchs() -> None:
 
 def test_where_multiplies_what() -> None:
     """Equation of g: with the gaze's half at zero nothing is seen, at one all of what."""
-    network = ConvGlimpseNetwork((2, 12, 12), 16)
+    network = ConvGlimpseNetwork((2, 12, 12), 16, product=True)
     retina, gaze = torch.rand(3, 2, 12, 12), torch.rand(3, 2)
-    torch.testing.assert_close(network(retina, gaze), network.what(retina))
+    torch.testing.assert_close(network(retina, gaze), network.what(retina).relu())
     with torch.no_grad():
-        network.where[0].bias.zero_()
+        network.where.bias.zero_()
     assert (network(retina, gaze) == 0).all()
 
 
