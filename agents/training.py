@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -120,6 +119,7 @@ def train(
         checkpoint.load_weights(agent, checkpoint.part(saved, "agent."), run.last)
         checkpoint.load_weights(averaged, checkpoint.part(saved, "average."), run.last)
         checkpoint.restore_optimizer(optimizer, saved)
+    autocast = settings.bfloat16 and computes_bfloat16()
     batches = math.ceil(settings.images_per_epoch / settings.batch_size)
     for epoch in range(run.epoch, settings.epochs):
         began = time.perf_counter()
@@ -138,7 +138,7 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = settings.learning_rate * schedule(done, settings.warm_up)
             seeds = epoch_seeds(settings, epoch) if i == 0 else None
-            with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16 and computes_bfloat16()):
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
                 result = batch(seeds, done)
             optimizer.zero_grad()
             result.loss.backward()  # type: ignore[no-untyped-call]
@@ -172,7 +172,6 @@ def train(
         yield metrics
 
 
-@functools.cache
 def computes_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16; one that only imitates it takes 66 times as long (AVX2)."""
     able = torch.cpu.get_capabilities()

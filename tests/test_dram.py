@@ -86,6 +86,15 @@ def test_the_lstm_is_torchs() -> None:
         torch.testing.assert_close(state, theirs)
 
 
+def test_where_is_added_to_what() -> None:
+    network = ConvGlimpseNetwork((2, 12, 12), 16)
+    retina, gaze = torch.rand(3, 2, 12, 12), torch.rand(3, 2)
+    here = network(retina, torch.zeros(3, 2))
+    torch.testing.assert_close(here, network.what(retina).relu())
+    by_hand = network.what(retina) + gaze @ network.where.weight.t()
+    torch.testing.assert_close(network(retina, gaze), by_hand.clamp(min=0))
+
+
 def test_where_multiplies_what() -> None:
     """Equation of g: with the gaze's half at zero nothing is seen, at one all of what."""
     network = ConvGlimpseNetwork((2, 12, 12), 16, product=True)
@@ -109,7 +118,7 @@ def test_sequences_are_scored_as_the_environment_scores_them(
 ) -> None:
     """Played one by one, END ending them, episodes are right exactly where a rollout says so."""
     env = {**env, **OFFLINE}
-    settings = PolicyGradient(env_id=env_id, env=env, model="dram", hidden=16)
+    settings = PolicyGradient(env_id=env_id, env=env, model="dram", glimpses="product", hidden=16)
     agent = build_agent(settings, shapes_of(env_id, env))
     with torch.no_grad():
         agent.classifier.weight.mul_(30)  # so that it says many things, END among them
@@ -141,7 +150,7 @@ def test_sequences_are_scored_as_the_environment_scores_them(
 def test_the_gaze_path_is_the_environments_until_end() -> None:
     """A player that says END sees until then what the rollout, which never does, saw."""
     env = {"context": 18, **OFFLINE}
-    settings = PolicyGradient(env_id=HOUSES, env=env, model="dram", hidden=16)
+    settings = PolicyGradient(env_id=HOUSES, env=env, model="dram", glimpses="product", hidden=16)
     agent = build_agent(settings, shapes_of(HOUSES, env))
     with torch.no_grad():
         agent.locator.weight.mul_(30)

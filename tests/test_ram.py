@@ -9,6 +9,7 @@ from conftest import OFFLINE
 
 from agents import losses
 from agents.evaluate import make_env
+from agents.experiments import EXPERIMENTS
 from agents.interface import count_parameters
 from agents.layers import gaussian_log_prob
 from agents.ram import RAM
@@ -172,3 +173,17 @@ def test_the_raster_goes_line_by_line_from_where_the_eye_is() -> None:
     for row in range(3):
         expected = [middles[t % 9] for t in range(11)]
         torch.testing.assert_close(played.gaze[1:, row], torch.tensor(expected), atol=1e-5, rtol=0)
+
+
+def test_the_centre_shows_the_same_at_every_glimpse() -> None:
+    """So one glimpse tells what eight do, and that is the budget of the controls `center-…`."""
+    env = make_env(make(), "Glimpse/MNIST-v0", 5, **OFFLINE)
+    first = env.reset(seed=0)[0]["retina"]
+    for _ in range(6):
+        later = env.step({"gaze": np.zeros((5, 2), np.float32), "answer": np.zeros(5, int)})[0]["retina"]
+        np.testing.assert_array_equal(later, first)
+    for name, settings in EXPERIMENTS.items():
+        if name.startswith("center-") and "glimpses_per_answer" in settings.env:
+            assert settings.env["glimpses_per_answer"] == 1
+            assert settings.first_gaze == "center"
+            assert "start_gaze" not in settings.env

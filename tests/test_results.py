@@ -32,7 +32,7 @@ def test_published_figures_are_reproduced(path: object) -> None:
     agent, settings, config = load_agent(path)
     line = latest(config["experiment"], "deterministic")
     score = evaluate(agent, settings.env_id, "test", **settings.env)
-    assert score.scenes == line["scenes"] == 10_000
+    assert score.scenes == line["scenes"] >= 10_000
     # Another processor's rounding may send a gaze to the next pixel: a few scenes in 10,000.
     assert score.error == pytest.approx(line["value"], abs=0.05)
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from agents import results
+from agents import checkpoint, results, runs
 from agents.build import load_agent
 from agents.experiments import EXPERIMENTS
 
@@ -191,6 +191,11 @@ def test_a_run_can_start_from_a_checkpoint(trained: Path, tmp_path: Path) -> Non
         load_agent(p)[0].core.recurrent.weight for p in (best, tmp_path / "more/best.safetensors")
     )
     torch.testing.assert_close(before, after, atol=1e-5, rtol=0)
+    _, origin = checkpoint.load(best)
+    _, config = checkpoint.load(tmp_path / "more/best.safetensors")
+    assert config["init_minutes"] == results.training_minutes(best, origin) > 0
+    total = config["init_minutes"] + runs.minutes(tmp_path / "more")
+    assert results.training_minutes(tmp_path / "more/best.safetensors", config) == total
     error = run("train", "fc-mnist", *TINY, "--folder", tmp_path / "other", "--init", best, fails=True)
     assert "does not fit" in error
     assert not (tmp_path / "other").exists()

@@ -19,7 +19,7 @@ from agents.evaluate import evaluate
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.policy_gradient import PolicyGradient
 from agents.runs import Run, RunError
-from agents.training import parse_keyword, schedule, update_average
+from agents.training import BatchResult, parse_keyword, schedule, train, update_average
 
 SHAPES = Shapes((1, 8, 8), (1, 28, 28), 10)
 TINY = PolicyGradient(
@@ -165,6 +165,27 @@ def test_learning_lowers_the_error(tmp_path: Path) -> None:
     metrics = run_all(tmp_path, settings)
     assert metrics[-1]["validation_error"] < 40  # chance is 90
     assert metrics[-1]["reward"] > metrics[0]["reward"]
+
+
+@pytest.mark.parametrize(
+    ("able", "wanted", "used"),
+    [({"avx2": True}, True, False), ({"avx512_bf16": True}, True, True), ({"amx_bf16": True}, False, False)],
+)
+def test_bfloat16_only_where_the_processor_computes_in_it(
+    able: dict[str, bool], wanted: bool, used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    settings = dataclasses.replace(TINY, epochs=1, bfloat16=wanted)
+    agent = build_agent(settings, SHAPES)
+    seen = []
+
+    def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return BatchResult(agent.baseline.bias.sum(), torch.zeros(()), torch.zeros(()))
+
+    run = Run(tmp_path / "run", {}, resume=False, overwrite=False)
+    list(train(run, settings, agent, batch, quiet=True))
+    assert set(seen) == {used}
 
 
 def test_schedule_by_hand() -> None:
