@@ -65,6 +65,16 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
     module.load_state_dict(tensors)
 
 
+def start_from(agent: Agent, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copy `tensors` into `agent`; a classifier of other answers keeps its fresh weights.
+
+    Raises CheckpointError naming the first tensor that does not fit.
+    """
+    fresh = {k: v for k, v in agent.state_dict().items() if k.startswith("classifier.")}
+    other = {k: v for k, v in fresh.items() if k in tensors and tensors[k].shape != v.shape}
+    load_weights(agent, {**tensors, **other}, path)
+
+
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The optimiser's per-weight state as flat tensors, so that it fits into a safetensors file."""
     state = optimizer.state_dict()["state"]

@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> None:
     if settings.init:
         path = results.find_checkpoint(settings.init, settings.seed)
         tensors, origin = checkpoint.load(path)
-        checkpoint.load_weights(agent, tensors, path)
+        checkpoint.start_from(agent, tensors, path)
         config["init_minutes"] = results.training_minutes(path, origin)
     run = Run(folder, config, resume=command.resume, overwrite=command.overwrite)
     for metrics in train_experiment(run, settings, agent, quiet=command.quiet):
