@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Sees = Literal["glimpses", "canvas"]
-State = Any  # an agent's own: a tensor, a tuple of tensors, or None
+State = Any  # an agent's own: tensors whose first axis is the batch, in tuples, lists or dicts, or None
 
 
 class Step(NamedTuple):

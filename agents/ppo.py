@@ -100,10 +100,10 @@ class PPOAgent(Agent):
         batch = len(seen["gaze"])
         if self.recurrent:
             lstm = self.policy.lstm_actor
-            zeros = torch.zeros(lstm.num_layers, batch, lstm.hidden_size)
-            distribution, state = self.policy.get_distribution(
-                seen, state or (zeros, zeros), torch.zeros(batch)
-            )
+            zeros = torch.zeros(batch, lstm.num_layers, lstm.hidden_size)
+            layers_first = tuple(part.transpose(0, 1).contiguous() for part in state or (zeros, zeros))
+            distribution, state = self.policy.get_distribution(seen, layers_first, torch.zeros(batch))
+            state = tuple(part.transpose(0, 1) for part in state)
         else:
             state = [*(state or []), seen]
             rest = self.horizon - len(state)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from agents.interface import Agent, to_action, to_tensors
+from agents.interface import Agent, State, Step, to_action, to_tensors
 from glimpse_env.vector import GlimpseVectorEnv
 
 
@@ -57,23 +57,29 @@ def rollout(
     """Play one episode in every row of `env`, from `reset(seed, options)` to the last glimpse.
 
     Where END would end an episode, the environment is told the most probable other symbol, so that all rows
-    keep step and every symbol can be learned: what the agent would say is in `answers`.
+    keep step and every symbol can be learned: what the agent would say is in `answers`. What follows a
+    scene's END is never asked, so the agent does not play it: zeros, most of the time in house numbers.
     """
     observation, _ = env.reset(seed=seed, options=options)  # type: ignore[arg-type]
     task = env.unwrapped.task
+    target = torch.from_numpy(env.unwrapped.present_scenes().target).view(env.num_envs, task.length)
+    share = env.unwrapped.horizon // task.length
+    rows = torch.arange(env.num_envs)
     state = agent.initial(env.num_envs)
     steps, gazes = [], []
-    while True:
+    for time in range(env.unwrapped.horizon):
+        asked = target[rows, time // share] >= 0
+        if not asked.all() and asked.any():
+            rows, state = rows[asked], _select(state, asked)
         tensors = to_tensors(observation)
-        step, state = agent(tensors, state, sample)
+        playing = {key: view[rows] for key, view in tensors.items()} if len(rows) < len(target) else tensors
+        step, state = agent(playing, state, sample)
+        step = Step(*(_spread(part, rows, len(target)) for part in step))
         steps.append(step)
         gazes.append(tensors["gaze"])
-        observation, _, terminated, _, info = env.step(to_action(step, never=task.end))
-        if terminated.all():
-            break
+        observation, *_ = env.step(to_action(step, never=task.end))
     moves = steps[:-1]
     none = step.log_prob.new_zeros(0, env.num_envs)
-    target = torch.from_numpy(info["target"]).view(env.num_envs, task.length)
     return Trajectory(
         gaze=torch.stack(gazes),
         logits=torch.stack([s.logits for s in steps]),
@@ -81,6 +87,24 @@ def rollout(
         baseline=torch.stack([s.baseline for s in moves]) if moves else none,
         target=backwards(target, task.end) if agent.backward else target,
     )
+
+
+def _select(state: State, chosen: Tensor) -> State:
+    """The rows `chosen`, bool (B,), of a state as `interface` has it."""
+    if state is None:
+        return None
+    if isinstance(state, Tensor):
+        return state[chosen]
+    if isinstance(state, dict):
+        return {key: part[chosen] for key, part in state.items()}
+    return tuple(_select(part, chosen) for part in state)
+
+
+def _spread(part: Tensor, rows: Tensor, batch: int) -> Tensor:
+    """Each of `part` (b, …) at its place `rows` (b,) of a batch, zeros elsewhere: (batch, …)."""
+    if len(rows) == batch:
+        return part
+    return part.new_zeros(batch, *part.shape[1:]).index_copy(0, rows, part)
 
 
 def backwards(target_bl: Tensor, end: int) -> Tensor:

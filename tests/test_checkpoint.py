@@ -8,6 +8,7 @@ from torch import nn
 
 from agents import checkpoint
 from agents.checkpoint import CheckpointError
+from agents.ram import RAM
 
 
 def test_round_trip_keeps_tensors_and_config(tmp_path: Path) -> None:
@@ -77,3 +78,18 @@ def test_optimizer_round_trip() -> None:
     step(model, optimizer)
     step(twin, restored)
     assert torch.equal(model.weight, twin.weight)
+
+
+def test_starting_from_a_task_of_other_answers_keeps_all_but_the_classifier(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    digits, sums = RAM((1, 8, 8), 10, hidden=16), RAM((1, 8, 8), 19, hidden=16)
+    fresh = {key: value.clone() for key, value in sums.state_dict().items()}
+    checkpoint.start_from(sums, digits.state_dict(), tmp_path)
+    for key, value in sums.state_dict().items():
+        from_where = fresh if key.startswith("classifier.") else digits.state_dict()
+        assert torch.equal(value, from_where[key])
+    with pytest.raises(CheckpointError, match="does not fit"):
+        checkpoint.start_from(RAM((1, 8, 8), 10, hidden=17), digits.state_dict(), tmp_path)
+    twin = RAM((1, 8, 8), 10, hidden=16)
+    checkpoint.start_from(twin, digits.state_dict(), tmp_path)
+    assert torch.equal(twin.classifier.weight, digits.classifier.weight)

@@ -17,6 +17,7 @@ from agents.evaluate import evaluate, make_env
 from agents.layers import ConvGlimpseNetwork, LSTMCore
 from agents.playback import AgentPlayer
 from agents.policy_gradient import PolicyGradient
+from agents.ppo import PPOAgent
 from agents.ram import RAM
 from agents.rollout import rollout
 
@@ -165,7 +166,8 @@ def test_the_gaze_path_is_the_environments_until_end() -> None:
         observation, _ = single.reset(options={"index": index})
         player.begin()
         time, terminated = 0, False
-        while not terminated:
+        last = 3 * int((played.target[index] >= 0).sum())  # what follows END is not played
+        while not terminated and time < last:
             expected = played.gaze[time, index].numpy()
             np.testing.assert_allclose(observation["gaze"], expected, atol=1e-5)
             observation, _, terminated, _, _ = single.step(player.act(observation).action)
@@ -193,3 +195,25 @@ def test_an_untrained_readers_error_is_a_sequences() -> None:
     scored = evaluate(agent, PAIRS, "validation", **env)
     assert scored.error > 95
     assert evaluate(agent, PAIRS, "validation", "mc10", **env).error > 95
+
+
+@pytest.mark.parametrize("kind", ["dram", "recurrent ppo", "ppo"])
+def test_what_follows_end_is_not_played(kind: str) -> None:
+    """Numbers of all lengths together, and each with those of its length: the same answers."""
+    torch.manual_seed(0)
+    if kind == "dram":
+        agent: Any = DRAM((2, 12, 12), (1, 18, 18), 11, hidden=16)
+    else:
+        agent = PPOAgent((2, 12, 12), 11, 18, 3, recurrent=kind == "recurrent ppo")
+    keywords = {"split": "test", "context": 18, **OFFLINE}
+    together = rollout(agent, make_env(agent, HOUSES, 40, **keywords), sample=False, options={"index": 0})
+    asked = (together.target >= 0).sum(1)
+    assert len(asked.unique()) > 2
+    for length in asked.unique().tolist():
+        index = torch.nonzero(asked == length)[:, 0]
+        env = make_env(agent, HOUSES, len(index), **keywords)
+        alike = rollout(agent, env, sample=False, options={"index": index.numpy()})
+        torch.testing.assert_close(together.answers[index, :length], alike.answers[:, :length])
+        if length < asked.max():
+            assert (together.answers[index, length:] == 0).all()
+        torch.testing.assert_close(together.gaze[: 3 * length, index], alike.gaze[: 3 * length])
