@@ -7,12 +7,13 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict, MultiDiscrete
+from gymnasium.spaces import Box, Dict
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.wrappers import VectorGridAction
 
 Batch = dict[str, NDArray[Any]]
 
@@ -27,8 +28,6 @@ class GlimpseVecEnv(VecEnv):
     def __init__(
         self, env_id: str, num_envs: int, *, cells: int = 9, history: bool = False, **keywords: Any
     ) -> None:
-        if cells < 2:
-            raise ValueError(f"cells must be at least 2, got {cells}")
         env = gymnasium.make_vec(
             env_id,
             num_envs=num_envs,
@@ -37,7 +36,8 @@ class GlimpseVecEnv(VecEnv):
             **keywords,
         )
         assert isinstance(env, GlimpseVectorEnv)
-        self.env, self.cells, self.history = env, cells, history
+        self.env, self.history = env, history
+        self._looking = VectorGridAction(env, cells)
         space = env.single_observation_space
         if history:
             space = Dict(
@@ -49,10 +49,9 @@ class GlimpseVecEnv(VecEnv):
             self._kept = {
                 key: np.zeros((num_envs, *box.shape), np.float32) for key, box in space.spaces.items()
             }
-        actions = MultiDiscrete([cells, cells, len(env.answer_names)])
         self._actions: NDArray[np.int64] = np.zeros((num_envs, 3), np.int64)
         self.render_mode = env.render_mode
-        super().__init__(num_envs, space, actions)
+        super().__init__(num_envs, space, self._looking.single_action_space)
 
     def reset(self) -> Batch:
         """Begin every row, from the seeds of `seed()` if it was called."""
@@ -68,10 +67,7 @@ class GlimpseVecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Batch, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Step; a row that ended shows its next episode, its last observation is in its info."""
-        gaze = (2.0 / (self.cells - 1)) * self._actions[:, :2] - 1.0
-        observation, reward, terminated, truncated, info = self.env.step(
-            {"gaze": gaze, "answer": self._actions[:, 2]}
-        )
+        observation, reward, terminated, truncated, info = self._looking.step(self._actions)
         done = terminated | truncated
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for row in np.flatnonzero(done):  # SB3 asks for one dict a row

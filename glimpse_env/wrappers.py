@@ -6,8 +6,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict, MultiDiscrete
-from gymnasium.vector import AutoresetMode, VectorWrapper
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.vector import AutoresetMode, VectorActionWrapper, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
@@ -18,45 +18,93 @@ from glimpse_env.vector import GlimpseVectorEnv, Info, Observation
 class BoxAction(gymnasium.ActionWrapper[Observation, NDArray[np.float32], dict[str, Any]]):
     """A flat Box action for libraries without Dict actions: two gaze coordinates, then one score an answer.
 
-    Box(-1, 1, (2 + n,)); the answer is the index of the highest score.
+    Box(-1, 1, (2 + n,)); the answer is the index of the highest score. `VectorBoxAction` is the same for a
+    vector env.
     """
 
     def __init__(self, env: gymnasium.Env[Observation, dict[str, Any]]) -> None:
         super().__init__(env)
-        self._answers = int(_dict_action(env)["answer"].n)  # type: ignore[attr-defined]
+        self._answers = _answers(env.action_space)
         self.action_space = Box(-1.0, 1.0, (2 + self._answers,), np.float32)
 
     def action(self, action: NDArray[np.float32]) -> dict[str, Any]:
         """(2 + n,) -> the environment's gaze and answer; ValueError for another shape or NaN."""
-        action = np.asarray(action, np.float32)
-        if action.shape != (2 + self._answers,) or np.isnan(action).any():
-            raise ValueError(f"action must be {2 + self._answers} numbers without NaN, got {action}")
-        return {"gaze": action[:2], "answer": int(action[2:].argmax())}
+        return from_box(action, (), self._answers)
+
+
+class VectorBoxAction(VectorActionWrapper[Any, Any, Any, Any]):
+    """`BoxAction` for a vector env: one Box(-1, 1, (B, 2 + n)) for all rows, no Python loop over them."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self._answers = _answers(env.single_action_space)
+        self.single_action_space = Box(-1.0, 1.0, (2 + self._answers,), np.float32)
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+
+    def actions(self, actions: Any) -> dict[str, Any]:
+        """(B, 2 + n) -> the environment's gazes and answers; ValueError for another shape or NaN."""
+        return from_box(actions, (self.num_envs,), self._answers)
 
 
 class GridAction(gymnasium.ActionWrapper[Observation, NDArray[np.int64], dict[str, Any]]):
     """A MultiDiscrete action: column and row of a `cells` x `cells` grid over the canvas, then the answer.
 
-    Column 0 looks at x = -1, column cells - 1 at x = +1; rows likewise, downwards.
+    Column 0 looks at x = -1, column cells - 1 at x = +1; rows likewise, downwards. `VectorGridAction` is the
+    same for a vector env.
     """
 
     def __init__(self, env: gymnasium.Env[Observation, dict[str, Any]], cells: int = 9) -> None:
         super().__init__(env)
-        if cells < 2:
-            raise ValueError(f"cells must be at least 2, got {cells}")
-        self._cells = cells
-        self._answers = int(_dict_action(env)["answer"].n)  # type: ignore[attr-defined]
-        self.action_space = MultiDiscrete([cells, cells, self._answers])
+        self._grid = self.action_space = grid_space(cells, _answers(env.action_space))
 
     def action(self, action: NDArray[np.int64]) -> dict[str, Any]:
         """(3,) integers -> the environment's gaze and answer; ValueError for another shape or range."""
-        if not self.action_space.contains(np.asarray(action, np.int64)):
-            raise ValueError(
-                f"action must be column and row below {self._cells} and an answer below "
-                f"{self._answers}, got {action}"
-            )
-        gaze = 2.0 * np.asarray(action[:2], np.float32) / (self._cells - 1) - 1.0
-        return {"gaze": gaze, "answer": int(action[2])}
+        return from_grid(action, (), self._grid)
+
+
+class VectorGridAction(VectorActionWrapper[Any, Any, Any, Any]):
+    """`GridAction` for a vector env: MultiDiscrete (B, 3), no Python loop over rows."""
+
+    def __init__(self, env: Any, cells: int = 9) -> None:
+        super().__init__(env)
+        self._grid = self.single_action_space = grid_space(cells, _answers(env.single_action_space))
+        self.action_space = batch_space(self.single_action_space, env.num_envs)
+
+    def actions(self, actions: Any) -> dict[str, Any]:
+        """(B, 3) integers -> the environment's gazes and answers; ValueError for another shape or range."""
+        return from_grid(actions, (self.num_envs,), self._grid)
+
+
+def from_box(action: Any, batch: tuple[int, ...], answers: int) -> dict[str, Any]:
+    """Gaze and scores, (*batch, 2 + answers), -> gaze (*batch, 2) and answer (*batch)."""
+    action, shape = np.asarray(action, np.float32), (*batch, 2 + answers)
+    if action.shape != shape or np.isnan(action).any():
+        raise ValueError(f"action must be {2 + answers} numbers without NaN, in shape {shape}, got {action}")
+    return {"gaze": action[..., :2], "answer": action[..., 2:].argmax(-1)}
+
+
+def grid_space(cells: int, answers: int) -> MultiDiscrete:
+    """Column, row and answer; ValueError for fewer than two cells a side."""
+    if cells < 2:
+        raise ValueError(f"cells must be at least 2, got {cells}")
+    return MultiDiscrete([cells, cells, answers])
+
+
+def from_grid(action: Any, batch: tuple[int, ...], space: MultiDiscrete) -> dict[str, Any]:
+    """Column, row and answer, integers (*batch, 3) of `space`, -> gaze (*batch, 2) and answer (*batch)."""
+    action = np.asarray(action)
+    if (
+        action.shape != (*batch, 3)
+        or not np.issubdtype(action.dtype, np.integer)
+        or ((action < 0) | (action >= space.nvec)).any()
+    ):
+        cells, _, answers = space.nvec
+        raise ValueError(
+            f"action must be column and row below {cells} and an answer below {answers}, integers of shape "
+            f"{(*batch, 3)}, got {action}"
+        )
+    gaze = 2.0 * action[..., :2].astype(np.float32) / np.float32(space.nvec[0] - 1) - 1.0
+    return {"gaze": gaze, "answer": action[..., 2]}
 
 
 class RelativeGaze(gymnasium.ActionWrapper[Observation, dict[str, Any], dict[str, Any]]):
@@ -64,7 +112,7 @@ class RelativeGaze(gymnasium.ActionWrapper[Observation, dict[str, Any], dict[str
 
     def __init__(self, env: gymnasium.Env[Observation, dict[str, Any]], reach: float = 0.5) -> None:
         super().__init__(env)
-        _dict_action(env)
+        _answers(env.action_space)
         if not 0 < reach <= 2:
             raise ValueError(f"reach must be above 0 and at most 2 (the whole canvas), got {reach}")
         self._reach = reach
@@ -91,7 +139,8 @@ class ScanPath(gymnasium.ActionWrapper[Observation, int, dict[str, Any]]):
         seed: int = 0,
     ) -> None:
         super().__init__(env)
-        self.action_space = _dict_action(env)["answer"]
+        _answers(env.action_space)
+        self.action_space = env.action_space["answer"]  # type: ignore[index]
         self.path = scan_path(cells, order, seed)
 
     def action(self, action: int) -> dict[str, Any]:
@@ -181,7 +230,10 @@ class WholeCanvas(VectorWrapper[Any, Any, Any, Any, NDArray[Any]]):
         return {**observation, "canvas": canvas.astype(np.float32) / np.float32(255)}
 
 
-def _dict_action(env: gymnasium.Env[Any, Any]) -> Dict:
-    if not isinstance(env.action_space, Dict):
-        raise TypeError(f"the environment's action must be a Dict, got {env.action_space}")
-    return env.action_space
+def _answers(action_space: gymnasium.Space[Any]) -> int:
+    """The number of answers of one environment's action space; TypeError unless it is a Dict with such."""
+    if not isinstance(action_space, Dict):
+        raise TypeError(f"the environment's action must be a Dict, got {action_space}")
+    answer = action_space["answer"]
+    assert isinstance(answer, Discrete)
+    return int(answer.n)

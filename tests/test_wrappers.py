@@ -12,6 +12,8 @@ from glimpse_env.wrappers import (
     GridAction,
     RelativeGaze,
     ScanPath,
+    VectorBoxAction,
+    VectorGridAction,
     WholeCanvas,
     scan_path,
 )
@@ -41,6 +43,30 @@ def test_grid_action_spans_the_canvas() -> None:
         env.step(np.array([3, 0, 0]))
     with pytest.raises(ValueError, match="cells"):
         GridAction(env.env, cells=1)
+
+
+@pytest.mark.parametrize("single", [BoxAction, GridAction])
+def test_vector_actions_are_those_of_every_row(single: type[gymnasium.Wrapper]) -> None:
+    """Row by row, the native vector env under the vector wrapper steps as the single env under the single."""
+    kind = {BoxAction: VectorBoxAction, GridAction: VectorGridAction}[single]
+    keywords = {**OFFLINE, "horizon": 3, "autoreset_mode": "Disabled"}
+    vector = kind(GlimpseVectorEnv(4, **keywords))
+    singles = [single(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=3)) for _ in range(4)]
+    assert vector.single_action_space == singles[0].action_space
+    vector.reset(seed=0)
+    vector.action_space.seed(0)
+    for row, env in enumerate(singles):
+        env.reset(seed=row)
+    for _ in range(3):
+        actions = vector.action_space.sample()
+        observation, reward, terminated, _, _ = vector.step(actions)
+        for row, env in enumerate(singles):
+            alone = env.step(actions[row])
+            np.testing.assert_array_equal(observation["gaze"][row], alone[0]["gaze"])
+            np.testing.assert_array_equal(observation["retina"][row], alone[0]["retina"])
+            assert (reward[row], terminated[row]) == alone[1:3]
+    with pytest.raises(ValueError, match="action must be"):
+        vector.step(actions[:3])
 
 
 def test_only_dict_actions_can_be_wrapped() -> None:
