@@ -37,6 +37,7 @@ class VectorBoxAction(VectorActionWrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
+        self.autoreset_mode = env.metadata["autoreset_mode"]  # TorchRL looks for it here
         self._answers = _answers(env.single_action_space)
         self.single_action_space = Box(-1.0, 1.0, (2 + self._answers,), np.float32)
         self.action_space = batch_space(self.single_action_space, env.num_envs)
@@ -67,6 +68,7 @@ class VectorGridAction(VectorActionWrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: Any, cells: int = 9) -> None:
         super().__init__(env)
+        self.autoreset_mode = env.metadata["autoreset_mode"]  # TorchRL looks for it here
         self._grid = self.single_action_space = grid_space(cells, _answers(env.single_action_space))
         self.action_space = batch_space(self.single_action_space, env.num_envs)
 

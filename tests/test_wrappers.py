@@ -53,6 +53,7 @@ def test_vector_actions_are_those_of_every_row(single: type[gymnasium.Wrapper]) 
     vector = kind(GlimpseVectorEnv(4, **keywords))
     singles = [single(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=3)) for _ in range(4)]
     assert vector.single_action_space == singles[0].action_space
+    assert vector.autoreset_mode is vector.metadata["autoreset_mode"]
     vector.reset(seed=0)
     vector.action_space.seed(0)
     for row, env in enumerate(singles):
