@@ -16,7 +16,7 @@ from agents.build import build_agent, shapes_of
 from agents.evaluate import make_env
 from agents.policy_gradient import PolicyGradient, hybrid_batch
 from agents.ram import RAM
-from agents.training import update_average
+from agents.training import computes_bfloat16, update_average
 from glimpse_env.datasets import load
 
 BATCH, GLIMPSES = 128, 6
@@ -25,15 +25,14 @@ PARTS = ("sensor", "forward", "backward", "optimiser")
 
 
 def bench_train(dataset: str) -> None:
-    """Print a Markdown table: ours in float32 and bfloat16, the reference in between, round by round."""
+    """Print a Markdown table: ours in every precision the processor computes in, the reference in between."""
     torch.set_num_threads(1)
-    runs = {
-        "plain reference, float32": PlainRAM(dataset),
-        f"ours, float32, batch {BATCH}": Ours(dataset, BATCH, bfloat16=False),
-        f"ours, bfloat16, batch {BATCH}": Ours(dataset, BATCH, bfloat16=True),
-        "ours, bfloat16, batch 512": Ours(dataset, 512, bfloat16=True),
-        f"matrix products alone, bfloat16, batch {BATCH}": Products(BATCH),
-    }
+    runs: dict[str, Any] = {"plain reference, float32": PlainRAM(dataset)}
+    for dtype in (torch.float32, torch.bfloat16) if computes_bfloat16() else (torch.float32,):
+        precision = str(dtype).removeprefix("torch.")
+        for size in (BATCH, 512):
+            runs[f"ours, {precision}, batch {size}"] = Ours(dataset, size, bfloat16=dtype == torch.bfloat16)
+        runs[f"matrix products alone, {precision}, batch {BATCH}"] = Products(BATCH, dtype)
     for run in runs.values():
         run.batch()
     rates: dict[str, list[float]] = {name: [] for name in runs}
@@ -53,7 +52,7 @@ def bench_train(dataset: str) -> None:
         shares = [f"{100 * run.seconds[part] / total:.0f}%" if total else "" for part in PARTS]
         print(f"| {name} | {rate:,.0f} | {rate / reference:.1f}x | {' | '.join(shares)} |")
     print(
-        "Sensor: reset and step of the environment. The last line is the limit: what RAM's matrix products\n"
+        "Sensor: reset and step of the environment. The matrix products alone are the limit: what RAM's\n"
         "take by themselves. The rest of a step is some 150 small operations, each a call of a few\n"
         "microseconds, which a larger batch shares among more images."
     )
@@ -113,11 +112,11 @@ class Products:
     # (inputs, outputs) of what, where, their sum's two halves, the core's two and the three heads.
     LAYERS = ((64, 128), (2, 128), (128, 256), (128, 256), (256, 256), (256, 256), (256, 13))
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, dtype: torch.dtype) -> None:
         self.size = size
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self.operands = [
-            [torch.randn(shape, dtype=torch.bfloat16) for shape in ((size, i), (i, o), (size, o))]
+            [torch.randn(shape, dtype=dtype) for shape in ((size, i), (i, o), (size, o))]
             for i, o in self.LAYERS
         ]
 
