@@ -54,9 +54,19 @@ class GlimpseVecEnv(VecEnv):
         super().__init__(num_envs, space, self._looking.single_action_space)
 
     def reset(self) -> Batch:
-        """Begin every row, from the seeds of `seed()` if it was called."""
+        """Begin every row, from the seeds of `seed()` and the options of `set_options()` if there are any.
+
+        The one option is "index", a frozen scene, for every row or for none; else ValueError.
+        """
         seeds = list(self._seeds)
-        observation, _ = self.env.reset(seed=None if None in seeds else seeds)
+        chosen = [options.get("index") for options in self._options if options]
+        if any(options.keys() - {"index"} for options in self._options) or len(chosen) not in (
+            0,
+            self.num_envs,
+        ):
+            raise ValueError(f"set_options takes one 'index' for every row, got {self._options}")
+        index = {"index": chosen} if chosen else None
+        observation, _ = self.env.reset(seed=None if None in seeds else seeds, options=index)
         self._reset_seeds()
         self._reset_options()
         return self._with_history(observation, np.ones(self.num_envs, np.bool_))
@@ -87,10 +97,9 @@ class GlimpseVecEnv(VecEnv):
         seen = np.rint(observation["time"][:, 0] * self.env.horizon).astype(np.int64)
         rows = np.arange(self.num_envs)
         for key, value in observation.items():
-            kept = self._kept[key] = self._kept[key].copy()
-            kept[begun] = 0
-            kept[rows, seen - 1] = value
-        return dict(self._kept)
+            self._kept[key][begun] = 0
+            self._kept[key][rows, seen - 1] = value
+        return {key: kept.copy() for key, kept in self._kept.items()}
 
     def _last_history(self, last: Batch, row: int) -> Batch:
         seen = round(float(last["time"][0]) * self.env.horizon)

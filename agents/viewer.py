@@ -92,9 +92,9 @@ class Viewer:
             elif typed:
                 say = f"answer {typed}: enter says it"
             elif self._may_look():
-                say = f"{left} more to see      {PERSON_KEYS}"
+                say = f"{left} more to see      {PERSON_KEYS}" + self._end_key()
             else:
-                say = f"answer: type {view.answer_names[0]} to {view.answer_names[-1]}"
+                say = f"answer: type {view.answer_names[0]} to {view.answer_names[-1]}" + self._end_key()
             # The eye's canvas is hidden from a person until the answer is given.
             frame = caption(draw_frame(view, hide_canvas=view.target is None), say)
             self.window.show(frame if view.target is not None else self._with_aim(frame, aim))
@@ -113,6 +113,9 @@ class Viewer:
                 if typed and (key == pygame.K_RETURN or len(view.answer_names) <= ONE_KEY_ANSWERS):
                     self._answer(typed, aim)
                     typed = ""
+
+    def _end_key(self) -> str:
+        return "   e: end of the number" if self.env.vector.task.end >= 0 else ""
 
     def _may_look(self) -> bool:
         """Whether the next step can be a look alone: no answer is due."""

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 
@@ -32,24 +33,39 @@ def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     raise ValueError(f"{name} must be an integer {bounds}, got {value!r}")
 
 
-def number(name: str, value: Any, least: float, below: float = math.inf) -> float:
-    """`value` as a float if it is a number in [least, below), else ValueError."""
+def number(name: str, value: Any, least: float, most: float = math.inf) -> float:
+    """`value` as a float if it is a finite number from `least` to `most`, else ValueError."""
     good = (
-        isinstance(value, int | float | np.number) and not isinstance(value, bool) and least <= value < below
+        isinstance(value, int | float | np.number) and not isinstance(value, bool) and least <= value <= most
     )
-    if not good:
-        bound = "" if below == math.inf else f" and below {below:g}"
-        raise ValueError(f"{name} must be a number of at least {least:g}{bound}, got {value!r}")
+    if not good or value == math.inf:
+        bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise ValueError(f"{name} must be a finite number {bounds}, got {value!r}")
     return float(value)
 
 
-def action(actions: Any, num_envs: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The action's `gaze` float32 (B, 2) and `answer` int64 (B,), or a ValueError that names the key."""
+def left_out(name: str, value: Any, default: int, why: str) -> None:
+    """Raise ValueError unless `value` is the default: a keyword that something else makes meaningless."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value != default:
+        raise ValueError(f"{why}: leave out {name}, got {value!r}")
+
+
+def autoreset_mode(value: Any) -> AutoresetMode:
+    """A mode, given as itself or by its name, else ValueError."""
+    for mode in AutoresetMode:
+        if value is mode or (isinstance(value, str) and value == mode.value):
+            return mode
+    names = tuple(mode.value for mode in AutoresetMode)
+    raise ValueError(f"autoreset_mode must be an AutoresetMode or one of {names}, got {value!r}")
+
+
+def action(actions: Any, batch: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The action's `gaze` float32 (*batch, 2) and `answer` int64 (*batch,), or a ValueError naming one."""
     if not isinstance(actions, dict) or actions.keys() != {"gaze", "answer"}:
         got = sorted(map(str, actions)) if isinstance(actions, dict) else type(actions).__name__
         raise ValueError(f"action must be a dict of 'gaze' and 'answer', got {got}")
-    gaze = _as_array("gaze", actions["gaze"], np.dtype(np.float32), "fiu", (num_envs, 2))
-    answer = _as_array("answer", actions["answer"], np.dtype(np.int64), "iu", (num_envs,))
+    gaze = _as_array("gaze", actions["gaze"], np.dtype(np.float32), "fiu", (*batch, 2))
+    answer = _as_array("answer", actions["answer"], np.dtype(np.int64), "iu", batch)
     return gaze, answer
 
 
@@ -63,7 +79,17 @@ def _as_array(key: str, value: Any, dtype: np.dtype[Any], kinds: str, shape: tup
         raise ValueError(
             f"action[{key!r}] must be {dtype} of shape {shape}, got {array.dtype} of shape {array.shape}"
         )
-    return np.ascontiguousarray(array, dtype)
+    return np.asarray(array, dtype, order="C")
+
+
+def reset_options(options: Any) -> dict[str, Any]:
+    """The options of a reset; TypeError for anything but a dict or None, ValueError for an unknown key."""
+    if options is not None and not isinstance(options, dict):
+        raise TypeError(f"options must be a dict or None, got {options!r}")
+    unknown = (options or {}).keys() - {"index", "reset_mask"}
+    if unknown:
+        raise ValueError(f"unknown reset option {min(unknown, key=str)!r}: use 'index' or 'reset_mask'")
+    return options or {}
 
 
 def reset_mask(mask: Any, num_envs: int) -> NDArray[np.bool_]:
@@ -81,34 +107,39 @@ def reset_mask(mask: Any, num_envs: int) -> NDArray[np.bool_]:
 
 def scene_indices(index: Any, rows: NDArray[np.bool_], num_scenes: int, split: str) -> NDArray[np.int64]:
     """options["index"] as one frozen scene a row (B,), in range wherever `rows` is true."""
-    if isinstance(index, int | np.integer) and not isinstance(index, bool):
-        indices = index + np.arange(len(rows))
-    else:
-        try:
-            indices = np.asarray(index)
-        except ValueError:  # lists of unequal lengths
-            indices = np.asarray(None)
-    if indices.dtype.kind not in "iu" or indices.shape != (len(rows),):
+    try:
+        given = np.asarray(index)
+    except ValueError:  # lists of unequal lengths
+        given = np.asarray(None)
+    big = given.dtype == object and all(isinstance(i, int) for i in given.flat)  # too big for 64 bits
+    if not (given.dtype.kind in "iu" or big) or given.shape not in ((), (len(rows),)):
         raise ValueError(f"options['index'] must be an int or {len(rows)} ints, got {index!r}")
-    bad = rows & ((indices < 0) | (indices >= num_scenes))
+    indices = given + np.arange(len(rows)) if given.shape == () and not big else given
+    bad = (rows & ((indices < 0) | (indices >= num_scenes))).astype(bool)
     if bad.any():
         raise ValueError(
-            f"options['index'] must be 0 to {num_scenes - 1} in split {split!r}, got {indices[bad][0]}"
+            f"options['index'] must be 0 to {num_scenes - 1} in split {split!r}, got "
+            f"{np.broadcast_to(indices, bad.shape)[bad][0]}"
         )
     return indices.astype(np.int64)
 
 
-def seeds(seed: Any, num_envs: int) -> list[int | None]:
+def seed(value: Any) -> int | None:
+    """One seed, a non-negative integer or None; TypeError or ValueError for anything else."""
+    if value is None:
+        return None
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise TypeError(f"seed must be a non-negative integer, got {value!r}")
+    if value < 0:
+        raise ValueError(f"seed must be a non-negative integer, got {value!r}")
+    return int(value)
+
+
+def seeds(value: Any, num_envs: int) -> list[int | None]:
     """One seed or None a row: of an int s, s + i for row i. TypeError or ValueError for anything else."""
-    if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
-        values: list[int | None] = [int(seed) + i for i in range(num_envs)]
-    elif isinstance(seed, list | tuple):
-        values = list(seed)
-    else:
-        raise TypeError(f"seed must be an int or a list of ints, got {seed!r}")
-    if len(values) != num_envs:
-        raise ValueError(f"seed must be an int or a list of {num_envs}, got {len(values)} seeds")
-    for value in values:
-        if value is not None and (not isinstance(value, int | np.integer) or value < 0):
-            raise ValueError(f"seed must be a non-negative integer, got {value!r}")
-    return values
+    if isinstance(value, list | tuple):
+        if len(value) != num_envs:
+            raise ValueError(f"seed must be an int or a list of {num_envs}, got {len(value)} seeds")
+        return [seed(one) for one in value]
+    first = seed(value)
+    return [None if first is None else first + i for i in range(num_envs)]

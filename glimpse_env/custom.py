@@ -46,7 +46,7 @@ def make_custom(images: Any, labels: Any = None, *, num_envs: int | None = None,
         content = str(Path(images).resolve()).encode()
     else:
         images = np.ascontiguousarray(images)
-        content = images.tobytes() + np.ascontiguousarray(labels).tobytes()
+        content = repr(images.shape).encode() + images.tobytes() + np.ascontiguousarray(labels).tobytes()
     name = "Custom" + hashlib.sha256(content + repr(sorted(keywords.items())).encode()).hexdigest()[:12]
     env_id = register_custom(name, images, labels, **keywords)
     if num_envs is None:

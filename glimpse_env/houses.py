@@ -184,7 +184,7 @@ class HouseScenes:
         boxes: NDArray[np.int64],
         start_gaze: NDArray[np.float32],
     ) -> None:
-        """See `draw_houses`; below difficulty 1 numbers are shorter, jitter and distortion do nothing."""
+        """See `draw_houses`; below difficulty 1 numbers are shorter."""
         longest = max(1, math.ceil(aids.difficulty * MAX_DIGITS))
         draw_houses(
             rows, keys, episodes, indices, self._layouts.digits, self._layouts.boxes, self._layouts.pictures,

@@ -262,6 +262,11 @@ class DigitScenes:
         self.max_digits = checks.integer("digits", digits, 1, 2)
         checks.integer("canvas_size", canvas_size, digits * max(height, width), MAX_CANVAS)
         self.distractors = checks.integer("distractors", distractors, 0, MAX_DISTRACTORS)
+        if distractors and self.num_scenes <= digits:
+            raise ValueError(
+                f"distractors are crops of other images than the scene's {digits}, and split {split!r} of "
+                f"{dataset!r} has {self.num_scenes}: give more images or distractors=0"
+            )
         self.distractor_size = checks.integer("distractor_size", distractor_size, 1, min(height, width))
         self.canvas_shape = (channels, canvas_size, canvas_size)
 

@@ -9,7 +9,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from glimpse_env import checks
 from glimpse_env.vector import RENDER_FPS, RENDER_MODES, GlimpseVectorEnv, Info, Observation
+
+ANSWER_KEYS = "0123456789tyuiopghj"
 
 
 class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
@@ -27,15 +30,19 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, Info]:
         """Start an episode; options["index"], an int, asks for that frozen scene of the split."""
-        super().reset(seed=seed)
+        seed = checks.seed(seed)
         observation, _ = self.vector.reset(seed=seed, options=options)
+        super().reset(seed=seed)
         return _first(observation), {}
 
     def step(self, action: dict[str, Any]) -> tuple[Observation, float, bool, bool, Info]:
         """Move the gaze, or in the last step answer; raises ResetNeeded after the end."""
-        if isinstance(action, dict):
-            action = {key: [value] for key, value in action.items()}
-        observation, reward, terminated, truncated, info = self.vector.step(action)
+        batch = {key: [value] for key, value in action.items()} if isinstance(action, dict) else action
+        try:
+            observation, reward, terminated, truncated, info = self.vector.step(batch)
+        except ValueError:
+            checks.action(action, ())  # says the shapes of one action, not of a batch
+            raise
         if info:
             target = info["target"][0]
             one = self.vector.task.length == 1
@@ -50,18 +57,19 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
     def get_keys_to_action(self) -> dict[tuple[str, ...], dict[str, Any]]:
         """Keys of `gymnasium.utils.play`: q w e, a s d, z x c look at the middles of a 3x3 grid.
 
-        With `relative_gaze` they move the gaze by a third of the canvas. A digit held as well, or alone
-        (which looks at, or stays in, the middle), answers with that index; else the answer is the first, or
-        "look" where answers may come early. play() also wants a noop: the action of "s" will do.
+        With `relative_gaze` they move the gaze by a third of the canvas. Held as well, or alone (which looks
+        at, or stays in, the middle), 0 to 9 give the answer of that index and t y u i o p g h j those from
+        10 on, so that a house number ends with t; else the answer is the first, or "look" where answers may
+        come early. play() also wants a noop: the action of "s" will do.
         """
         silent = len(self.vector.answer_names) - 1 if self.vector.early_answer else 0
         actions: dict[tuple[str, ...], dict[str, Any]] = {}
         for i, place in enumerate("qweasdzxc"):
             gaze = np.array([i % 3 - 1, i // 3 - 1], np.float32) * np.float32(2 / 3)
             actions[(place,)] = {"gaze": gaze, "answer": silent}
-            for answer in range(min(10, len(self.vector.task.answers))):
-                actions[(place, str(answer))] = {"gaze": gaze, "answer": answer}
-                actions[(str(answer),)] = {"gaze": np.zeros(2, np.float32), "answer": answer}
+            for answer, key in zip(range(len(self.vector.task.answers)), ANSWER_KEYS, strict=False):
+                actions[(place, key)] = {"gaze": gaze, "answer": answer}
+                actions[(key,)] = {"gaze": np.zeros(2, np.float32), "answer": answer}
         return actions
 
     def close(self) -> None:

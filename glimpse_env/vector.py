@@ -87,8 +87,12 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.dataset, self.split = dataset, split
         self.scenes: scenes.DigitScenes | HouseScenes
         if checks.choice("scene", scene, SCENES) == "houses":
-            if digits != 1 or distractors != 0:
-                raise ValueError("scene 'houses' has its own digits: leave out digits and distractors")
+            digits_of = "scene 'houses' has digits of its own"
+            checks.left_out("digits", digits, 1, digits_of)
+            checks.left_out("distractors", distractors, 0, digits_of)
+            checks.left_out("distractor_size", distractor_size, 8, digits_of)
+            checks.left_out("jitter", jitter, 0, digits_of)
+            checks.left_out("distortion", distortion, 0, digits_of)
             self.scenes = HouseScenes(dataset, split, canvas_size)
         else:
             self.scenes = scenes.DigitScenes(
@@ -120,11 +124,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.start_gaze = checks.choice("start_gaze", start_gaze, START_GAZES)
         self.difficulty = difficulty
         self.jitter = checks.integer("jitter", jitter, 0, height)
-        self.distortion = checks.number("distortion", distortion, 0, 1)
+        self.distortion = checks.number("distortion", distortion, 0, 0.99)
         if max_episode_steps is not None:
             checks.integer("max_episode_steps", max_episode_steps, 1)
         self.max_episode_steps = max_episode_steps
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = checks.autoreset_mode(autoreset_mode)
         self.render_mode = (
             None if render_mode is None else checks.choice("render_mode", render_mode, RENDER_MODES)
         )
@@ -184,7 +188,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     @difficulty.setter
     def difficulty(self, value: float) -> None:
-        self._difficulty = checks.number("difficulty", value, 0, 1.0000001)
+        self._difficulty = checks.number("difficulty", value, 0, 1)
 
     # -- the loop ------------------------------------------------------------------------------------
 
@@ -200,17 +204,17 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         options["index"]: an int, giving row i the frozen scene index + i of the split, or one int a row.
         Raises ValueError or TypeError for a seed or an option of another shape, type or range.
         """
-        options = dict(options or {})
+        seeds = None if seed is None else checks.seeds(seed, self.num_envs)
+        options = checks.reset_options(options)
         if self._key is None and "reset_mask" in options:
             raise ResetNeeded("the first reset must begin every row: leave out options['reset_mask']")
-        rows = checks.reset_mask(options.pop("reset_mask", None), self.num_envs)
-        index = options.pop("index", None)
-        if options:
-            raise ValueError(f"unknown reset option {next(iter(options))!r}: use 'index' or 'reset_mask'")
-        indices = None
+        rows = checks.reset_mask(options.get("reset_mask"), self.num_envs)
+        index, indices = options.get("index"), None
         if index is not None:
             indices = checks.scene_indices(index, rows, self.num_scenes, self.split)
-        self._seed(seed, rows)
+        if isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))
+        self._seed(seeds, rows)
         self._begin(rows, indices)
         if self.render_mode == "human":
             self.render()
@@ -325,21 +329,18 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     # -- what comes in ---------------------------------------------------------------------------------
 
     def _check_action(self, actions: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        gaze, answer = checks.action(actions, self.num_envs)
+        gaze, answer = checks.action(actions, (self.num_envs,))
         problem = tasks.find_bad_action(gaze, answer, len(self.answer_names))
         if problem is not None:
             raise ValueError(problem)
         return gaze, answer
 
-    def _seed(self, seed: int | list[int | None] | None, rows: NDArray[np.bool_]) -> None:
+    def _seed(self, seeds: list[int | None] | None, rows: NDArray[np.bool_]) -> None:
         """Give every seeded row of `rows` its key; the first reset without a seed draws random ones."""
         if self._key is None:
             self._key = self.np_random.integers(0, 2**63, self.num_envs, dtype=np.uint64)
-        if seed is None:
+        if seeds is None:
             return
-        seeds = checks.seeds(seed, self.num_envs)
-        if isinstance(seed, int):
-            super().reset(seed=seed)
         given = rows & np.array([value is not None for value in seeds])
         values = np.array([(value or 0) % 2**64 for value in seeds], np.uint64)
         self._key = np.where(given, scenes.row_keys(values), self._key)
@@ -356,14 +357,17 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     # -- what people see -------------------------------------------------------------------------------
 
+    def path(self, row: int) -> NDArray[np.float32]:
+        """The gazes of episode `row` so far, the first included: a copy, (t, 2)."""
+        return self._path[row, : self._time[row]].copy()
+
     def view(self, row: int) -> View:
         """What there is to draw of episode `row`: arrays are copies, belief is None until one is set."""
         from glimpse_env.render import View  # pygame loads when something is drawn
 
-        seen = int(self._time[row])
         return View(
             canvas=self._canvas[row].copy(),
-            path=self._path[row, :seen].copy(),
+            path=self.path(row),
             retina_size=self.retina_size,
             scales=self.scales,
             horizon=self.horizon,

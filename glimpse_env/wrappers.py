@@ -11,8 +11,11 @@ from gymnasium.vector import AutoresetMode, VectorActionWrapper, VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from glimpse_env import checks
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.vector import GlimpseVectorEnv, Info, Observation
+
+MAX_CELLS = 4096  # a side: more than a canvas has pixels
 
 
 class BoxAction(gymnasium.ActionWrapper[Observation, NDArray[np.float32], dict[str, Any]]):
@@ -79,16 +82,15 @@ class VectorGridAction(VectorActionWrapper[Any, Any, Any, Any]):
 
 def from_box(action: Any, batch: tuple[int, ...], answers: int) -> dict[str, Any]:
     """Gaze and scores, (*batch, 2 + answers), -> gaze (*batch, 2) and answer (*batch)."""
-    action, shape = np.asarray(action, np.float32), (*batch, 2 + answers)
-    if action.shape != shape or np.isnan(action).any():
+    action, shape = np.asarray(action), (*batch, 2 + answers)
+    if action.shape != shape or action.dtype.kind not in "fiu" or np.isnan(action).any():
         raise ValueError(f"action must be {2 + answers} numbers without NaN, in shape {shape}, got {action}")
-    return {"gaze": action[..., :2], "answer": action[..., 2:].argmax(-1)}
+    return {"gaze": action[..., :2].astype(np.float32), "answer": action[..., 2:].argmax(-1)}
 
 
 def grid_space(cells: int, answers: int) -> MultiDiscrete:
     """Column, row and answer; ValueError for fewer than two cells a side."""
-    if cells < 2:
-        raise ValueError(f"cells must be at least 2, got {cells}")
+    checks.integer("cells", cells, 2, MAX_CELLS)
     return MultiDiscrete([cells, cells, answers])
 
 
@@ -115,14 +117,13 @@ class RelativeGaze(gymnasium.ActionWrapper[Observation, dict[str, Any], dict[str
     def __init__(self, env: gymnasium.Env[Observation, dict[str, Any]], reach: float = 0.5) -> None:
         super().__init__(env)
         _answers(env.action_space)
-        if not 0 < reach <= 2:
-            raise ValueError(f"reach must be above 0 and at most 2 (the whole canvas), got {reach}")
-        self._reach = reach
+        self._reach = checks.number("reach", reach, 0.01, 2)  # two units are the whole canvas
 
     def action(self, action: dict[str, Any]) -> dict[str, Any]:
         """Gaze (2,) in [-1, 1] -> the absolute gaze; the environment clips it to the canvas."""
-        here = glimpse_env_of(self).view(0).path[-1]
-        return {**action, "gaze": here + self._reach * np.asarray(action["gaze"], np.float32)}
+        here = glimpse_env_of(self).path(0)[-1]
+        gaze, answer = checks.action(action, ())
+        return {"gaze": here + np.float32(self._reach) * gaze, "answer": answer}
 
 
 class ScanPath(gymnasium.ActionWrapper[Observation, int, dict[str, Any]]):
@@ -147,16 +148,14 @@ class ScanPath(gymnasium.ActionWrapper[Observation, int, dict[str, Any]]):
 
     def action(self, action: int) -> dict[str, Any]:
         """An answer -> the answer, with the path's next gaze."""
-        seen = len(glimpse_env_of(self).view(0).path)
+        seen = len(glimpse_env_of(self).path(0))
         return {"gaze": self.path[(seen - 1) % len(self.path)], "answer": action}
 
 
 def scan_path(cells: int, order: str = "raster", seed: int = 0) -> NDArray[np.float32]:
     """Gazes (cells², 2) of a ScanPath; ValueError for an unknown order or no cells."""
-    if cells < 1:
-        raise ValueError(f"cells must be at least 1, got {cells}")
-    if order not in ("raster", "permutation"):
-        raise ValueError(f"order must be 'raster' or 'permutation', got {order!r}")
+    checks.integer("cells", cells, 1, MAX_CELLS)
+    checks.choice("order", order, ("raster", "permutation"))
     middles = (2 * np.arange(cells, dtype=np.float32) + 1) / cells - 1
     path = np.stack([np.tile(middles, cells), np.repeat(middles, cells)], 1)
     return path if order == "raster" else np.random.default_rng(seed).permutation(path)
@@ -184,7 +183,7 @@ class GlimpseHistory(gymnasium.ObservationWrapper[Any, Any, Observation]):
 
     def observation(self, observation: Observation) -> Observation:
         """The present observation -> all of them, as fresh arrays."""
-        seen = len(glimpse_env_of(self).view(0).path)
+        seen = len(glimpse_env_of(self).path(0))
         horizon = glimpse_env_of(self).horizon
         kept = {}
         for key, value in observation.items():
@@ -192,8 +191,8 @@ class GlimpseHistory(gymnasium.ObservationWrapper[Any, Any, Observation]):
             if seen > 1:
                 kept[key][: seen - 1] = self._kept[key][: seen - 1]
             kept[key][seen - 1] = value
-        self._kept = kept
-        return dict(kept)
+        self._kept = {key: value.copy() for key, value in kept.items()}
+        return kept
 
 
 def glimpse_env_of(env: gymnasium.Env[Any, Any]) -> GlimpseVectorEnv:

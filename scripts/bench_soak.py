@@ -81,14 +81,16 @@ def _resident() -> float:
 
 GOOD = {"gaze": np.zeros((CALL_ROWS, 2), np.float32), "answer": np.zeros(CALL_ROWS, np.int64)}
 JUNK: list[Any] = [
-    None, "x", -1, 1.5, float("nan"), float("inf"), 10**12, [], [1], {}, object(), b"0", True,
+    None, "x", -1, 1.5, float("nan"), float("inf"), 10**12, 10**30, [], [1], {}, object(), b"0", True,
     np.zeros(3), np.full((CALL_ROWS, 2), np.nan), np.full(CALL_ROWS, -1), np.full(CALL_ROWS, 99),
     np.zeros((CALL_ROWS, 2), complex), np.array("2020-01-01", "datetime64"), [[0, 0], [0]],
 ]  # fmt: skip
+PLACES = ("gaze", "answer", "action", "seed", "options", "index", "reset_mask", "keyword")
 KEYWORDS = (
     "canvas_size", "digits", "distractors", "distractor_size", "retina_size", "scales", "context", "horizon",
     "glimpses_per_answer", "early_answer", "reward", "step_cost", "relative_gaze", "start_gaze", "difficulty",
-    "jitter", "distortion", "max_episode_steps", "task", "scene", "split", "render_mode",
+    "jitter", "distortion", "max_episode_steps", "task", "scene", "split", "render_mode", "autoreset_mode",
+    "dataset", "num_envs",
 )  # fmt: skip
 
 
@@ -96,23 +98,29 @@ def _abuse(calls: int, dataset: str) -> tuple[int, list[str]]:
     """Make malformed calls; a good refusal is a ValueError or TypeError that names the argument."""
     rng = np.random.default_rng(1)
     env: Any = gymnasium.make_vec("Glimpse/MNIST-v0", num_envs=CALL_ROWS, dataset=dataset)
+    alone: Any = gymnasium.make("Glimpse/MNIST-v0", dataset=dataset, disable_env_checker=True).unwrapped
     env.reset(seed=0)
+    alone.reset(seed=0)
     refused, failures = 0, []
     for _ in tqdm(range(calls), desc="malformed calls", leave=False):
         name, junk = "seed", None
         while _may_be_right(name, junk):  # draw again what is not malformed
             junk = JUNK[rng.integers(len(JUNK))]
-            where = ("gaze", "answer", "seed", "index", "reset_mask", "keyword")[rng.integers(6)]
+            where = PLACES[rng.integers(len(PLACES))]
             name = KEYWORDS[rng.integers(len(KEYWORDS))] if where == "keyword" else where
         try:
             if where in GOOD:
                 env.step({**GOOD, where: junk})
+            elif where == "action":
+                (env if rng.random() < 0.5 else alone).step(junk)
             elif where == "seed":
-                env.reset(seed=junk)
+                (env if rng.random() < 0.5 else alone).reset(seed=junk)
+            elif where == "options":
+                (env if rng.random() < 0.5 else alone).reset(options=junk)
             elif where in ("index", "reset_mask"):
                 env.reset(options={where: junk})
             else:
-                GlimpseVectorEnv(1, dataset=dataset, **{name: junk})
+                GlimpseVectorEnv(**{"dataset": dataset, name: junk})
             failures.append(f"{name}={junk!r} was accepted")
         except (ValueError, TypeError) as error:
             if name in str(error):
@@ -126,13 +134,15 @@ def _abuse(calls: int, dataset: str) -> tuple[int, list[str]]:
 
 def _may_be_right(name: str, junk: Any) -> bool:
     """Values of JUNK that some argument takes: None for what is optional, numbers where numbers go."""
-    optional = ("seed", "index", "reset_mask", "glimpses_per_answer", "max_episode_steps", "render_mode")
     if junk is None:
-        return name in optional
+        optional = ("glimpses_per_answer", "max_episode_steps", "render_mode")
+        return name in ("seed", "options", "index", "reset_mask", *optional)
+    if isinstance(junk, dict):
+        return name == "options"
     if junk is True:
         return name in ("early_answer", "relative_gaze")
-    if isinstance(junk, int) and junk == 10**12:
-        return name in ("seed", "step_cost", "max_episode_steps")
+    if isinstance(junk, int) and junk >= 10**12:
+        return name in ("seed", "step_cost", "max_episode_steps", "num_envs")  # num_envs: for want of memory
     if isinstance(junk, np.ndarray) and junk.shape == (CALL_ROWS,):
         return name == "index" and bool((junk >= 0).all())
     return isinstance(junk, float) and junk == 1.5 and name == "step_cost"

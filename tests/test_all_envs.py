@@ -179,6 +179,10 @@ def test_gymnasiums_play_knows_the_keys(relative: bool) -> None:
     keys = env.unwrapped.get_keys_to_action()
     assert all(action in env.action_space for action in keys.values())
     assert keys[("d", "7")]["answer"] == 7
+    house = gymnasium.make("Glimpse/HouseNumbers-v0", **OFFLINE).unwrapped
+    assert house.vector.answer_names[house.get_keys_to_action()[("t",)]["answer"]] == "end"
+    total = gymnasium.make("Glimpse/DigitSum-v0", **OFFLINE).unwrapped
+    assert total.get_keys_to_action()[("a", "j")]["answer"] == 18
     seen = []
 
     def watch(before: Any, after: Any, action: Any, *_: Any) -> None:

@@ -36,15 +36,20 @@ def test_the_best_guess_without_looking() -> None:
 
 def test_bounds_of_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """Smaller budgets and other modes stay out, and what nobody measured is a dash."""
+    pair, cifar = "Glimpse/DigitPair-v0", "Glimpse/CIFAR10-v0"
     line = {"env_id": "Glimpse/MNIST-v0", "mode": "deterministic", "env": {}}
     lines = [
         {**line, "experiment": "random-mnist", "value": 9.0},
         {**line, "experiment": "random-mnist", "value": 8.0, "mode": "sampled"},
         {**line, "experiment": "ram-mnist-g4", "value": 5.0, "env": {"horizon": 4}},
         {**line, "experiment": "raster-mnist", "value": 7.125},
+        {**line, "experiment": "dram-pairs", "value": 6.0, "env_id": pair, "env": {"task": "unordered"}},
+        {**line, "experiment": "conv-cifar10", "value": 30.0, "env_id": cifar, "env": {"dataset": "copy"}},
     ]
     monkeypatch.setattr(docs.results, "read", lambda: lines)
     rows = dict(row.split(" | ", 1) for row in docs.bounds().splitlines()[2:])
     assert rows.keys() == {f"| {env_id}" for env_id in TABLE}
-    assert rows["| Glimpse/MNIST-v0"] == "90.0 | – | 9.00 | 7.12 | – | – |"
-    assert rows["| Glimpse/DigitPair-v0"] == "99.0 | – | – | – | – | – |"
+    assert rows["| Glimpse/MNIST-v0"] == "90.0 | – | 9.00 | 7.12 | – | – | – |"
+    assert rows[f"| {pair}"] == "99.0 | – | – | – | – | – | – |"
+    assert rows[f"| {cifar}"] == "90.0 | – | – | – | 30.00 (copy) | – | – |"
+    assert "| conv-cifar10 on copy | 30.00 |" in docs.page(cifar)

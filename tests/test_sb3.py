@@ -79,6 +79,28 @@ def test_the_vec_envs_attributes() -> None:
         GlimpseVecEnv("Glimpse/MNIST-v0", 3, cells=1, **OFFLINE)
 
 
+def test_options_choose_frozen_scenes() -> None:
+    env = GlimpseVecEnv("Glimpse/MNIST-v0", 2, **OFFLINE, split="test")
+    env.set_options([{"index": 7}, {"index": 3}])
+    seen = env.reset()
+    plain = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, split="test")
+    for row, index in enumerate((7, 3)):
+        alone = plain.reset(options={"index": index})[0]
+        np.testing.assert_array_equal(seen["retina"][row], alone["retina"])
+    env.set_options([{"index": 7}, {}])
+    with pytest.raises(ValueError, match="set_options"):
+        env.reset()
+    env.set_options({"size": 7})
+    with pytest.raises(ValueError, match="set_options"):
+        env.reset()
+
+
+def test_a_history_handed_out_is_the_callers_own() -> None:
+    env = GlimpseVecEnv("Glimpse/MNIST-v0", 2, **OFFLINE, history=True)
+    env.reset()["retina"][:] = 7
+    assert env.step(np.zeros((2, 3), np.int64))[0]["retina"].max() <= 1
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_subprocesses(method: str) -> None:
     """SB3's SubprocVecEnv and Gymnasium's AsyncVectorEnv over the single env."""

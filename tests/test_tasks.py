@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import product
 from typing import Any
 
@@ -9,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 from conftest import OFFLINE, assert_same
+from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from glimpse_env import TABLE
@@ -206,3 +208,42 @@ def test_the_whole_right_answer_is_correct_on_every_id(env_id: str) -> None:
 def test_bad_keywords_are_named(keywords: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         GlimpseVectorEnv(1, **OFFLINE, **keywords)
+
+
+@pytest.mark.parametrize("env_id", sorted(TABLE))
+@pytest.mark.parametrize("extras", EXTRAS)
+def test_the_observation_does_not_know_the_target(env_id: str, extras: dict[str, Any]) -> None:
+    """Played alike, an env whose answers are others shows the same until it ends, and pays otherwise."""
+    keywords = {**OFFLINE, **extras, "glimpses_per_answer": 2, "autoreset_mode": AutoresetMode.DISABLED}
+    env, twin = (gymnasium.make_vec(env_id, num_envs=64, **keywords) for _ in range(2))
+    assert_same(env.reset(seed=0), twin.reset(seed=0))
+    twin._target = np.where(twin._target >= 0, (twin._target + 1) % 10, -1)
+    rng = np.random.default_rng(0)
+    silent = len(env.answer_names) - 1 if env.early_answer else 0
+    for _ in range(env.horizon):
+        # Never END, so that all rows end together, with their budget.
+        gaze = rng.uniform(-1, 1, (64, 2)).astype(np.float32)
+        action = {"gaze": gaze, "answer": np.full(64, silent)}
+        step, other = env.step(action), twin.step(action)
+        assert_same(step[0], other[0])
+        if step[2].any():
+            break
+    assert (step[4]["target"] != other[4]["target"]).any()
+
+
+@pytest.mark.parametrize("env_id", sorted(TABLE))
+@pytest.mark.parametrize("extras", EXTRAS)
+def test_every_id_with_every_keyword_keeps_gymnasiums_contract(env_id: str, extras: dict[str, Any]) -> None:
+    """check_env, a pickled copy, a spec through JSON and a frame, with keywords other than the id's own."""
+    env = gymnasium.make(env_id, render_mode="rgb_array", **OFFLINE, **extras)
+    check_env(env.unwrapped)
+    env.reset(seed=1)
+    twin = pickle.loads(pickle.dumps(env))
+    env.action_space.seed(0)
+    action = env.action_space.sample()
+    assert_same(env.step(action), twin.step(action))
+    assert env.render().std() > 10
+    spec = gymnasium.envs.registration.EnvSpec.from_json(env.spec.to_json())
+    again = gymnasium.make(spec)
+    assert again.observation_space == env.observation_space
+    assert again.action_space == env.action_space

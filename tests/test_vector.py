@@ -290,7 +290,12 @@ def test_bad_resets_are_named(arguments: dict[str, Any], error: type[Exception],
         ({"distortion": 1.0}, "distortion"),
         ({"max_episode_steps": 0}, "max_episode_steps"),
         ({"render_mode": "ansi"}, "render_mode"),
-        ({"autoreset_mode": "Sometimes"}, "Sometimes"),
+        ({"autoreset_mode": "Sometimes"}, "autoreset_mode"),
+        ({"autoreset_mode": []}, "autoreset_mode"),
+        ({"difficulty": float("nan")}, "difficulty must be a finite number from 0 to 1"),
+        ({"scene": "houses", "task": "read", "distractors": 0, "distractor_size": -5}, "distractor_size"),
+        ({"scene": "houses", "task": "read", "distractors": 0, "digits": True}, "digits"),
+        ({"scene": "houses", "task": "read", "distractors": 0, "jitter": 1}, "jitter"),
     ],
 )
 def test_bad_keywords_are_named(keywords: dict[str, Any], says: str) -> None:
@@ -310,18 +315,6 @@ def test_no_step_before_reset_nor_after_the_end() -> None:
         env.step(GOOD)
     env.reset()
     env.step(GOOD)
-
-
-def test_the_observation_does_not_know_the_target() -> None:
-    """Two data sets that differ in nothing but the labels give the same observations."""
-    env, twin = make(64), make(64)
-    images = twin.scenes.images
-    twin.scenes.images = images._replace(labels=(images.labels + 1) % 10)
-    assert_same(env.reset(seed=0), twin.reset(seed=0))
-    rng = np.random.default_rng(0)
-    for _ in range(4):
-        action = random_action(rng, 64)
-        assert_same(env.step(action)[0], twin.step(action)[0])
 
 
 @pytest.mark.parametrize("digits", [1, 2])
@@ -354,3 +347,53 @@ def test_closing_leaves_no_thread_and_no_memory() -> None:
     gc.collect()
     assert gone() is None
     assert threading.active_count() == threads
+
+
+def test_clutter_needs_other_images_than_the_scenes_own() -> None:
+    """With as many images as digits there is nothing to crop: said, not read from beyond the array."""
+    datasets.register("ten", np.full((10, 18, 18), 9, np.uint8), np.arange(10) % 2)  # one of them validates
+    with pytest.raises(ValueError, match="distractors"):
+        GlimpseVectorEnv(4, dataset="ten", split="validation", canvas_size=60, distractors=3)
+    env = GlimpseVectorEnv(4, dataset="ten", split="validation", canvas_size=60)
+    env.reset(seed=0)
+    assert (env.present_scenes().canvas > 0).sum() == 4 * 18 * 18
+
+
+@pytest.mark.parametrize("seed", [np.int64(3), [np.int64(3), np.int64(4)], np.arange(3, 5).tolist()])
+def test_seeds_of_numpy_are_seeds(seed: Any) -> None:
+    env, plain = make(2), make(2)
+    assert_same(env.reset(seed=seed)[0], plain.reset(seed=[3, 4])[0])
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "x", [1], True, [True, 2], [1, -1], [1, 2.0]])
+def test_a_refused_first_seed_begins_nothing(seed: Any) -> None:
+    env = make(2)
+    with pytest.raises((ValueError, TypeError), match="seed"):
+        env.reset(seed=seed)
+    with pytest.raises(ResetNeeded):
+        env.step({key: value[:2] for key, value in GOOD.items()})
+    if not isinstance(seed, list):
+        with pytest.raises((ValueError, TypeError), match="seed"):
+            gymnasium.make("Glimpse/MNIST-v0", **OFFLINE).reset(seed=seed)
+
+
+@pytest.mark.parametrize("options", [5, "x", [("index", 3)]])
+def test_options_are_a_dict(options: Any) -> None:
+    with pytest.raises(TypeError, match="options"):
+        make(2).reset(options=options)
+
+
+def test_indices_of_any_integer_type() -> None:
+    env = make(2)
+    here = env.reset(options={"index": np.uint64(3)})[0]
+    assert_same(here, env.reset(options={"index": [3, 4]})[0])
+    for index in (10**30, [0, 10**30], -1):
+        with pytest.raises(ValueError, match="index"):
+            env.reset(options={"index": index})
+
+
+def test_a_single_envs_error_has_its_shapes() -> None:
+    env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE).unwrapped
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"gaze'\] must be float32 of shape \(2,\)"):
+        env.step({"gaze": np.zeros(3, np.float32), "answer": 0})

@@ -70,6 +70,25 @@ def test_vector_actions_are_those_of_every_row(single: type[gymnasium.Wrapper]) 
         vector.step(actions[:3])
 
 
+def test_bad_settings_and_actions_of_wrappers_are_named() -> None:
+    env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE)
+    for cells in (2.5, "x", 1):
+        with pytest.raises(ValueError, match="cells"):
+            GridAction(env, cells)
+    for reach in ("x", 3, -1):
+        with pytest.raises(ValueError, match="reach"):
+            RelativeGaze(env, reach)
+    relative = RelativeGaze(env)
+    relative.reset(seed=0)
+    for action in ({"gaze": [1], "answer": 0}, {}, None):
+        with pytest.raises(ValueError, match="action"):
+            relative.step(action)
+    box = BoxAction(env)
+    for action in (np.zeros(12, complex), np.zeros(12, bool), ["x"] * 12):
+        with pytest.raises(ValueError, match="12 numbers"):
+            box.step(action)
+
+
 def test_only_dict_actions_can_be_wrapped() -> None:
     with pytest.raises(TypeError, match="Dict"):
         BoxAction(gymnasium.make("CartPole-v1"))
@@ -135,6 +154,12 @@ def test_history_keeps_every_glimpse_and_forgets_the_last_episode() -> None:
                 for k in range(3):
                     expected = seen[k][key] if k <= t else np.zeros_like(seen[k][key])
                     np.testing.assert_array_equal(history[t][key][k], expected)
+
+
+def test_a_history_handed_out_is_the_callers_own() -> None:
+    env = GlimpseHistory(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE))
+    env.reset(seed=0)[0]["retina"][:] = 7
+    assert env.step({"gaze": np.zeros(2, np.float32), "answer": 0})[0]["retina"].max() <= 1
 
 
 def test_wrappers_of_the_eye_are_for_eyes() -> None:
