@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from agents.interface import Agent, Sees, Step
 
@@ -37,7 +38,7 @@ class WholeCanvasClassifier(Agent):
             first = [nn.Flatten(), nn.Linear(math.prod(canvas_shape), hidden)]
             features = hidden
         elif network == "conv":
-            first = [nn.Conv2d(channels, 8, kernel_size=10, stride=5), nn.Flatten()]
+            first = [PatchConv2d(channels, 8, kernel_size=10, stride=5), nn.Flatten()]
             features = 8 * ((height - 10) // 5 + 1) * ((width - 10) // 5 + 1)
         else:
             raise ValueError(f"network must be 'fc' or 'conv', got {network!r}")
@@ -62,3 +63,18 @@ class WholeCanvasClassifier(Agent):
         # The share of the glimpses seen tells which answer is due next.
         due = (observation["time"][:, 0] * self.length - 1e-3).long()
         return Step(torch.zeros(len(logits), 2), logits[torch.arange(len(logits)), due], zeros, zeros), logits
+
+
+class PatchConv2d(nn.Conv2d):
+    """nn.Conv2d without padding as one matrix product over patches.
+
+    With one channel and a large kernel oneDNN's gradient is slow on processors without AVX-512: conv-read
+    trains on 3,900 images a second with this, on 2,050 with nn.Conv2d (LOG.md).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, filters, h, w)."""
+        (height, width), (down, right) = self.kernel_size, self.stride
+        patches = x.unfold(2, height, down).unfold(3, width, right)  # (B, C, h, w, height, width)
+        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3)
+        return F.linear(patches, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)

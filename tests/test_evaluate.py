@@ -7,10 +7,10 @@ import pytest
 import torch
 from conftest import OFFLINE
 from scipy.stats import binomtest
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents import evaluate as module
-from agents.baselines import WholeCanvasClassifier
+from agents.baselines import PatchConv2d, WholeCanvasClassifier
 from agents.evaluate import evaluate, make_env, wilson
 from agents.interface import Agent, Step
 from glimpse_env.datasets import load
@@ -87,6 +87,18 @@ def test_canvas_agents_are_scored_through_the_same_environment() -> None:
     wrong = (expected != torch.tensor(load("mnist-5k", "validation").labels)).double().mean()
     score = evaluate(agent, MNIST, "validation", **OFFLINE)
     assert score.error == pytest.approx(100 * wrong.item())
+
+
+def test_a_convolution_by_patches_is_torchs() -> None:
+    torch.manual_seed(0)
+    ours, theirs = PatchConv2d(3, 8, 10, stride=5), nn.Conv2d(3, 8, 10, stride=5)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.rand(4, 3, 60, 53)
+    torch.testing.assert_close(ours(x), theirs(x))
+    for layer in (ours, theirs):
+        layer(x).square().sum().backward()
+    torch.testing.assert_close(ours.weight.grad, theirs.weight.grad)
+    torch.testing.assert_close(ours.bias.grad, theirs.bias.grad)
 
 
 def test_the_papers_baselines() -> None:
