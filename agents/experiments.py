@@ -82,7 +82,7 @@ DRAM_HOUSE = dataclasses.replace(
     DRAM_READ,
     env_id="Glimpse/HouseNumbers-v0",
     env={"context": 18},
-    epochs=12,
+    epochs=8,
     sigma=0.15,
     sigma_end=0.06,
 )
