@@ -161,7 +161,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "recurrent-ppo-mnist": PPOTraining(env_id=MNIST, env=RAM_MNIST.env, recurrent=True),
     "ram-mnist-e10": dataclasses.replace(RAM_MNIST, epochs=10),
     # 23 minutes for four glimpses, some 4 more for six, 7 for eight (paper 1.54, 1.22, 1.20; results.jsonl).
-    **budgets("translated", RAM_TRANSLATED, six=8, eight=16),
+    **budgets("translated", RAM_TRANSLATED, six=8, eight=12),
     **controls("translated", RAM_TRANSLATED, epochs=6, init="ram-translated-g4"),
     "conv-translated": whole_canvas(RAM_TRANSLATED, epochs=40),
     # 30, 38 and 56 minutes: test 3.25, 3.25, 2.91 (paper 4.96, 4.08, 4.04).
