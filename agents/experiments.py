@@ -173,13 +173,13 @@ EXPERIMENTS: dict[str, Experiment] = {
     **controls("cluttered100", RAM_CLUTTERED100, epochs=6, init="ram-cluttered100-g4"),
     "conv-cluttered100": whole_canvas(RAM_CLUTTERED100, epochs=40),
     # DigitPair read in order, DigitSum, HouseNumbers and CIFAR-10.
-    **controls("read", RAM_READ, epochs=3, init="ram-cluttered100-g4"),
+    **controls("read", RAM_READ, epochs=2, init="ram-cluttered100-g4"),
     "conv-read": whole_canvas(RAM_READ, epochs=20),
-    **controls("sum", RAM_SUM, epochs=3, init="ram-cluttered100-g4"),
+    **controls("sum", RAM_SUM, epochs=2, init="ram-cluttered100-g4"),
     "conv-sum": whole_canvas(RAM_SUM, epochs=20),
     **controls("house", RAM_HOUSE, epochs=6),
     "conv-house": whole_canvas(RAM_HOUSE, epochs=20),
-    **controls("cifar10", RAM_CIFAR10, epochs=6),
+    **controls("cifar10", RAM_CIFAR10, epochs=3),
     "conv-cifar10": whole_canvas(RAM_CIFAR10, epochs=20),
     # Fashion-MNIST's files were not at hand: nobody has run these.
     **controls("fashion", RAM_FASHION, epochs=6),
