@@ -150,13 +150,18 @@ def measured(env_id: str) -> dict[str, float]:
     return found
 
 
+BOUNDS_ARE = (
+    "Each is an upper bound, what such gazes came to after the training that results/LOG.md tells of; those of "
+    "DigitSum, DigitPair, HouseNumbers and CIFAR-10 were trained for two to six epochs and would fall further. "
+    "A dash was not measured: Fashion-MNIST's files were not at hand."
+)
 CONTROLS = ("center", "random", "raster", "conv", "ram", "dram")
 
 
 def bounds() -> str:
     """A Markdown table: errors of the blind guess, gazes nobody chose, the whole canvas, RAM and DRAM.
 
-    A dash is what was not measured: Fashion-MNIST's files were not at hand.
+    Below it, what the figures are worth.
     """
     lines = [
         "| id | blind guess | centre gaze | random gaze | raster | whole canvas (conv) | RAM | DRAM |",
@@ -171,7 +176,7 @@ def bounds() -> str:
                 found[who] = f"{value:.2f}" + (f" ({dataset})" if dataset else "")
         cells = [found.get(who, "–") for who in CONTROLS]
         lines.append(f"| {env_id} | {blind(env_id):.1f} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", BOUNDS_ARE])
 
 
 def film(env_id: str) -> None:

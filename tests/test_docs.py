@@ -47,7 +47,9 @@ def test_bounds_of_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
         {**line, "experiment": "conv-cifar10", "value": 30.0, "env_id": cifar, "env": {"dataset": "copy"}},
     ]
     monkeypatch.setattr(docs.results, "read", lambda: lines)
-    rows = dict(row.split(" | ", 1) for row in docs.bounds().splitlines()[2:])
+    table = docs.bounds()
+    assert "upper bound" in table.splitlines()[-1]
+    rows = dict(row.split(" | ", 1) for row in table.splitlines()[2:-2])
     assert rows.keys() == {f"| {env_id}" for env_id in TABLE}
     assert rows["| Glimpse/MNIST-v0"] == "90.0 | – | 9.00 | 7.12 | – | – | – |"
     assert rows[f"| {pair}"] == "99.0 | – | – | – | – | – | – |"
