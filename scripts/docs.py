@@ -151,9 +151,9 @@ def measured(env_id: str) -> dict[str, float]:
 
 
 BOUNDS_ARE = (
-    "Each is an upper bound, what such gazes came to after the training that results/LOG.md tells of; those of "
-    "DigitSum, DigitPair, HouseNumbers and CIFAR-10 were trained for two to six epochs and would fall further. "
-    "A dash was not measured: Fashion-MNIST's files were not at hand."
+    "Each is an upper bound, what such gazes came to after the training that results/LOG.md tells of; "
+    "those of DigitSum, DigitPair, HouseNumbers and CIFAR-10 were trained for two to six epochs and would "
+    "fall further. A dash was not measured: Fashion-MNIST's files were not at hand."
 )
 CONTROLS = ("center", "random", "raster", "conv", "ram", "dram")
 
