@@ -84,10 +84,10 @@ class ContextNetwork(nn.Module):
             nn.ReLU(),
             nn.Conv2d(first, second, 3, padding=1),
             nn.ReLU(),
-            nn.Conv2d(second, third, 3, padding=1),
+            nn.Conv2d(second, third, 3, padding=1, stride=2),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(third * ((size + 1) // 2) ** 2, hidden),
+            nn.Linear(third * ((size + 3) // 4) ** 2, hidden),
             nn.Tanh(),  # it takes the place of an LSTM's h
         )
         keep_variance(self.layers)

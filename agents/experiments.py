@@ -68,7 +68,7 @@ DRAM_PAIRS = PolicyGradient(
     epochs=100,
     batch_size=128,
     learning_rate=1e-3,
-    hidden=128,
+    hidden=256,
     sigma=0.1,
     sigma_end=0.04,
     curriculum=0.4,
@@ -76,13 +76,17 @@ DRAM_PAIRS = PolicyGradient(
     trace=0.8,
     first_gaze="center",
 )
+DRAM_ONE = dataclasses.replace(
+    DRAM_PAIRS, env_id="Glimpse/ClutteredMNIST100-v0", env={"context": 25, "horizon": 3}, epochs=30
+)
 DRAM_READ = dataclasses.replace(DRAM_PAIRS, env={"context": 25})
 DRAM_SUM = dataclasses.replace(DRAM_READ, env_id="Glimpse/DigitSum-v0")
 DRAM_HOUSE = dataclasses.replace(
     DRAM_READ,
     env_id="Glimpse/HouseNumbers-v0",
     env={"context": 18},
-    epochs=8,
+    hidden=128,
+    epochs=25,
     sigma=0.15,
     sigma_end=0.06,
 )
@@ -184,6 +188,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     # Fashion-MNIST's files were not at hand: nobody has run these.
     **controls("fashion", RAM_FASHION, epochs=6),
     "conv-fashion": whole_canvas(RAM_FASHION, epochs=20),
+    "dram-cluttered100-g3": DRAM_ONE,
     "dram-pairs": DRAM_PAIRS,
     "dram-pairs-nocontext": dataclasses.replace(
         DRAM_PAIRS, env={key: value for key, value in DRAM_PAIRS.env.items() if key != "context"}
