@@ -73,7 +73,7 @@ def filter_read(canvas: Tensor, filters: Filters, count: int) -> Tensor:
     """Gain * F_y canvas F_x^T (DRAW, equation 27): canvas (B, C, H, W) -> (B, C, count, count)."""
     with torch.autocast("cpu", enabled=False):
         down, across = _banks(filters, count, canvas.shape[2], canvas.shape[3])
-        patch = torch.einsum("bih,bchw,bjw->bcij", down, at_least_float32(canvas), across)
+        patch = down[:, None] @ at_least_float32(canvas) @ across[:, None].mT
         return filters.gain[:, None, None, None] * patch
 
 
@@ -81,7 +81,7 @@ def filter_write(patch: Tensor, filters: Filters, height: int, width: int) -> Te
     """F_y^T patch F_x / gain (DRAW, equation 29): patch (B, C, N, N) -> canvas (B, C, height, width)."""
     with torch.autocast("cpu", enabled=False):
         down, across = _banks(filters, patch.shape[2], height, width)
-        canvas = torch.einsum("bih,bcij,bjw->bchw", down, at_least_float32(patch), across)
+        canvas = down[:, None].mT @ at_least_float32(patch) @ across[:, None]
         return canvas / filters.gain[:, None, None, None]
 
 
@@ -115,11 +115,13 @@ def window_of(filters: Filters, count: int, pixels: int) -> Tensor:
     return torch.stack([share, zero, x, zero, share, y], 1).view(-1, 2, 3)
 
 
-def soft_argmax(heat: Tensor, cell: float, pixels: int) -> Tensor:
-    """The mean place under softmax(heat), a gaze: heat (B, h, w) of cells of `cell` pixels -> (B, 2)."""
+def soft_argmax(heat: Tensor, first: float, step: float, pixels: int) -> Tensor:
+    """The mean place under softmax(heat), a gaze: heat (B, h, w) -> (B, 2).
+
+    Cell i of an axis lies at pixel first + i * step of a canvas of `pixels`.
+    """
     with torch.autocast("cpu", enabled=False):
-        belief = at_least_float32(heat).flatten(1).softmax(1).view_as(heat)
-        rows, columns = (
-            2 * (cell * (torch.arange(n) + 0.5) - 0.5) / (pixels - 1) - 1 for n in heat.shape[1:]
-        )
+        heat = at_least_float32(heat)
+        belief = heat.flatten(1).softmax(1).view_as(heat)
+        rows, columns = (2 * (first + step * torch.arange(n)) / (pixels - 1) - 1 for n in heat.shape[1:])
         return torch.stack([(belief.sum(1) * columns).sum(1), (belief.sum(2) * rows).sum(1)], 1)

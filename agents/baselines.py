@@ -1,4 +1,4 @@
-"""The whole-canvas baselines of Mnih et al. (2014): they see everything at once and never look around."""
+"""The whole-canvas baselines of the papers: they see everything at once and never look around."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from agents.interface import Agent, Sees, Step
+from agents.layers import PatchConv2d, keep_variance, two_convolutions
 
-Network = Literal["fc", "conv"]
+Network = Literal["fc", "conv", "cnn", "convnet"]
+NETWORKS: tuple[Network, ...] = ("fc", "conv", "cnn", "convnet")
 
 
 class WholeCanvasClassifier(Agent):
     """Logits of the canvas (B, C, H, W); the gaze stays in the centre and the answers are thought out once.
 
     "fc": two fully connected layers of `hidden` units. "conv": 8 filters of 10x10 with stride 5, then a
-    fully connected layer of `hidden` units. length: answers to give, each from logits of its own.
-    Raises ValueError for another network.
+    fully connected layer of `hidden` units (both Mnih et al. 2014). "cnn": Jaderberg et al.'s (2015), see
+    layers.two_convolutions. "convnet": three layers of 64 filters of 5x5, 3x3 and 3x3 with stride 2, then 512
+    units (Ba et al. 2015, whose strides are not told; it is also the yardstick of the other canvases).
+    length: answers to give, each from logits of its own. Raises ValueError for another network.
     """
 
     sees: Sees = "canvas"
+    looks: bool = False
 
     def __init__(
         self,
@@ -34,18 +38,33 @@ class WholeCanvasClassifier(Agent):
     ) -> None:
         super().__init__()
         channels, height, width = canvas_shape
+        self.length = length
+        if network == "cnn":
+            self.network = two_convolutions(channels, height, length * num_answers)
+            return
         if network == "fc":
             first = [nn.Flatten(), nn.Linear(math.prod(canvas_shape), hidden)]
             features = hidden
         elif network == "conv":
             first = [PatchConv2d(channels, 8, kernel_size=10, stride=5), nn.Flatten()]
             features = 8 * ((height - 10) // 5 + 1) * ((width - 10) // 5 + 1)
+        elif network == "convnet":
+            first = [
+                PatchConv2d(channels, 64, 5, stride=2),
+                nn.ReLU(),
+                nn.Conv2d(64, 64, 3, stride=2),
+                nn.ReLU(),
+                nn.Conv2d(64, 64, 3, stride=2),
+                nn.Flatten(),
+            ]
+            features = 64 * math.prod((((n - 3) // 2 - 1) // 2 - 1) // 2 for n in (height, width))
         else:
-            raise ValueError(f"network must be 'fc' or 'conv', got {network!r}")
-        self.length = length
+            raise ValueError(f"network must be one of {NETWORKS}, got {network!r}")
         self.network = nn.Sequential(
             *first, nn.ReLU(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, length * num_answers)
         )
+        if network == "convnet":
+            keep_variance(self.network)
 
     def initial(self, batch_size: int) -> None:
         """No answer yet."""
@@ -63,18 +82,3 @@ class WholeCanvasClassifier(Agent):
         # The share of the glimpses seen tells which answer is due next.
         due = (observation["time"][:, 0] * self.length - 1e-3).long()
         return Step(torch.zeros(len(logits), 2), logits[torch.arange(len(logits)), due], zeros, zeros), logits
-
-
-class PatchConv2d(nn.Conv2d):
-    """nn.Conv2d without padding as one matrix product over patches.
-
-    With one channel and a large kernel oneDNN's gradient is slow on processors without AVX-512: conv-read
-    trains on 3,900 images a second with this, on 2,050 with nn.Conv2d (LOG.md).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, filters, h, w)."""
-        (height, width), (down, right) = self.kernel_size, self.stride
-        patches = x.unfold(2, height, down).unfold(3, width, right)  # (B, C, h, w, height, width)
-        patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(3)
-        return F.linear(patches, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)

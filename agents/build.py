@@ -15,12 +15,15 @@ import torch
 from agents import checkpoint
 from agents.baselines import WholeCanvasClassifier
 from agents.dram import DRAM
+from agents.draw import DRAWClassifier
+from agents.edram import EDRAM, SlimEDRAM
 from agents.experiments import Experiment
 from agents.interface import Agent
 from agents.policy_gradient import PolicyGradient, train_policy_gradient
 from agents.ppo import PPOAgent, PPOTraining, horizon_of, train_ppo
 from agents.ram import RAM
 from agents.runs import Run
+from agents.stn import SpatialTransformer
 from agents.supervised import Supervised, train_supervised
 from glimpse_env.single import GlimpseEnv
 
@@ -111,9 +114,25 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
         if isinstance(settings, PPOTraining):
             horizon = horizon_of(settings.env_id, settings.env)
             return PPOAgent(shapes.retina, shapes.num_answers, horizon, settings.cells, settings.recurrent)
-        return WholeCanvasClassifier(
-            shapes.canvas, shapes.num_answers, settings.network, settings.hidden, shapes.length
-        )
+        return supervised_agent(settings, shapes)
+
+
+def supervised_agent(settings: Supervised, shapes: Shapes) -> Agent:
+    """The agent of `settings.network`, which sees the canvas."""
+    canvas, answers, hidden = shapes.canvas, shapes.num_answers, settings.hidden
+    match settings.network:
+        case "draw":
+            return DRAWClassifier(canvas, answers, hidden)
+        case "edram":
+            return EDRAM(canvas, answers, horizon_of(settings.env_id, settings.env))
+        case "edram-slim":
+            return SlimEDRAM(canvas, answers, hidden)
+        case "st-cnn":
+            return SpatialTransformer(canvas, answers, "cnn")
+        case "st-fcn":
+            return SpatialTransformer(canvas, answers, "fcn")
+        case whole:
+            return WholeCanvasClassifier(canvas, answers, whole, hidden, shapes.length)
 
 
 def train_experiment(
@@ -126,7 +145,6 @@ def train_experiment(
     if isinstance(settings, PPOTraining):
         assert isinstance(agent, PPOAgent)
         return train_ppo(run, settings, agent, quiet=quiet)
-    assert isinstance(agent, WholeCanvasClassifier)
     return train_supervised(run, settings, agent, quiet=quiet)
 
 

@@ -68,7 +68,7 @@ DRAM_PAIRS = PolicyGradient(
     epochs=100,
     batch_size=128,
     learning_rate=1e-3,
-    hidden=256,
+    hidden=128,
     sigma=0.1,
     sigma_end=0.04,
     curriculum=0.4,
@@ -77,7 +77,11 @@ DRAM_PAIRS = PolicyGradient(
     first_gaze="center",
 )
 DRAM_ONE = dataclasses.replace(
-    DRAM_PAIRS, env_id="Glimpse/ClutteredMNIST100-v0", env={"context": 25, "horizon": 3}, epochs=30
+    DRAM_PAIRS,
+    env_id="Glimpse/ClutteredMNIST100-v0",
+    env={"context": 25, "horizon": 3},
+    epochs=30,
+    curriculum=0.15,
 )
 DRAM_READ = dataclasses.replace(DRAM_PAIRS, env={"context": 25})
 DRAM_SUM = dataclasses.replace(DRAM_READ, env_id="Glimpse/DigitSum-v0")
@@ -85,7 +89,6 @@ DRAM_HOUSE = dataclasses.replace(
     DRAM_READ,
     env_id="Glimpse/HouseNumbers-v0",
     env={"context": 18},
-    hidden=128,
     epochs=25,
     sigma=0.15,
     sigma_end=0.06,
@@ -140,6 +143,43 @@ def whole_canvas(recipe: PolicyGradient, epochs: int) -> Supervised:
         env_id=recipe.env_id, env=env, network="conv", epochs=epochs, batch_size=128, learning_rate=1e-3
     )
 
+
+# The differentiable family, on RAM's scenes; an agent that sees the canvas needs no start_gaze.
+CLUTTERED100: dict[str, int | float | str] = {"distortion": 0.1}
+EDRAM_SLIM = Supervised(
+    env_id="Glimpse/ClutteredMNIST100-v0",
+    env={**CLUTTERED100, "horizon": 2},
+    network="edram-slim",
+    epochs=20,
+    batch_size=128,
+    learning_rate=2e-3,
+    warm_up=0.1,
+    weight_decay=1e-2,
+    every_glimpse=True,
+    theta_weight=1.0,
+)
+EDRAM = dataclasses.replace(
+    EDRAM_SLIM, env={"horizon": 6}, network="edram", epochs=200, learning_rate=1e-4, warm_up=0.0, clip=10.0
+)
+DRAW_CLASSIFIER = Supervised(
+    env_id="Glimpse/ClutteredMNIST100-v0",
+    env={**CLUTTERED100, "horizon": 8},
+    network="draw",
+    epochs=40,
+    batch_size=128,
+    learning_rate=1e-3,
+    curriculum=0.4,
+)
+# The scenes of Jaderberg et al.: sixteen distractors of 6x6.
+ST_CNN = Supervised(
+    env_id="Glimpse/ClutteredMNIST-v0",
+    env={"distractors": 16, "distractor_size": 6, "distortion": 0.1, "horizon": 1},
+    network="st-cnn",
+    epochs=30,
+    batch_size=128,
+    learning_rate=1e-3,
+    warm_up=0.1,
+)
 
 DEMO = PolicyGradient(
     env_id="Glimpse/TranslatedMNIST-v0",
@@ -198,6 +238,15 @@ EXPERIMENTS: dict[str, Experiment] = {
     "dram-sum": DRAM_SUM,
     "dram-house": DRAM_HOUSE,
     "dram-house-backward": dataclasses.replace(DRAM_HOUSE, backward=True),
+    "edram-slim": EDRAM_SLIM,
+    "edram-slim-labels": dataclasses.replace(EDRAM_SLIM, theta_weight=0.0),
+    "edram": EDRAM,
+    "draw-classifier": DRAW_CLASSIFIER,
+    "draw-classifier-g4": dataclasses.replace(DRAW_CLASSIFIER, env={**CLUTTERED100, "horizon": 4}),
+    "st-cnn": ST_CNN,
+    "st-fcn": dataclasses.replace(ST_CNN, network="st-fcn"),
+    "cnn-st": dataclasses.replace(ST_CNN, network="cnn"),
+    "fcn-st": dataclasses.replace(ST_CNN, network="fc"),
     "ram-demo": DEMO,
     "random-demo": dataclasses.replace(DEMO, policy="random"),
     "center-demo": dataclasses.replace(DEMO, policy="center"),

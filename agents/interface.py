@@ -23,22 +23,32 @@ class Step(NamedTuple):
 
     gaze (B, 2): where to look next, unclipped, without gradient. logits (B, n): its answer.
     log_prob (B,): log-density of `gaze` under the policy. baseline (B,): the reward it expects.
-    Agents without a stochastic policy give zeros for the last two.
+    Agents without a stochastic policy give zeros for the last two (`soft_step`).
+    window (B, 2, 3): what an agent that sees the canvas looked at in it, see attention.affine_read, or None.
     """
 
     gaze: Tensor
     logits: Tensor
     log_prob: Tensor
     baseline: Tensor
+    window: Tensor | None = None
+
+
+def soft_step(logits: Tensor, window: Tensor, following: Tensor) -> Step:
+    """The step of an agent whose looks are differentiable: this window and the next one, (B, 2, 3)."""
+    zeros = torch.zeros(len(logits))
+    return Step(following[..., 2].detach().clamp(-1, 1), logits, zeros, zeros, window)
 
 
 class Agent(nn.Module, abc.ABC):
     """Base of every agent; `sees` is printed in every table.
 
-    backward: whether it names a number's digits from the last to the first (one half of an ensemble).
+    looks: whether it looks somewhere at each step. backward: whether it names a number's digits from the
+    last to the first (one half of an ensemble).
     """
 
     sees: Sees = "glimpses"
+    looks: bool = True
     backward: bool = False
 
     @abc.abstractmethod

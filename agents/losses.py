@@ -76,6 +76,21 @@ def right_so_far(logits_bl: Tensor, target_bl: Tensor) -> Tensor:
     return right.cumprod(1).bool()
 
 
+THETA_WEIGHTS = ((1.0, 0.5, 1.0), (0.5, 1.0, 1.0))  # the lecture's beta: shears count half
+
+
+def theta_error(theta_bt: Tensor, wanted_bt: Tensor) -> Tensor:
+    """EDRAM's loss of the gaze (the lecture's L^A): mean_b sum_t sum_k beta_k (theta_k - wanted_k)².
+
+    theta_bt, wanted_bt (B, T, 2, 3); windows that are NaN in `wanted_bt` are free.
+    """
+    _check_rank(theta_bt, 4, "theta_bt")
+    _check_rank(wanted_bt, 4, "wanted_bt")
+    wanted_bt = torch.where(wanted_bt.isnan(), theta_bt.detach(), wanted_bt)
+    squares = (theta_bt - wanted_bt) ** 2 * torch.tensor(THETA_WEIGHTS)
+    return squares.sum((1, 2, 3)).mean()
+
+
 def _check_rank(tensor: torch.Tensor, rank: int, name: str) -> None:
     if tensor.ndim != rank:
         raise ValueError(f"{name} must have {rank} axes, got shape {tuple(tensor.shape)}")

@@ -23,10 +23,11 @@ SECONDS_AT_THE_END = 2.4
 
 
 class Moment(NamedTuple):
-    """One step of a player: the action it takes, and what it believes (probabilities), or None."""
+    """One step of a player: its action, what it believes (probabilities) and its window, each or None."""
 
     action: dict[str, Any]
     belief: NDArray[np.float32] | None
+    window: NDArray[np.float32] | None = None
 
 
 class AgentPlayer:
@@ -46,7 +47,8 @@ class AgentPlayer:
         with torch.inference_mode():
             step, self.state = self.agent(to_tensors(batch), self.state, sample=False)
         action = {key: value[0] for key, value in to_action(step).items()}
-        return Moment(action, step.logits.softmax(-1)[0].numpy())
+        window = None if step.window is None else step.window[0].numpy()
+        return Moment(action, step.logits.softmax(-1)[0].numpy(), window)
 
 
 class RandomPlayer:
@@ -73,16 +75,26 @@ def episode(player: Player, env: GlimpseEnv, index: int | None = None) -> Iterat
     """Play one episode, the frozen scene `index` if given, and yield a view of every moment of it."""
     observation, _ = env.reset(options=None if index is None else {"index": index})
     player.begin()
+    windows: list[NDArray[np.float32]] = []
     done = False
     while not done:
         if player.sees == "canvas":
             observation = {**observation, "canvas": env.vector.present_scenes().canvas[0] / np.float32(255)}
         moment = player.act(observation)
         env.belief = moment.belief
-        yield env.vector.view(0)
+        if moment.window is not None:
+            windows.append(moment.window)
+        yield _with_windows(env.vector.view(0), windows)
         observation, _, terminated, truncated, _ = env.step(moment.action)
         done = terminated or truncated
-    yield env.vector.view(0)
+    yield _with_windows(env.vector.view(0), windows)
+
+
+def _with_windows(view: View, windows: list[NDArray[np.float32]]) -> View:
+    """The view of an agent that has placed its own windows: their middles are its gazes."""
+    if not windows:
+        return view
+    return view._replace(windows=np.stack(windows), path=np.stack(windows)[:, :, 2])
 
 
 def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:

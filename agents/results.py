@@ -71,7 +71,6 @@ def result_line(
     env = gymnasium.make(settings.env_id, **settings.env, split="test").unwrapped.vector  # type: ignore[attr-defined]
     canvas = env.present_scenes().canvas.shape[1:]
     retina = env.single_observation_space["retina"].shape
-    looks = agent.sees == "glimpses"
     return {
         "experiment": experiment,
         "env_id": settings.env_id,
@@ -85,8 +84,8 @@ def result_line(
         "ci95": [round(bound, 4) for bound in evaluation.ci95],
         "scenes": evaluation.scenes,
         "mode": mode,
-        "glimpses": env.horizon if looks else 0,
-        "pixels": env.horizon * math.prod(retina) if looks else math.prod(canvas),
+        "glimpses": env.horizon if agent.looks else 0,
+        "pixels": env.horizon * math.prod(retina) if agent.sees == "glimpses" else math.prod(canvas),
         "parameters": count_parameters(agent),
         "minutes": round(minutes, 1),
         "threads": torch.get_num_threads(),

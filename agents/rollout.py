@@ -74,7 +74,7 @@ def rollout(
         tensors = to_tensors(observation)
         playing = {key: view[rows] for key, view in tensors.items()} if len(rows) < len(target) else tensors
         step, state = agent(playing, state, sample)
-        step = Step(*(_spread(part, rows, len(target)) for part in step))
+        step = Step(*(_spread(part, rows, len(target)) for part in step if part is not None))
         steps.append(step)
         gazes.append(tensors["gaze"])
         observation, *_ = env.step(to_action(step, never=task.end))

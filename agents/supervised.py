@@ -1,39 +1,98 @@
-"""Training of agents that see the canvas: cross-entropy on whole scenes, no episodes played."""
+"""Training of agents that see the canvas: cross-entropy on whole scenes, gradients through every look."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from agents import losses
-from agents.baselines import Network, WholeCanvasClassifier
+from agents.baselines import WholeCanvasClassifier
 from agents.evaluate import make_env
-from agents.interface import to_tensors
+from agents.interface import Agent, to_tensors
 from agents.runs import Run
 from agents.training import BatchResult, Training, train
+
+Network = Literal["fc", "conv", "cnn", "convnet", "draw", "edram", "edram-slim", "st-cnn", "st-fcn"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Supervised(Training):
-    """A whole-canvas baseline: its network and the width of its fully connected layers."""
+    """An experiment of an agent that sees the canvas.
+
+    network: "fc", "conv", "cnn" and "convnet" see it all at once (baselines.py); the others look by
+    differentiable windows, one at each of the environment's glimpses. hidden: the width of the network's
+    layers, where the paper does not say it. every_glimpse: whether each glimpse is asked for the answer, or
+    only the last before it. theta_weight: of the windows' error beside the cross-entropy; 0 teaches by the
+    labels alone, above it the windows are shown where the digits are.
+    """
 
     network: Network = "fc"
     hidden: int = 256
+    every_glimpse: bool = False
+    theta_weight: float = 0.0
 
 
 def train_supervised(
-    run: Run, settings: Supervised, agent: WholeCanvasClassifier, *, quiet: bool = False
+    run: Run, settings: Supervised, agent: Agent, *, quiet: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Train `agent` on scenes of the environment's own generator and yield each epoch's metrics."""
     env = make_env(agent, settings.env_id, settings.batch_size, **{**settings.env, "split": "train"})
+    horizon, length = env.unwrapped.horizon, env.unwrapped.task.length
 
     def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+        if settings.curriculum > 0:
+            env.unwrapped.difficulty = min(1.0, progress / settings.curriculum)
         observation, _ = env.reset(seed=seeds)  # type: ignore[arg-type]
-        target = to_tensors(env.unwrapped.present_scenes()._asdict())["target"].view(-1, agent.length)
-        logits = agent.answers(to_tensors(observation)["canvas"])
-        right = losses.right_so_far(logits, target)[:, -1].float().mean()
-        return BatchResult(losses.cross_entropy(logits, target), 100 * (1 - right), right)
+        scenes = to_tensors(env.unwrapped.present_scenes()._asdict())
+        target = scenes["target"].view(-1, length)
+        canvas = to_tensors(observation)["canvas"]
+        if isinstance(agent, WholeCanvasClassifier):
+            answers = agent.answers(canvas)
+            loss = losses.cross_entropy(answers, target)
+        else:
+            logits, theta = look_through(agent, canvas, horizon)
+            share = horizon // length
+            answers = logits[:, share - 1 :: share]
+            loss = losses.cross_entropy(answers, target)
+            if settings.every_glimpse:
+                loss = losses.cross_entropy(logits, target.repeat_interleave(share, 1)) / share
+            if settings.theta_weight > 0:
+                wanted = windows_around(scenes["boxes"].view(len(canvas), -1, 4), canvas.shape[2:], length)
+                wanted = wanted.repeat_interleave(share, 1)
+                loss = loss + settings.theta_weight * losses.theta_error(theta, wanted) / share
+        right = losses.right_so_far(answers, target)[:, -1].float().mean()
+        return BatchResult(loss, 100 * (1 - right), right)
 
     yield from train(run, settings, agent, batch, quiet=quiet)
     env.close()
+
+
+def look_through(agent: Agent, canvas: Tensor, glimpses: int) -> tuple[Tensor, Tensor]:
+    """Logits (B, T, n) after each of T glimpses of canvas (B, C, H, W), and their windows (B, T, 2, 3)."""
+    state = agent.initial(len(canvas))
+    steps = []
+    for _ in range(glimpses):
+        step, state = agent({"canvas": canvas}, state, False)
+        steps.append(step)
+    windows = [step.window for step in steps if step.window is not None]
+    return torch.stack([step.logits for step in steps], 1), torch.stack(windows, 1)
+
+
+def windows_around(boxes: Tensor, pixels: torch.Size, length: int) -> Tensor:
+    """The theta (B, length, 2, 3) that sees exactly each box (B, K, 4) of a canvas of `pixels`, else NaN.
+
+    Raises ValueError for more boxes than answers: nobody could say which is to be seen.
+    """
+    if boxes.shape[1] > length:
+        raise ValueError(f"theta_weight needs an answer for each box, got {boxes.shape[1]} and {length}")
+    size = torch.tensor([pixels[1], pixels[0]])  # x, then y
+    corner, extent = boxes[..., :2].float(), boxes[..., 2:].float()
+    gaze = 2 * (corner + (extent - 1) / 2) / (size - 1) - 1
+    theta = torch.cat([torch.diag_embed(extent / size), gaze[..., None]], -1)
+    theta = theta.masked_fill((extent == 0).any(-1)[..., None, None], torch.nan)
+    nowhere = theta.new_full((len(boxes), length - boxes.shape[1], 2, 3), torch.nan)
+    return torch.cat([theta, nowhere], 1)

@@ -25,6 +25,8 @@ Layout = Literal["full", "strip"]
 SIZES: dict[Layout, tuple[int, int]] = {"full": (960, 540), "strip": (240, 492)}
 LARGEST_WINDOW = (1600, 1000)
 MAX_BARS = 13  # of belief, one below the other
+WINDOW_SAMPLES = 28  # across a window that an agent has placed
+WINDOW_SAMPLES = 28  # across a window that an agent has placed
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
 
 BACKGROUND: Color = (14, 17, 23)
@@ -50,7 +52,9 @@ class View(NamedTuple):
 
     canvas: uint8 (C, H, W). path: gazes so far (t, 2), the last is the present one. belief: probabilities
     (n,) or None, answer_names (n,) say of what. answers: given so far. target: the right ones, None until
-    the episode has ended.
+    the episode has ended. windows: (t, 2, 3), what an agent looked at that sees the canvas and places its own
+    windows there, in place of a retina: affine maps [[s_x, k_x, x], [k_y, s_y, y]] from a square [-1, 1]² to
+    the canvas, (x, y) a gaze and s the share of the canvas.
     """
 
     canvas: NDArray[np.uint8]
@@ -62,6 +66,7 @@ class View(NamedTuple):
     belief: NDArray[np.float32] | None
     answers: tuple[int, ...] = ()
     target: tuple[int, ...] | None = None
+    windows: NDArray[np.float32] | None = None
 
 
 def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False) -> Frame:
@@ -81,7 +86,8 @@ def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False
     else:
         _draw_canvas(pen, view, picture, (8, 8), 224)
         _draw_time(pen, view, (8, 242), 224)
-        grid = 1 if view.scales == 1 else 2 if view.scales <= 4 else 3
+        patches = len(_glimpse(view))
+        grid = 1 if patches == 1 else 2 if patches <= 4 else 3
         _draw_glimpse(pen, view, (8, 264), 108 / grid, columns=grid)
         pen.image(assembled(view), (124, 264), 108)
         pen.box(8, 380, 224, 106, PANEL)
@@ -117,6 +123,14 @@ def assembled(view: View) -> Frame:
     """The picture the eye has put together so far, (H, W, 3): the finest glimpse of each pixel wins."""
     _, height, width = view.canvas.shape
     picture = np.full((height, width, 3), UNSEEN, np.uint8)
+    if view.windows is not None:
+        pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1)
+        for theta in view.windows:
+            corner, across, down = _parallelogram(theta, width, height)
+            place = (pixels - corner) @ np.linalg.pinv(np.stack([across, down]))
+            inside = ((place >= 0) & (place < 1)).all(-1)
+            picture[inside] = _to_rgb(view.canvas)[inside]
+        return picture
     batch = np.repeat(view.canvas[None], len(view.path), 0)
     glimpses = retina.look(batch, view.path, view.retina_size, view.scales)
     channels = len(view.canvas)
@@ -132,6 +146,32 @@ def assembled(view: View) -> Frame:
             if x0 < x1 and y0 < y1:
                 picture[y0:y1, x0:x1] = patch[y0 - y : y1 - y, x0 - x : x1 - x]
     return picture
+
+
+def _parallelogram(
+    theta: NDArray[np.float32], width: int, height: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """A window's first corner and its edges from there, across and down, in pixels; (0, 0) is the canvas's."""
+    size = np.array([width, height], np.float64)
+    middle = (theta[:, 2] + 1) / 2 * (size - 1) + 0.5
+    across, down = theta[:, 0] * size, theta[:, 1] * size
+    return middle - (across + down) / 2, across, down
+
+
+def _glimpse(view: View) -> list[NDArray[np.uint8]]:
+    """The patches (C, s, s) of the present glimpse, finest first, or the pixels nearest to its window's."""
+    if view.windows is None:
+        channels = len(view.canvas)
+        glimpse = retina.look(view.canvas[None], view.path[-1:], view.retina_size, view.scales)[0]
+        patches = (255 * glimpse + 0.5).astype(np.uint8)
+        return [patches[k : k + channels] for k in range(0, len(patches), channels)]
+    _, height, width = view.canvas.shape
+    corner, across, down = _parallelogram(view.windows[-1], width, height)
+    steps = (np.arange(WINDOW_SAMPLES) + 0.5) / WINDOW_SAMPLES
+    x, y = np.moveaxis(corner + steps[:, None] * across + steps[:, None, None] * down, -1, 0)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    sampled = view.canvas[:, y.clip(0, height - 1).astype(int), x.clip(0, width - 1).astype(int)]
+    return [np.where(inside, sampled, 0).astype(np.uint8)]
 
 
 class NoDisplayError(RuntimeError):
@@ -241,11 +281,15 @@ def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float],
     zoom = side / max(height, width)
     pen.image(picture, at, side)
     pen.clip(x0, y0, side, side)
-    for k in reversed(range(view.scales)):
+    for k in reversed(range(view.scales if view.windows is None else 0)):
         extent = view.retina_size * 2**k
         x = x0 + zoom * retina.patch_start(view.path[-1, 0], width, extent)
         y = y0 + zoom * retina.patch_start(view.path[-1, 1], height, extent)
         pen.box(x, y, zoom * extent, zoom * extent, SCALES[k], 2.5 if k == 0 else 1.5)
+    if view.windows is not None:
+        corner, across, down = (zoom * edge for edge in _parallelogram(view.windows[-1], width, height))
+        outline = [corner, corner + across, corner + across + down, corner + down, corner]
+        pen.path([(x0 + float(x), y0 + float(y)) for x, y in outline], SCALES[0], 2.5)
     # A gaze names a pixel's centre, which lies half a pixel inside its drawn square.
     points = [
         (
@@ -269,7 +313,8 @@ def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float],
 def _draw_side(pen: _Pen, view: View, x: float, width: float) -> None:
     """Right of the canvas: what the eye sees, what it has seen, what it believes, the time left."""
     pen.text("THE EYE SEES", x, 32, 15, FAINT)
-    _draw_glimpse(pen, view, (x, 52), min(132.0, width / view.scales), columns=view.scales)
+    patches = len(_glimpse(view))
+    _draw_glimpse(pen, view, (x, 52), min(132.0, width / patches), columns=patches)
     pen.text("IT HAS SEEN", x, 196, 15, FAINT)
     pen.image(assembled(view), (x, 216), 172)
 
@@ -292,11 +337,8 @@ def _draw_side(pen: _Pen, view: View, x: float, width: float) -> None:
 
 def _draw_glimpse(pen: _Pen, view: View, at: tuple[float, float], cell: float, columns: int) -> None:
     """The patches of the present glimpse, finest first, each in a frame of its square's colour."""
-    glimpse = retina.look(view.canvas[None], view.path[-1:], view.retina_size, view.scales)[0]
-    channels = len(view.canvas)
     gap = cell / 10
-    for k in range(view.scales):
-        patch = (255 * glimpse[k * channels : (k + 1) * channels] + 0.5).astype(np.uint8)
+    for k, patch in enumerate(_glimpse(view)):
         x, y = at[0] + k % columns * cell, at[1] + k // columns * cell
         pen.image(_to_rgb(patch), (x, y), cell - gap)
         pen.box(x - 2, y - 2, cell - gap + 4, cell - gap + 4, SCALES[k], 2)

@@ -98,7 +98,7 @@ def test_x_is_across_and_y_is_down() -> None:
     assert attention.filter_read(canvas, there, 1).item() == pytest.approx(1, abs=1e-5)
     heat = torch.zeros(1, 21, 21)
     heat[0, 5, 15] = 60
-    torch.testing.assert_close(attention.soft_argmax(heat, 1, 21), torch.tensor([[0.5, -0.5]]))
+    torch.testing.assert_close(attention.soft_argmax(heat, 0, 1, 21), torch.tensor([[0.5, -0.5]]))
 
 
 def test_writing_is_the_transpose_of_reading() -> None:
@@ -139,7 +139,7 @@ def test_what_a_network_says_becomes_filters() -> None:
 def test_soft_argmax_of_coarse_cells_is_their_centre() -> None:
     heat = torch.full((1, 25, 25), -50.0)
     heat[0, 10, 3] = 50
-    x, y = attention.soft_argmax(heat, 4, 100)[0].tolist()
+    x, y = attention.soft_argmax(heat, 1.5, 4, 100)[0].tolist()
     assert x == pytest.approx(2 * 13.5 / 99 - 1, abs=1e-6)  # pixels 12 to 15
     assert y == pytest.approx(2 * 41.5 / 99 - 1, abs=1e-6)  # pixels 40 to 43
 
@@ -170,7 +170,7 @@ def test_gradients_are_those_of_finite_differences() -> None:
         return attention.affine_read(canvas, theta, 5)
 
     def located(heat: torch.Tensor) -> torch.Tensor:
-        return attention.soft_argmax(heat, 2, 8)
+        return attention.soft_argmax(heat, 0.5, 2, 8)
 
     said = torch.tensor([[0.1, -0.2, 0.4, -0.7, 0.3], [-0.4, 0.3, 1, -0.2, 0]], dtype=torch.float64)
     theta = torch.tensor([[[0.43, 0.1, 0.13], [0.05, 0.47, -0.2]]] * 2, dtype=torch.float64)
@@ -192,7 +192,7 @@ def test_autocast_does_not_coarsen_places() -> None:
             read,
             attention.filter_write(read, filters, 60, 60),
             attention.affine_read(canvas, theta, 12),
-            attention.soft_argmax(heat, 4, 60),
+            attention.soft_argmax(heat, 1.5, 4, 60),
         ]
 
     plain = all_reads()

@@ -1,0 +1,162 @@
+"""Agents that see the canvas and look by differentiable windows: what they may see, learn and answer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import OFFLINE
+
+from agents import losses
+from agents.attention import affine_read
+from agents.build import build_agent, shapes_of
+from agents.draw import DRAWClassifier
+from agents.edram import EDRAM, IDENTITY, SlimEDRAM
+from agents.evaluate import evaluate, make_env
+from agents.interface import Agent, count_parameters, to_tensors
+from agents.stn import SpatialTransformer
+from agents.supervised import Supervised, look_through, windows_around
+
+SOFT = ("draw", "edram", "edram-slim", "st-cnn", "st-fcn")
+CLUTTERED = Supervised(
+    env_id="Glimpse/ClutteredMNIST-v0", env={**OFFLINE, "horizon": 2}, hidden=32, network="draw"
+)
+
+
+def make(network: str, **changes: Any) -> tuple[Agent, Supervised]:
+    settings = dataclasses.replace(CLUTTERED, network=network, **changes)  # type: ignore[arg-type]
+    return build_agent(settings, shapes_of(settings.env_id, settings.env)), settings
+
+
+@pytest.mark.parametrize("network", SOFT)
+def test_soft_agents_are_scored_through_the_environment_as_they_were_trained(network: str) -> None:
+    """The answers that the environment gets are those of `look_through`, which training uses."""
+    agent, settings = make(network)
+    scored = evaluate(agent, settings.env_id, "test", **settings.env)
+    env = make_env(agent, settings.env_id, scored.scenes, split="test", **settings.env)
+    env.reset(options={"index": 0})
+    scenes = to_tensors(env.unwrapped.present_scenes()._asdict())
+    agent.eval()
+    with torch.inference_mode():
+        logits, windows = look_through(agent, scenes["canvas"] / 255, 2)
+    wrong = (logits[:, -1].argmax(-1) != scenes["target"]).float().mean()
+    assert 100 * wrong.item() == pytest.approx(scored.error, abs=100 * 2 / scored.scenes)
+    assert windows.shape == (scored.scenes, 2, 2, 3)
+
+
+@pytest.mark.parametrize("network", SOFT)
+def test_every_part_learns_from_the_labels_and_the_windows(network: str) -> None:
+    agent, _ = make(network)
+    torch.manual_seed(0)
+    for parameter in agent.parameters():  # zero weights, where a window begins, hide what lies below them
+        if not parameter.abs().max() > 0:
+            torch.nn.init.normal_(parameter, std=0.01)
+    canvas, target = torch.rand(16, 1, 60, 60), torch.randint(0, 10, (16, 2))
+    logits, _ = look_through(agent, canvas, 2)
+    losses.cross_entropy(logits, target).backward()
+    still = {name for name, p in agent.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
+    assert not still
+
+
+@pytest.mark.parametrize("network", SOFT)
+def test_a_soft_agent_sees_only_what_its_windows_show(network: str) -> None:
+    """With the context held still, ink outside every window changes no answer."""
+    agent, _ = make(network)
+    agent.eval()
+    if isinstance(agent, DRAWClassifier):
+        agent.filters.bias.data = torch.tensor([0, 0, -3.0, -2.0, 0])
+    elif isinstance(agent, SpatialTransformer):
+        agent.theta.bias.data = torch.tensor([0.2, 0, 0, 0, 0.2, 0])
+    elif isinstance(agent, EDRAM):
+        agent.emission.bias.data = torch.tensor([0.2, 0, 0, 0, 0.2, 0])
+        agent.context.requires_grad_(False)
+        for part in agent.context:
+            if hasattr(part, "weight"):
+                torch.nn.init.zeros_(part.weight)
+    elif isinstance(agent, SlimEDRAM):
+        for part in (agent.heat, agent.start):
+            torch.nn.init.zeros_(part.weight)
+    canvas = torch.zeros(1, 1, 60, 60)
+    canvas[:, :, 25:35, 25:35] = torch.rand(10, 10, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        before, windows = look_through(agent, canvas, 2)
+        assert (windows[..., 0, 0] < 0.5).all()
+        inked = canvas.clone()
+        inked[:, :, :4] = inked[:, :, -4:] = 1
+        after, _ = look_through(agent, inked, 2)
+        inked[:, :, 28:32, 28:32] = 1
+        seen, _ = look_through(agent, inked, 2)
+    torch.testing.assert_close(before, after)
+    assert not torch.allclose(before, seen)
+
+
+def test_edram_is_the_papers() -> None:
+    """Shapes, the first theta, and about 10.7 million parameters (PAPERS.md)."""
+    agent = EDRAM((1, 100, 100), 10, glimpses=6)
+    assert count_parameters(agent) == pytest.approx(10.7e6, rel=0.03)
+    _, windows = look_through(agent.eval(), torch.rand(2, 1, 100, 100), 1)
+    wanted = torch.tanh(torch.tensor(IDENTITY)).view(2, 3).expand(2, 1, 2, 3)
+    torch.testing.assert_close(windows, wanted)
+    assert len(agent.norms) == 6
+
+
+def test_the_slim_one_begins_where_its_heat_map_is_hottest() -> None:
+    agent = SlimEDRAM((1, 100, 100), 10)
+    with torch.no_grad():
+        agent.heat.weight.mul_(0)
+    _, windows = look_through(agent, torch.rand(2, 1, 100, 100), 1)
+    # A flat map's mean is its middle cell, the seventh of 13, around pixel 49.5.
+    torch.testing.assert_close(windows[0, 0], torch.tensor([[0.3, 0, 0], [0, 0.3, 0]]))
+
+
+def test_draw_begins_with_the_whole_canvas() -> None:
+    agent = DRAWClassifier((1, 100, 100), 10)
+    _, windows = look_through(agent, torch.rand(2, 1, 100, 100), 1)
+    # 12 filters, 9 pixels apart, on 100 pixels.
+    torch.testing.assert_close(windows[0, 0], torch.tensor([[1.08, 0, 0], [0, 1.08, 0]]))
+
+
+def test_windows_around_boxes_show_exactly_them() -> None:
+    """The lecture's theta of a 28-pixel digit at (10, 51) on 100 pixels, and what it reads."""
+    canvas = torch.rand(1, 1, 100, 100)
+    boxes = torch.tensor([[[10, 51, 28, 28]]])
+    theta = windows_around(boxes, canvas.shape[2:], 1)[0]
+    assert theta[0, 0, 0] == theta[0, 1, 1] == pytest.approx(0.28)
+    # PAPERS.md has (x + 14 - 50) / 50 where ±1 are the outer edges; a gaze's ±1 are 99 pixels apart.
+    assert theta[0, 0, 2].item() * 99 / 100 == pytest.approx((10 + 14 - 50) / 50)
+    assert theta[0, 1, 2].item() * 99 / 100 == pytest.approx((51 + 14 - 50) / 50)
+    torch.testing.assert_close(affine_read(canvas, theta, 28), canvas[:, :, 51:79, 10:38], rtol=0, atol=1e-4)
+
+
+def test_windows_of_numbers_shorter_than_the_longest_are_free() -> None:
+    boxes = torch.tensor([[[1, 2, 10, 20], [0, 0, 0, 0]]])
+    theta = windows_around(boxes, torch.Size([54, 54]), 3)
+    assert theta.shape == (1, 3, 2, 3)
+    assert theta.isnan().flatten(2).all(2).tolist() == [[False, True, True]]
+    off = theta.nan_to_num(7.0) + 1
+    # Each of six numbers is off by one: 1 + .5 + 1 + .5 + 1 + 1, in the first window alone.
+    assert losses.theta_error(off, theta).item() == pytest.approx(5)
+    with pytest.raises(ValueError, match="box"):
+        windows_around(boxes, torch.Size([54, 54]), 1)
+
+
+@pytest.mark.parametrize("network", ["edram-slim", "draw"])
+def test_sequences_are_read_one_glimpse_or_more_an_answer(network: str) -> None:
+    settings = Supervised(
+        env_id="Glimpse/DigitPair-v0",
+        env={**OFFLINE, "glimpses_per_answer": 2},
+        hidden=32,
+        network=network,  # type: ignore[arg-type]
+    )
+    agent = build_agent(settings, shapes_of(settings.env_id, settings.env))
+    scored = evaluate(agent, settings.env_id, "validation", **settings.env)
+    assert 90 < scored.error <= 100
+
+
+def test_unknown_kinds_are_named() -> None:
+    with pytest.raises(ValueError, match="cnn"):
+        SpatialTransformer((1, 60, 60), 10, "rnn")  # type: ignore[arg-type]
+    assert np.isfinite(count_parameters(SpatialTransformer((1, 60, 60), 10, "fcn")))
