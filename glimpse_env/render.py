@@ -151,7 +151,7 @@ def assembled(view: View) -> Frame:
 def _parallelogram(
     theta: NDArray[np.float32], width: int, height: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """A window's first corner and its edges from there, across and down, in pixels; (0, 0) is the canvas's."""
+    """A window's first corner and its edges, across and down, in pixels from the canvas's corner."""
     size = np.array([width, height], np.float64)
     middle = (theta[:, 2] + 1) / 2 * (size - 1) + 0.5
     across, down = theta[:, 0] * size, theta[:, 1] * size
