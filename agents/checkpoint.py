@@ -68,8 +68,11 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
 def start_from(agent: Agent, tensors: dict[str, Tensor], path: Path) -> None:
     """Copy `tensors` into `agent`; a classifier of other answers keeps its fresh weights.
 
+    A part that `agent` does not have at all, as DRAM without context has no context network, is left out.
     Raises CheckpointError naming the first tensor that does not fit.
     """
+    parts = {name for name, _ in agent.named_children()}
+    tensors = {k: v for k, v in tensors.items() if k.split(".")[0] in parts}
     fresh = {k: v for k, v in agent.state_dict().items() if k.startswith("classifier.")}
     other = {k: v for k, v in fresh.items() if k in tensors and tensors[k].shape != v.shape}
     load_weights(agent, {**tensors, **other}, path)

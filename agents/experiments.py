@@ -60,38 +60,43 @@ RAM_CIFAR10 = dataclasses.replace(
 )
 RAM_FASHION = dataclasses.replace(RAM_CIFAR10, env_id="Glimpse/FashionMNIST-v0", env=RAM_MNIST.env)
 
-DRAM_PAIRS = PolicyGradient(
-    env_id="Glimpse/DigitPair-v0",
-    env={"task": "unordered", "horizon": 4, "context": 25},
+# DRAM learns to find and name one digit first, then to read two, then what is asked of both.
+DRAM_ONE = PolicyGradient(
+    env_id="Glimpse/ClutteredMNIST100-v0",
+    env={"context": 25, "horizon": 3},
     model="dram",
     glimpses="product",
-    epochs=100,
+    epochs=30,
     batch_size=128,
     learning_rate=1e-3,
     hidden=128,
     sigma=0.1,
     sigma_end=0.04,
-    curriculum=0.4,
+    curriculum=0.15,
     objective="variational",
     trace=0.8,
     first_gaze="center",
 )
-DRAM_ONE = dataclasses.replace(
-    DRAM_PAIRS,
-    env_id="Glimpse/ClutteredMNIST100-v0",
-    env={"context": 25, "horizon": 3},
-    epochs=30,
-    curriculum=0.15,
+DRAM_READ_G4 = dataclasses.replace(
+    DRAM_ONE,
+    env_id="Glimpse/DigitPair-v0",
+    env={"context": 25, "horizon": 4},
+    epochs=12,
+    sigma=0.07,
+    curriculum=0.0,
+    init="dram-cluttered100-g3",
 )
-DRAM_READ = dataclasses.replace(DRAM_PAIRS, env={"context": 25})
-DRAM_SUM = dataclasses.replace(DRAM_READ, env_id="Glimpse/DigitSum-v0")
+DRAM_READ = dataclasses.replace(DRAM_READ_G4, env={"context": 25}, init="dram-read-g4")
+DRAM_PAIRS = dataclasses.replace(DRAM_READ, env={"task": "unordered", "horizon": 4, "context": 25}, epochs=25)
+DRAM_SUM = dataclasses.replace(DRAM_READ, env_id="Glimpse/DigitSum-v0", epochs=20)
 DRAM_HOUSE = dataclasses.replace(
-    DRAM_READ,
+    DRAM_ONE,
     env_id="Glimpse/HouseNumbers-v0",
     env={"context": 18},
     epochs=25,
     sigma=0.15,
     sigma_end=0.06,
+    curriculum=0.4,
 )
 
 
@@ -229,15 +234,24 @@ EXPERIMENTS: dict[str, Experiment] = {
     **controls("fashion", RAM_FASHION, epochs=6),
     "conv-fashion": whole_canvas(RAM_FASHION, epochs=20),
     "dram-cluttered100-g3": DRAM_ONE,
+    "dram-read-g4": DRAM_READ_G4,
+    "dram-read": DRAM_READ,
     "dram-pairs": DRAM_PAIRS,
     "dram-pairs-nocontext": dataclasses.replace(
-        DRAM_PAIRS, env={key: value for key, value in DRAM_PAIRS.env.items() if key != "context"}
+        DRAM_PAIRS, env={"task": "unordered", "horizon": 4}, init="dram-pairs"
     ),
-    "ram-pairs": dataclasses.replace(RAM_READ, env={**RAM_READ.env, "task": "unordered", "horizon": 4}),
-    "dram-read": DRAM_READ,
+    "ram-pairs": dataclasses.replace(
+        RAM_READ,
+        env={**RAM_READ.env, "task": "unordered", "horizon": 4},
+        epochs=30,
+        curriculum=0.0,
+        init="ram-cluttered100-g4",
+    ),
     "dram-sum": DRAM_SUM,
     "dram-house": DRAM_HOUSE,
-    "dram-house-backward": dataclasses.replace(DRAM_HOUSE, backward=True),
+    "dram-house-backward": dataclasses.replace(
+        DRAM_HOUSE, backward=True, epochs=10, sigma=0.1, curriculum=0.0, init="dram-house"
+    ),
     "edram-slim": EDRAM_SLIM,
     "edram-slim-labels": dataclasses.replace(EDRAM_SLIM, theta_weight=0.0),
     "edram": EDRAM,

@@ -8,6 +8,7 @@ from torch import nn
 
 from agents import checkpoint
 from agents.checkpoint import CheckpointError
+from agents.dram import DRAM
 from agents.ram import RAM
 
 
@@ -93,3 +94,11 @@ def test_starting_from_a_task_of_other_answers_keeps_all_but_the_classifier(tmp_
     twin = RAM((1, 8, 8), 10, hidden=16)
     checkpoint.start_from(twin, digits.state_dict(), tmp_path)
     assert torch.equal(twin.classifier.weight, digits.classifier.weight)
+
+
+def test_a_start_without_a_part_leaves_it_out(tmp_path: Path) -> None:
+    whole, without = DRAM((2, 12, 12), (1, 25, 25), 10, 16), DRAM((2, 12, 12), None, 10, 16)
+    checkpoint.start_from(without, whole.state_dict(), tmp_path)
+    assert torch.equal(without.upper.glimpse.weight, whole.upper.glimpse.weight)
+    with pytest.raises(CheckpointError, match="context_network"):
+        checkpoint.start_from(whole, without.state_dict(), tmp_path)
