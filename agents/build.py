@@ -89,6 +89,8 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
     """The experiment's agent with fresh weights drawn from its seed."""
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
+        if isinstance(settings, PolicyGradient):
+            sigma = settings.sigma if settings.learn_sigma else settings.sigma_end
         if isinstance(settings, PolicyGradient) and settings.model == "dram":
             context = shapes.context or None
             return DRAM(
@@ -96,16 +98,18 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
                 context,
                 shapes.num_answers,
                 settings.hidden,
-                settings.sigma_end,
+                sigma,
                 settings.backward,
                 product=settings.glimpses == "product",
+                learn_sigma=settings.learn_sigma,
             )
         if isinstance(settings, PolicyGradient):
             return RAM(
                 shapes.retina,
                 shapes.num_answers,
                 hidden=settings.hidden,
-                sigma=settings.sigma_end,
+                sigma=sigma,
+                learn_sigma=settings.learn_sigma,
                 policy=settings.policy,
                 detach=settings.detach,
                 glimpses=settings.glimpses,

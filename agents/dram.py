@@ -19,7 +19,7 @@ class DRAM(Agent):
     """Glimpse network, two LSTMs of `hidden` units, locator, classifier, baseline and context network.
 
     retina_shape: the observation's (scales * C, s, s). context_shape: that of its context (C, c, c), or None
-    for DRAM without context, which starts from zeros. sigma: standard deviation of the gaze, in gaze units.
+    for DRAM without context, which starts from zeros. sigma, learn_sigma: see GazePolicy.
     backward: see Agent. product: whether what is multiplied with where, as in the paper, or added to it.
     Raises ValueError for a retina or a context that is too small and a sigma that is not positive.
     """
@@ -33,6 +33,7 @@ class DRAM(Agent):
         sigma: float = 0.15,
         backward: bool = False,
         product: bool = True,
+        learn_sigma: bool = False,
     ) -> None:
         super().__init__()
         self.backward = backward
@@ -42,7 +43,7 @@ class DRAM(Agent):
         self.context_network = None if context_shape is None else ContextNetwork(context_shape, hidden)
         self.classifier = nn.Linear(hidden, num_answers)
         self.baseline = nn.Linear(hidden, 1)
-        self.locator = GazePolicy(hidden, sigma)
+        self.locator = GazePolicy(hidden, sigma, learn_sigma)
 
     def initial(self, batch_size: int) -> None:
         """The first observation brings the context."""

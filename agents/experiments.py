@@ -7,6 +7,7 @@ core of the machine named in the results.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from agents.policy_gradient import PolicyGradient
 from agents.ppo import PPOTraining
@@ -98,6 +99,39 @@ DRAM_HOUSE = dataclasses.replace(
     sigma_end=0.06,
     curriculum=0.4,
 )
+
+
+def ablations() -> dict[str, PolicyGradient]:
+    """What each choice is worth: ram-cluttered-g4 with one thing changed, as many minutes on one core each.
+
+    They are compared on validation scenes, for choices are made by them (results.is_ablation).
+    """
+    base = dataclasses.replace(
+        RAM_CLUTTERED, env={**RAM_CLUTTERED.env, "horizon": 4}, epochs=10, curriculum=0.15
+    )
+    changes: dict[str, dict[str, Any]] = {
+        "base": {},
+        "reinforce": {"objective": "reinforce"},
+        "trace-1": {"trace": 1.0},
+        "detached": {"detach": True},
+        "leave-one-out-4": {"baseline": "leave_one_out", "rollouts": 4, "batch_size": 32},
+        "rollouts-4": {"rollouts": 4, "batch_size": 32},
+        "sigma-fixed": {"sigma": 0.08, "sigma_end": 0.08},
+        "sigma-learned": {"entropy_weight": 0.01},
+        "no-curriculum": {"curriculum": 0.0},
+        "long-curriculum": {"curriculum": 0.4},
+        "lstm": {"core": "lstm"},
+        "product": {"glimpses": "product"},
+        "fc": {"glimpses": "fc"},
+    }
+    # Images a second over the base's, measured side by side (LOG.md).
+    speed = {"leave-one-out-4": 0.25, "rollouts-4": 0.25, "lstm": 0.6, "fc": 1.4}
+    return {
+        f"ablation-{name}": dataclasses.replace(
+            base, images_per_epoch=round(base.images_per_epoch * speed.get(name, 1)), **change
+        )
+        for name, change in changes.items()
+    }
 
 
 def with_glimpses(experiment: PolicyGradient, glimpses: int, epochs: int) -> PolicyGradient:
@@ -261,6 +295,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "st-fcn": dataclasses.replace(ST_CNN, network="st-fcn"),
     "cnn-st": dataclasses.replace(ST_CNN, network="cnn"),
     "fcn-st": dataclasses.replace(ST_CNN, network="fc"),
+    **ablations(),
     "ram-demo": DEMO,
     "random-demo": dataclasses.replace(DEMO, policy="random"),
     "center-demo": dataclasses.replace(DEMO, policy="center"),

@@ -23,7 +23,7 @@ class PolicyGradient(Training):
 
     policy, glimpses, core, detach: of RAM, see there; DRAM's glimpses are "conv" or "product". first_gaze: in
     training; in evaluation it is env's start_gaze. sigma: of the gaze, in gaze units, going to sigma_end in a
-    straight line.
+    straight line, or learned, where an entropy bonus keeps it from vanishing (entropy_weight, of a nat).
     reinforce_weight: of REINFORCE beside the answer's cross-entropy. rollouts: episodes an image.
     baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's other
     rollouts (which needs two or more). objective: what the gaze is paid with, the right answers up to the
@@ -40,6 +40,7 @@ class PolicyGradient(Training):
     hidden: int = 256
     sigma: float = 0.15
     sigma_end: float = 0.03
+    entropy_weight: float = 0.0
     reinforce_weight: float = 0.1
     detach: bool = False
     baseline: Literal["learned", "leave_one_out"] = "learned"
@@ -47,6 +48,11 @@ class PolicyGradient(Training):
     trace: float = 1.0
     rollouts: int = 1
     backward: bool = False
+
+    @property
+    def learn_sigma(self) -> bool:
+        """Whether sigma is a weight rather than a schedule."""
+        return self.entropy_weight > 0
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
@@ -106,6 +112,8 @@ def hybrid_batch(
         if settings.policy == "learned":
             gaze_loss = losses.reinforce(played.log_prob * asked, reward_tb, baseline, settings.trace)
             loss = loss + settings.reinforce_weight * gaze_loss
+            if settings.learn_sigma:
+                loss = loss - settings.entropy_weight * agent.locator.entropy()
         reward = right[:, -1].float().mean()
         return BatchResult(loss, 100 * (1 - reward), reward)
 

@@ -27,11 +27,11 @@ RASTER = torch.from_numpy(scan_path(3))
 class RAM(Agent):
     """Glimpse network, core, locator, classifier and baseline.
 
-    retina_shape: the observation's (scales * C, s, s). sigma: see GazePolicy. detach: whether REINFORCE
-    trains the locator alone and the squared error the baseline alone, as in the common public code, or both
-    also train the core and the glimpse network below them. glimpses, core: the paper's "fc" and "relu", or
-    convolutions, whose output the gaze is added to ("conv") or multiplied with as in DRAM ("product"), and
-    DRAM's LSTM ("lstm").
+    retina_shape: the observation's (scales * C, s, s). sigma, learn_sigma: see GazePolicy. detach: whether
+    REINFORCE trains the locator alone and the squared error the baseline alone, as in the common public code,
+    or both also train the core and the glimpse network below them. glimpses, core: the paper's "fc" and
+    "relu", or convolutions, whose output the gaze is added to ("conv") or multiplied with as in DRAM
+    ("product"), and DRAM's LSTM ("lstm").
     Raises ValueError for an unknown policy, glimpse network or core and a sigma that is not positive.
     """
 
@@ -45,6 +45,7 @@ class RAM(Agent):
         detach: bool = False,
         glimpses: Glimpses = "fc",
         core: Core = "relu",
+        learn_sigma: bool = False,
     ) -> None:
         super().__init__()
         if policy not in POLICIES:
@@ -63,7 +64,7 @@ class RAM(Agent):
         self.core = ReLUCore(256, hidden) if core == "relu" else LSTMCore(256, hidden)
         self.classifier = nn.Linear(hidden, num_answers)
         self.baseline = nn.Linear(hidden, 1)
-        self.locator = GazePolicy(hidden, sigma)
+        self.locator = GazePolicy(hidden, sigma, learn_sigma)
 
     def initial(self, batch_size: int) -> None:
         """The core starts from zeros."""

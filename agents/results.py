@@ -66,9 +66,10 @@ def result_line(
     mode: Mode,
     evaluation: Evaluation,
     minutes: float,
+    split: str = "test",
 ) -> dict[str, Any]:
     """One line of results.jsonl: what was measured, on what, how dearly, by which commit."""
-    env = gymnasium.make(settings.env_id, **settings.env, split="test").unwrapped.vector  # type: ignore[attr-defined]
+    env = gymnasium.make(settings.env_id, **settings.env, split=split).unwrapped.vector  # type: ignore[attr-defined]
     canvas = env.present_scenes().canvas.shape[1:]
     retina = env.single_observation_space["retina"].shape
     return {
@@ -79,7 +80,7 @@ def result_line(
         "sees": agent.sees,
         "seed": settings.seed,
         "commit": _commit(),
-        "metric": "test_error",
+        "metric": f"{split}_error",
         "value": round(evaluation.error, 4),
         "ci95": [round(bound, 4) for bound in evaluation.ci95],
         "scenes": evaluation.scenes,
@@ -111,6 +112,11 @@ def read(path: Path = RESULTS) -> list[dict[str, Any]]:
             raise ValueError(f"line {number} of {path} is not a JSON object: restore the file")
         lines.append(line)
     return lines
+
+
+def is_ablation(name: str) -> bool:
+    """Whether an experiment is there to choose by, and so must not see the test scenes."""
+    return name.startswith("ablation-")
 
 
 def check_publishable(name: str, settings: Experiment) -> None:
@@ -145,6 +151,8 @@ def table(lines: list[dict[str, Any]]) -> str:
     """
     rows: dict[str, dict[str, dict[int, dict[str, Any]]]] = {}
     for line in lines:
+        if line["metric"] != "test_error":
+            continue
         rows.setdefault(line["experiment"], {}).setdefault(line["mode"], {})[line["seed"]] = line
     out = [
         "| experiment | sees | glimpses | pixels | of canvas | parameters | minutes | seeds | paper "
@@ -168,6 +176,27 @@ def table(lines: list[dict[str, Any]]) -> str:
             f"| {experiment} | {line['sees']} | {line['glimpses'] or '–'} | {line['pixels']:,} "
             f"| {100 * share_seen(line):.0f} % | {line['parameters']:,} | {minutes:.0f} | {len(seeds)} "
             f"| {paper} | {public} | **{value:.2f}** [{low:.2f}, {high:.2f}] | {sampled} | {mc10} |"
+        )
+    return "\n".join(out)
+
+
+def ablation_table(lines: list[dict[str, Any]]) -> str:
+    """A Markdown table of the ablations, best first: the latest of each, and what it changes of the base."""
+    latest = {line["experiment"]: line for line in lines if is_ablation(line["experiment"])}
+    base = dataclasses.asdict(EXPERIMENTS["ablation-base"])
+    out = [
+        "| ablation | changes | images | minutes | validation error % [95 % interval] |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for name, line in sorted(latest.items(), key=lambda item: item[1]["value"]):
+        settings = EXPERIMENTS[name]
+        own = dataclasses.asdict(settings)
+        changes = [f"{key} {own[key]}" for key in own if own[key] != base[key] and key != "images_per_epoch"]
+        low, high = line["ci95"]
+        out.append(
+            f"| {name.removeprefix('ablation-')} | {', '.join(changes) or '–'} "
+            f"| {settings.epochs * settings.images_per_epoch:,} | {line['minutes']:.1f} "
+            f"| **{line['value']:.2f}** [{low:.2f}, {high:.2f}] |"
         )
     return "\n".join(out)
 

@@ -2,7 +2,8 @@
 
 Visits every frozen scene of the split once and prints the error in percent with its 95 % interval.
 `--publish` also adds the figures to results/results.jsonl and copies the checkpoint to results/pretrained and
-the metrics of its epochs to results/metrics, if the run's settings are those of the experiment it names.
+the metrics of its epochs to results/metrics, if the run's settings are those of the experiment it names; of
+an ablation-… the figure on validation scenes and no checkpoint.
 `--on ID` and `--env KEYWORD=VALUE …` score it on another environment than its own (another canvas, clutter
 or number of glimpses), if its shapes fit. `--with SOURCE` adds a reader of the other direction.
 """
@@ -53,7 +54,8 @@ def main(arguments: list[str]) -> None:
         settings = dataclasses.replace(settings, env_id=options.on or settings.env_id, env=env)
         check_fits(agent, config, settings)
         name = f"{name} on {settings.env_id}"
-    modes = MODES if agent.sees == "glimpses" else MODES[:1]
+    split = "validation" if options.publish and results.is_ablation(name) else options.split
+    modes = MODES if agent.sees == "glimpses" and not results.is_ablation(name) else MODES[:1]
     minutes = results.training_minutes(path, config)
     score = partial(evaluate, agent)
     if options.backward is not None:
@@ -65,13 +67,13 @@ def main(arguments: list[str]) -> None:
         score = partial(evaluate_both, agent, other)
     lines = []
     for mode in [options.mode] if options.mode else modes:
-        scored = score(settings.env_id, options.split, mode, **settings.env)
+        scored = score(settings.env_id, split, mode, **settings.env)
         low, high = scored.ci95
         print(
             f"{name} ({agent.sees}, {mode}): {scored.error:.2f}% error on {scored.scenes:,} "
-            f"{options.split} scenes, 95% interval {low:.2f} to {high:.2f}"
+            f"{split} scenes, 95% interval {low:.2f} to {high:.2f}"
         )
-        lines.append(results.result_line(name, settings, agent, mode, scored, minutes))
+        lines.append(results.result_line(name, settings, agent, mode, scored, minutes, split))
     if options.publish:
         if options.backward is None:  # an ensemble's halves are published on their own
             keep(path, config, minutes)
@@ -84,8 +86,9 @@ def keep(path: Path, config: dict[str, Any], minutes: float) -> None:
     target, metrics = results.pretrained_path(name, seed), results.metrics_path(name, seed)
     for folder in (target.parent, metrics.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    tensors, _ = checkpoint.load(path)
-    checkpoint.save(target, tensors, {**config, "training_minutes": minutes})
+    if not results.is_ablation(name):
+        tensors, _ = checkpoint.load(path)
+        checkpoint.save(target, tensors, {**config, "training_minutes": minutes})
     runs.write(metrics, (path.parent / "metrics.jsonl").read_text())
 
 

@@ -11,15 +11,14 @@ from pathlib import Path
 
 from agents import results, runs
 
-BEGIN, END = "<!-- report.py: begin -->", "<!-- report.py: end -->"
-
 
 def main(arguments: list[str]) -> None:
     """Parse, make the table, print or write it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=results.RESULTS)
-    parser.add_argument("--write", type=Path, help=f"a file with the lines {BEGIN} and {END}")
+    parser.add_argument("--write", type=Path, help="a file with the lines <!-- report.py: begin --> and end")
     parser.add_argument("--papers", action="store_true", help="only rows that a paper has a figure for")
+    parser.add_argument("--ablations", action="store_true", help="what each choice is worth, on validation")
     parser.add_argument("--pictures", type=Path, help="a folder to draw the pictures to")
     options = parser.parse_args(arguments)
     lines = results.read(options.results)
@@ -32,15 +31,17 @@ def main(arguments: list[str]) -> None:
         for path in draw_all(lines, options.pictures):
             print(f"wrote {path}")
         return
-    table = results.table(lines)
+    table = results.ablation_table(lines) if options.ablations else results.table(lines)
     if options.write is None:
         print(table)
         return
+    which = "report.py --ablations" if options.ablations else "report.py"
+    begin, end = f"<!-- {which}: begin -->", f"<!-- {which}: end -->"
     text = options.write.read_text()
-    if BEGIN not in text or END not in text:
-        raise ValueError(f"{options.write} has no lines {BEGIN} and {END}: add them")
-    before, rest = text.split(BEGIN, 1)
-    runs.write(options.write, f"{before}{BEGIN}\n{table}\n{END}{rest.split(END, 1)[1]}")
+    if begin not in text or end not in text:
+        raise ValueError(f"{options.write} has no lines {begin} and {end}: add them")
+    before, rest = text.split(begin, 1)
+    runs.write(options.write, f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from agents import losses
 from agents.evaluate import make_env
 from agents.experiments import EXPERIMENTS
 from agents.interface import count_parameters
-from agents.layers import gaussian_log_prob
+from agents.layers import GazePolicy, gaussian_log_prob
 from agents.ram import RAM
 from agents.rollout import Trajectory, rollout
 
@@ -29,7 +29,9 @@ def play(agent: RAM, num_envs: int = 16, sample: bool = True, seed: int = 0) -> 
 def test_log_prob_is_torchs_gaussian() -> None:
     value, mean = torch.randn(7, 2), torch.randn(7, 2)
     normal = torch.distributions.Normal(mean, 0.3)
-    torch.testing.assert_close(gaussian_log_prob(value, mean, 0.3), normal.log_prob(value).sum(-1))
+    log_sigma = torch.tensor(0.3).log()
+    torch.testing.assert_close(gaussian_log_prob(value, mean, log_sigma), normal.log_prob(value).sum(-1))
+    torch.testing.assert_close(GazePolicy(3, 0.3, learn_sigma=True).entropy(), 2 * normal.entropy()[0, 0])
 
 
 def test_the_network_is_the_papers() -> None:
@@ -113,7 +115,7 @@ def test_raw_samples_are_scored_though_the_eye_clips_them() -> None:
     step, state = agent(observation, agent.initial(500), sample=True)
     assert step.gaze.abs().max() > 1
     mean = torch.tanh(agent.locator(state))
-    torch.testing.assert_close(step.log_prob, gaussian_log_prob(step.gaze, mean, 2.0))
+    torch.testing.assert_close(step.log_prob, gaussian_log_prob(step.gaze, mean, torch.tensor(2.0).log()))
     assert not step.gaze.requires_grad
     assert step.log_prob.requires_grad
 
@@ -154,6 +156,24 @@ def test_reinforce_finds_where_the_reward_is() -> None:
         optimizer.step()
     gaze = agent(observation, None, sample=False)[0].gaze[0]
     torch.testing.assert_close(gaze, place, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize(("entropy_weight", "wider"), [(1.0, True), (1e-6, False)])
+def test_a_learned_sigma_grows_by_its_bonus_and_shrinks_by_reward(entropy_weight: float, wider: bool) -> None:
+    """The reward is 1 within 0.1 of the mean: narrower pays, unless the bonus pays more."""
+    torch.manual_seed(0)
+    locator = GazePolicy(1, 0.2, learn_sigma=True)
+    for parameter in (locator.weight, locator.bias):
+        torch.nn.init.zeros_(parameter)
+    optimizer = torch.optim.SGD([locator.log_sigma], 0.05)
+    for _ in range(100):
+        gaze, log_prob = locator.look(torch.ones(512, 1), sample=True)
+        reward = (gaze.norm(dim=1) < 0.1).float()
+        loss = losses.reinforce(log_prob[None], reward[None], reward.mean().expand(1, 512))
+        optimizer.zero_grad()
+        (loss - entropy_weight * locator.entropy()).backward()
+        optimizer.step()
+    assert (locator.log_sigma.exp().item() > 0.2) == wider
 
 
 def test_bad_settings_are_named() -> None:

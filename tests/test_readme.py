@@ -55,6 +55,8 @@ def test_the_results_are_what_report_prints() -> None:
     for text, shown in ((README, papers), (everything, lines)):
         inside = text.split("<!-- report.py: begin -->\n")[1].split("\n<!-- report.py: end -->")[0]
         assert inside == results.table(shown)
+    begin, end = "<!-- report.py --ablations: begin -->\n", "\n<!-- report.py --ablations: end -->"
+    assert everything.split(begin)[1].split(end)[0] == results.ablation_table(lines)
 
 
 @pytest.mark.parametrize("env_id", sorted(TABLE))

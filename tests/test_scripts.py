@@ -126,7 +126,7 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     line = {
         "experiment": "ram-mnist", "seed": 1, "mode": "deterministic", "sees": "glimpses", "glimpses": 7,
         "pixels": 448, "parameters": 238349, "minutes": 12.3, "value": 2.0, "ci95": [1.7, 2.3],
-        "env_id": "Glimpse/MNIST-v0", "env": {},
+        "env_id": "Glimpse/MNIST-v0", "env": {}, "metric": "test_error",
     }  # fmt: skip
     path = tmp_path / "results.jsonl"
     for changes in ({}, {"value": 1.0, "ci95": [0.8, 1.2]}, {"mode": "mc10", "value": 0.9}):
@@ -149,6 +149,13 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     assert page.read_text().splitlines() == [
         "above", "<!-- report.py: begin -->", *rows, "<!-- report.py: end -->", "below",
     ]  # fmt: skip
+    ablation = {**line, "experiment": "ablation-fc", "metric": "validation_error", "value": 8.0}
+    results.append([ablation, {**ablation, "experiment": "ablation-base", "value": 7.0}], path)
+    assert run("report", "--results", path).splitlines() == rows
+    best, other = run("report", "--results", path, "--ablations").splitlines()[2:]
+    assert best.startswith("| base | – | 550,000 |")
+    assert other == "| fc | glimpses fc | 770,000 | 12.3 | **8.00** [1.70, 2.30] |"
+    path.write_text("\n".join(path.read_text().splitlines()[:3]) + "\n")
     for broken in ("half a li", "3"):
         page.write_text(path.read_text() + broken)
         assert "line 4" in run("report", "--results", page, fails=True)
