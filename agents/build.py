@@ -15,9 +15,10 @@ import torch
 from agents import checkpoint
 from agents.baselines import WholeCanvasClassifier
 from agents.dram import DRAM
-from agents.draw import DRAWClassifier
+from agents.draw import DRAW, DRAWClassifier
 from agents.edram import EDRAM, SlimEDRAM
 from agents.experiments import Experiment
+from agents.generative import Generative, train_draw
 from agents.interface import Agent
 from agents.policy_gradient import PolicyGradient, train_policy_gradient
 from agents.ppo import PPOAgent, PPOTraining, horizon_of, train_ppo
@@ -27,10 +28,11 @@ from agents.stn import SpatialTransformer
 from agents.supervised import Supervised, train_supervised
 from glimpse_env.single import GlimpseEnv
 
-KINDS: dict[str, type[PolicyGradient] | type[Supervised] | type[PPOTraining]] = {
+KINDS: dict[str, type[Experiment]] = {
     "policy_gradient": PolicyGradient,
     "supervised": Supervised,
     "ppo": PPOTraining,
+    "generative": Generative,
 }
 
 
@@ -85,8 +87,8 @@ def check_fits(agent: Agent, config: Mapping[str, Any], settings: Experiment) ->
             )
 
 
-def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
-    """The experiment's agent with fresh weights drawn from its seed."""
+def build_agent(settings: Experiment, shapes: Shapes) -> Any:
+    """The experiment's agent, or DRAW, with fresh weights drawn from its seed."""
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         if isinstance(settings, PolicyGradient):
@@ -118,6 +120,16 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Agent:
         if isinstance(settings, PPOTraining):
             horizon = horizon_of(settings.env_id, settings.env)
             return PPOAgent(shapes.retina, shapes.num_answers, horizon, settings.cells, settings.recurrent)
+        if isinstance(settings, Generative):
+            return DRAW(
+                shapes.canvas,
+                settings.steps,
+                settings.hidden,
+                settings.latent,
+                settings.read,
+                settings.write,
+                settings.attention,
+            )
         return supervised_agent(settings, shapes)
 
 
@@ -140,7 +152,7 @@ def supervised_agent(settings: Supervised, shapes: Shapes) -> Agent:
 
 
 def train_experiment(
-    run: Run, settings: Experiment, agent: Agent, *, quiet: bool = False
+    run: Run, settings: Experiment, agent: Any, *, quiet: bool = False
 ) -> Iterator[dict[str, Any]]:
     """Train by the loop that fits the experiment and yield each epoch's metrics."""
     if isinstance(settings, PolicyGradient):
@@ -149,6 +161,8 @@ def train_experiment(
     if isinstance(settings, PPOTraining):
         assert isinstance(agent, PPOAgent)
         return train_ppo(run, settings, agent, quiet=quiet)
+    if isinstance(settings, Generative):
+        return train_draw(run, settings, agent, quiet=quiet)
     return train_supervised(run, settings, agent, quiet=quiet)
 
 
@@ -163,7 +177,7 @@ def to_config(name: str, settings: Experiment, shapes: Shapes) -> dict[str, Any]
     }
 
 
-def load_agent(path: Path) -> tuple[Agent, Experiment, dict[str, Any]]:
+def load_agent(path: Path) -> tuple[Any, Experiment, dict[str, Any]]:
     """The agent of a best checkpoint, its settings and the rest of its config; CheckpointError if damaged."""
     tensors, config = checkpoint.load(path)
     try:

@@ -13,8 +13,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from agents.interface import Agent
-
 PACKAGES = ("glimpse_env", "gymnasium", "numpy", "torch")
 
 
@@ -65,7 +63,7 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
     module.load_state_dict(tensors)
 
 
-def start_from(agent: Agent, tensors: dict[str, Tensor], path: Path) -> None:
+def start_from(agent: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Copy `tensors` into `agent`; a classifier of other answers keeps its fresh weights.
 
     A part that `agent` does not have at all, as DRAM without context has no context network, is left out.
@@ -99,6 +97,6 @@ def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
-def with_prefix(module: Agent, prefix: str) -> dict[str, Tensor]:
+def with_prefix(module: nn.Module, prefix: str) -> dict[str, Tensor]:
     """The module's tensors, each name after `prefix`."""
     return {prefix + name: value for name, value in module.state_dict().items()}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from agents.attention import at_least_float32, filter_read, filters_of, window_of
+from agents.attention import at_least_float32, filter_read, filter_write, filters_of, window_of
 from agents.interface import Agent, Sees, Step, soft_step
 from agents.layers import LSTMCore, LSTMState
 
@@ -44,6 +47,114 @@ class DRAWClassifier(Agent):
             logits, numbers = self.classifier(h), self.filters(h)
         following = window_of(filters_of(numbers, self.READ, self.pixels), self.READ, self.pixels)
         return soft_step(logits, window_of(filters, self.READ, self.pixels), following), (core, numbers)
+
+
+class Stroke(NamedTuple):
+    """One step of DRAW on B pictures.
+
+    canvas (B, C, H, W): logits of the picture so far. latent_loss (B,): KL(Q || N(0, 1)) of the step, in
+    nats; zeros when it dreams. read, write (B, 2, 3): its windows, see attention.affine_read; read is None
+    when it dreams, both are without attention.
+    """
+
+    canvas: Tensor
+    latent_loss: Tensor
+    read: Tensor | None
+    write: Tensor | None
+
+
+class DRAW(nn.Module):
+    """DRAW as a generator (equations 3 to 8): an encoder that reads, a decoder that writes, `steps` times.
+
+    canvas_shape (C, H, W), square. read, write: filters a side; attention: without it, both see and touch
+    all of the canvas (equations 17, 18). hidden, latent: widths of the two LSTMs and of z. mean: of the
+    pixels, in (0, 1), where the canvas begins. It is no agent: nothing is asked of it.
+    """
+
+    sees: Sees = "canvas"
+    looks: bool = True
+
+    def __init__(
+        self,
+        canvas_shape: tuple[int, int, int],
+        steps: int,
+        hidden: int = 256,
+        latent: int = 100,
+        read: int = 2,
+        write: int = 5,
+        attention: bool = True,
+        mean: float = 0.13,
+    ) -> None:
+        super().__init__()
+        self.shape = canvas_shape
+        self.steps = steps
+        self.read_size, self.write_size, self.attention = read, write, attention
+        channels, self.pixels, _ = canvas_shape
+        seen = 2 * channels * (read**2 if attention else self.pixels**2)
+        self.encoder = LSTMCore(seen + hidden, hidden)
+        self.decoder = LSTMCore(latent, hidden)
+        self.posterior = nn.Linear(hidden, 2 * latent)
+        self.patch = nn.Linear(hidden, channels * (write**2 if attention else self.pixels**2))
+        if attention:
+            self.reader = filter_layer(hidden, read, self.pixels)
+            self.writer = filter_layer(hidden, write, self.pixels)
+        self.start = nn.Parameter(torch.full(canvas_shape, math.log(mean / (1 - mean))))
+        self.first = nn.Parameter(torch.zeros(hidden))  # the decoder's output before the first step
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Reconstruction and latent loss of pictures (B, C, H, W) in [0, 1]: (B,) each, in nats.
+
+        Their sum is a sample of the bound on -log p(x) where x is binary (equations 9 to 12).
+        """
+        strokes = list(self.reconstruct(x))
+        logits = strokes[-1].canvas
+        reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum((1, 2, 3))
+        return reconstruction, torch.stack([stroke.latent_loss for stroke in strokes]).sum(0)
+
+    def reconstruct(self, x: Tensor) -> Iterator[Stroke]:
+        """Draw x (B, C, H, W) from what is seen of it, step by step, with fresh noise at each."""
+        canvas, h = self._begin(len(x))
+        encoder = decoder = None
+        for _ in range(self.steps):
+            seen, window = self._read(torch.cat([x, x - torch.sigmoid(canvas)], 1), h)
+            encoder = self.encoder(torch.cat([seen, h], 1), encoder)
+            with torch.autocast("cpu", enabled=False):
+                mean, log_sigma = self.posterior(at_least_float32(encoder[0])).chunk(2, 1)
+                z = mean + log_sigma.exp() * torch.randn_like(mean)
+                latent = 0.5 * (mean**2 + (2 * log_sigma).exp() - 2 * log_sigma - 1).sum(1)
+            decoder = self.decoder(z, decoder)
+            h = at_least_float32(decoder[0])
+            canvas, written = self._write(canvas, h)
+            yield Stroke(canvas, latent, window, written)
+
+    def dream(self, count: int) -> Iterator[Stroke]:
+        """Draw `count` pictures from z ~ N(0, 1), step by step."""
+        canvas, _ = self._begin(count)
+        decoder = None
+        for _ in range(self.steps):
+            decoder = self.decoder(torch.randn(count, self.posterior.out_features // 2), decoder)
+            canvas, written = self._write(canvas, at_least_float32(decoder[0]))
+            yield Stroke(canvas, torch.zeros(count), None, written)
+
+    def _begin(self, batch: int) -> tuple[Tensor, Tensor]:
+        return self.start.expand(batch, *self.shape), self.first.expand(batch, -1)
+
+    def _read(self, pictures: Tensor, h: Tensor) -> tuple[Tensor, Tensor | None]:
+        if not self.attention:
+            return pictures.flatten(1), None
+        filters = filters_of(self.reader(h), self.read_size, self.pixels)
+        window = window_of(filters, self.read_size, self.pixels)
+        return filter_read(pictures, filters, self.read_size).flatten(1), window
+
+    def _write(self, canvas: Tensor, h: Tensor) -> tuple[Tensor, Tensor | None]:
+        with torch.autocast("cpu", enabled=False):
+            patch = self.patch(h)
+            if not self.attention:
+                return canvas + patch.view_as(canvas), None
+            filters = filters_of(self.writer(h), self.write_size, self.pixels)
+            patch = patch.view(len(h), -1, self.write_size, self.write_size)
+            canvas = canvas + filter_write(patch, filters, self.pixels, self.pixels)
+        return canvas, window_of(filters, self.write_size, self.pixels)
 
 
 def filter_layer(inputs: int, count: int, pixels: int) -> nn.Linear:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -125,24 +125,30 @@ def save(path: Path, episodes: list[tuple[str, list[View]]], *, tiled: bool = Fa
     """
     if path.suffix not in FORMATS:
         raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}")
+    if path.suffix == ".html":
+        whole_file(path, lambda file: write_html(file, episodes))
+    elif path.suffix == ".png":
+        whole_file(path, lambda file: iio.imwrite(file, film_strip(episodes)))
+    else:
+        frames, seconds = [], []
+        for shown in [grid(episodes)] if tiled else [[draw_frame(view) for view in e] for _, e in episodes]:
+            frames += shown
+            seconds += [SECONDS_A_GLIMPSE] * (len(shown) - 1) + [SECONDS_AT_THE_END]
+        whole_file(path, lambda file: write_film(file, frames, seconds))
+
+
+def whole_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let `write` write to a temporary name with the same ending, and rename that."""
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     try:
-        if path.suffix == ".html":
-            write_html(temporary, episodes)
-        elif path.suffix == ".png":
-            iio.imwrite(temporary, film_strip(episodes))
-        else:
-            _write_film(temporary, episodes, tiled)
+        write(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _write_film(path: Path, episodes: list[tuple[str, list[View]]], tiled: bool) -> None:
-    frames, seconds = [], []
-    for shown in [grid(episodes)] if tiled else [[draw_frame(view) for view in e] for _, e in episodes]:
-        frames += shown
-        seconds += [SECONDS_A_GLIMPSE] * (len(shown) - 1) + [SECONDS_AT_THE_END]
+def write_film(path: Path, frames: list[Frame], seconds: list[float]) -> None:
+    """Write a .gif or .mp4 that shows each frame for its seconds."""
     if path.suffix == ".gif":
         milliseconds = [1000 * s for s in seconds]
         iio.imwrite(path, frames, duration=milliseconds if len(frames) > 1 else milliseconds[0], loop=0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +23,7 @@ from agents import results
 from agents.build import load_agent
 from agents.evaluate import make_env
 from agents.experiments import EXPERIMENTS
-from agents.playback import AgentPlayer, episode
+from agents.playback import AgentPlayer, episode, whole_file
 from agents.ppo import horizon_of
 from agents.rollout import Trajectory, rollout
 from glimpse_env.render import caption, draw_frame, tile
@@ -50,25 +49,15 @@ def draw_all(lines: list[Line], folder: Path) -> list[Path]:
     for name, draw in pictures.items():
         figure = draw()
         path = folder / f"{name}.png"
-        save(path, lambda file, figure=figure: figure.savefig(file, format="png", dpi=110))  # type: ignore[misc]
+        whole_file(path, lambda file, figure=figure: figure.savefig(file, format="png", dpi=110))  # type: ignore[misc]
         pyplot.close(figure)
         written.append(path)
     for name in trained[-1:]:
         gallery = scan_paths(name, played[name])
         path = folder / "scan-paths.png"
-        save(path, lambda file, gallery=gallery: pyplot.imsave(file, gallery, format="png"))  # type: ignore[misc]
+        whole_file(path, lambda file, gallery=gallery: pyplot.imsave(file, gallery, format="png"))  # type: ignore[misc]
         written.append(path)
     return written
-
-
-def save(path: Path, write: Callable[[Path], None]) -> None:
-    """Write a picture to a temporary name and rename it."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def draw_glimpses(latest: dict[str, Line]) -> Figure:

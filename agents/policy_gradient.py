@@ -14,7 +14,7 @@ from agents.evaluate import make_env
 from agents.ram import RAM, Core, Glimpses, Policy
 from agents.rollout import rollout
 from agents.runs import Run
-from agents.training import BatchResult, Training, train
+from agents.training import BatchResult, Training, error_on_validation, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,9 @@ def train_policy_gradient(
         settings.batch_size * settings.rollouts,
         **{**settings.env, "split": "train", "start_gaze": settings.first_gaze},
     )
-    yield from train(run, settings, agent, hybrid_batch(settings, agent, env), quiet=quiet)
+    yield from train(
+        run, settings, agent, hybrid_batch(settings, agent, env), error_on_validation(settings), quiet=quiet
+    )
     env.close()
 
 
@@ -115,6 +117,6 @@ def hybrid_batch(
             if settings.learn_sigma:
                 loss = loss - settings.entropy_weight * agent.locator.entropy()
         reward = right[:, -1].float().mean()
-        return BatchResult(loss, 100 * (1 - reward), reward)
+        return BatchResult(loss, {"train_error": 100 * (1 - reward), "reward": reward})
 
     return batch

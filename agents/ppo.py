@@ -201,6 +201,6 @@ def train_ppo(
             **checkpoint.with_prefix(agent, "agent."),
             **checkpoint.flatten_optimizer(agent.policy.optimizer),
         }
-        run.finish_epoch(metrics, state, agent.state_dict())
+        run.finish_epoch(metrics, validation.error, state, agent.state_dict())
         yield metrics
     env.close()

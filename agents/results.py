@@ -16,6 +16,7 @@ import gymnasium
 import torch
 
 from agents import runs
+from agents.draw import DRAW
 from agents.evaluate import Evaluation, Mode
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.interface import Agent, count_parameters
@@ -53,6 +54,16 @@ PAPER = {
     "dram-pairs": 5.0,
     "dram-sum": 2.5,
     "convnet-sum": 3.2,
+    # The lecture's tables of DRAW and EDRAM; Jaderberg et al. (2015), cluttered 60x60.
+    "draw-classifier-g4": 4.18,
+    "draw-classifier": 3.36,
+    "st-cnn": 1.7,
+    "st-fcn": 2.0,
+    "cnn-st": 3.5,
+    "fcn-st": 13.2,
+    "edram": 0.6,
+    "draw-mnist": 80.97,
+    "draw-mnist-noattention": 87.40,
 }
 
 # What the best public replication of each states of itself.
@@ -62,7 +73,7 @@ BEST_PUBLIC = {"ram-mnist": 0.67, "ram-translated": 0.94, "ram-cluttered": 2.63,
 def result_line(
     experiment: str,
     settings: Experiment,
-    agent: Agent,
+    agent: Agent | DRAW,
     mode: Mode,
     evaluation: Evaluation,
     minutes: float,
@@ -196,6 +207,23 @@ def ablation_table(lines: list[dict[str, Any]]) -> str:
         out.append(
             f"| {name.removeprefix('ablation-')} | {', '.join(changes) or '–'} "
             f"| {settings.epochs * settings.images_per_epoch:,} | {line['minutes']:.1f} "
+            f"| **{line['value']:.2f}** [{low:.2f}, {high:.2f}] |"
+        )
+    return "\n".join(out)
+
+
+def nats_table(lines: list[dict[str, Any]]) -> str:
+    """A Markdown table of what draws pictures: the latest bound of each, in nats a picture."""
+    latest = {line["experiment"]: line for line in lines if line["metric"] == "nats"}
+    out = [
+        "| experiment | steps | parameters | minutes | paper | nats a picture [95 % interval] |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, line in latest.items():
+        paper = f"{PAPER[name]:.2f}" if name in PAPER else "–"
+        low, high = line["ci95"]
+        out.append(
+            f"| {name} | {line['glimpses']} | {line['parameters']:,} | {line['minutes']:.0f} | {paper} "
             f"| **{line['value']:.2f}** [{low:.2f}, {high:.2f}] |"
         )
     return "\n".join(out)

@@ -53,15 +53,15 @@ class Run:
         return tensors
 
     def finish_epoch(
-        self, metrics: dict[str, Any], state: dict[str, Tensor], weights: dict[str, Tensor]
+        self, metrics: dict[str, Any], score: float, state: dict[str, Tensor], weights: dict[str, Tensor]
     ) -> None:
-        """Record an epoch: best checkpoint if its validation error is the lowest, then last, then metrics.
+        """Record an epoch: best checkpoint if its score is the lowest so far, then metrics, then last.
 
         A run that is killed between two of these steps repeats the epoch and writes the same again.
         """
         self.epoch += 1
-        if metrics["validation_error"] < self.best:
-            self.best = metrics["validation_error"]
+        if score < self.best:
+            self.best = score
             checkpoint.save(self.folder / "best.safetensors", weights, {**self.config, **metrics})
         lines = self._metric_lines()[: self.epoch - 1]
         write(self.folder / "metrics.jsonl", "".join(lines) + json.dumps(metrics) + "\n")

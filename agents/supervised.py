@@ -14,7 +14,7 @@ from agents.baselines import WholeCanvasClassifier
 from agents.evaluate import make_env
 from agents.interface import Agent, to_tensors
 from agents.runs import Run
-from agents.training import BatchResult, Training, train
+from agents.training import BatchResult, Training, error_on_validation, train
 
 Network = Literal["fc", "conv", "cnn", "convnet", "draw", "edram", "edram-slim", "st-cnn", "st-fcn"]
 
@@ -65,9 +65,9 @@ def train_supervised(
                 wanted = wanted.repeat_interleave(share, 1)
                 loss = loss + settings.theta_weight * losses.theta_error(theta, wanted) / share
         right = losses.right_so_far(answers, target)[:, -1].float().mean()
-        return BatchResult(loss, 100 * (1 - right), right)
+        return BatchResult(loss, {"train_error": 100 * (1 - right)})
 
-    yield from train(run, settings, agent, batch, quiet=quiet)
+    yield from train(run, settings, agent, batch, error_on_validation(settings), quiet=quiet)
     env.close()
 
 

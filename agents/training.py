@@ -8,10 +8,10 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 from tyro.constructors import PrimitiveConstructorSpec
 
@@ -47,6 +47,7 @@ def parse_keyword(pair: str) -> tuple[str, int | float | str]:
 
 
 RESERVED = {"split", "num_envs", "autoreset_mode", "max_episode_steps", "render_mode"}
+Model = TypeVar("Model", bound=nn.Module)
 EPOCH_SEED = 1_000_003  # spreads the seeds of runs and epochs apart
 
 
@@ -90,25 +91,33 @@ class Training:
 
 
 class BatchResult(NamedTuple):
-    """One batch's loss, which is differentiated, and figures to show (means over the batch)."""
+    """One batch's loss, which is differentiated, and figures to show by name, means over the batch."""
 
     loss: Tensor
-    error: Tensor
-    reward: Tensor
+    figures: dict[str, Tensor]
+
+
+def error_on_validation(settings: Training) -> Callable[[Agent], dict[str, float]]:
+    """What `train` validates an agent by: its error on the validation scenes, in percent."""
+    return lambda agent: {
+        "validation_error": evaluate(agent, settings.env_id, "validation", **settings.env).error
+    }
 
 
 def train(
     run: Run,
     settings: Training,
-    agent: Agent,
+    agent: Model,
     batch: Callable[[list[int] | None, float], BatchResult],
+    validate: Callable[[Model], dict[str, float]],
     *,
     quiet: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Train `agent` to the last epoch and yield each epoch's metrics, after they are on disk.
 
     batch(seeds, progress) plays one batch: seeds (one an image) are given at an epoch's first batch and
-    None afterwards, progress in [0, 1] is how much of the training is done. All randomness is seeded
+    None afterwards, progress in [0, 1] is how much of the training is done. validate(averaged) gives the one
+    figure, by its name, whose lowest epoch is the best. All randomness is seeded
     anew every epoch, so that a resumed run ends with the same weights as one that was never stopped.
     """
     averaged = copy.deepcopy(agent)
@@ -125,7 +134,7 @@ def train(
     for epoch in range(run.epoch, settings.epochs):
         began = time.perf_counter()
         torch.manual_seed(settings.seed * EPOCH_SEED + epoch)
-        sums = torch.zeros(3)
+        sums: dict[str, Tensor] = {}
         bar = tqdm(
             total=batches * settings.batch_size,
             desc=f"epoch {epoch + 1}/{settings.epochs}",
@@ -146,21 +155,19 @@ def train(
             torch.nn.utils.clip_grad_norm_(agent.parameters(), settings.clip)
             optimizer.step()
             update_average(averaged, agent, settings.average, epoch * batches + i)
-            sums += torch.stack([result.loss.detach(), result.error, result.reward])
+            for name, figure in {"loss": result.loss, **result.figures}.items():
+                sums[name] = sums.get(name, torch.zeros(())) + figure.detach()
             bar.update(settings.batch_size)
             if i % 10 == 9:
-                _, error, reward = (sums / (i + 1)).tolist()
-                bar.set_postfix(error=f"{error:.2f}%", reward=f"{reward:.3f}", refresh=False)
+                means = {name: f"{figure.item() / (i + 1):.2f}" for name, figure in sums.items()}
+                bar.set_postfix(means, refresh=False)
         bar.close()
-        loss, error, reward = (sums / batches).tolist()
         rate = batches * settings.batch_size / (time.perf_counter() - began)
-        validation = evaluate(averaged, settings.env_id, "validation", **settings.env)
+        validation = validate(averaged)
         metrics = {
             "epoch": epoch + 1,
-            "loss": loss,
-            "train_error": error,
-            "reward": reward,
-            "validation_error": validation.error,
+            **{name: figure.item() / batches for name, figure in sums.items()},
+            **validation,
             "images_per_second": rate,
             "minutes": (time.perf_counter() - began) / 60,
         }
@@ -169,7 +176,7 @@ def train(
             **checkpoint.with_prefix(averaged, "average."),
             **checkpoint.flatten_optimizer(optimizer),
         }
-        run.finish_epoch(metrics, state, averaged.state_dict())
+        run.finish_epoch(metrics, *validation.values(), state, averaged.state_dict())
         yield metrics
 
 
@@ -193,7 +200,7 @@ def epoch_seeds(settings: Training, epoch: int) -> list[int]:
 
 
 @torch.no_grad()
-def update_average(averaged: Agent, agent: Agent, decay: float, updates: int) -> None:
+def update_average(averaged: nn.Module, agent: nn.Module, decay: float, updates: int) -> None:
     """Exponential average of the weights, shorter at first so that it forgets where training began."""
     decay = min(decay, (1 + updates) / (10 + updates))
     for mean, now in zip(averaged.parameters(), agent.parameters(), strict=True):

@@ -21,8 +21,10 @@ import torch
 
 from agents import checkpoint, results, runs
 from agents.build import check_fits, load_agent
+from agents.draw import DRAW
 from agents.ensemble import evaluate_both
 from agents.evaluate import MODES, evaluate
+from agents.generative import Generative, bound
 from agents.training import parse_keyword
 from glimpse_env.datasets import SPLITS, DatasetError
 
@@ -49,6 +51,9 @@ def main(arguments: list[str]) -> None:
     name = config["experiment"]
     if options.publish:
         results.check_publishable(name, settings)
+    if isinstance(settings, Generative):
+        evaluate_bound(agent, settings, config, path, options)
+        return
     if elsewhere:
         env = {**settings.env, **dict(map(parse_keyword, options.env))}
         settings = dataclasses.replace(settings, env_id=options.on or settings.env_id, env=env)
@@ -78,6 +83,25 @@ def main(arguments: list[str]) -> None:
         if options.backward is None:  # an ensemble's halves are published on their own
             keep(path, config, minutes)
         results.append(lines)
+
+
+def evaluate_bound(
+    model: DRAW, settings: Generative, config: dict[str, Any], path: Path, options: argparse.Namespace
+) -> None:
+    """Print, and publish where asked, DRAW's bound on the pictures of a split."""
+    if options.on or options.env or options.mode or options.backward:
+        raise ValueError(f"{config['experiment']} answers nothing: leave out --on, --env, --mode and --with")
+    scored = bound(model, settings, options.split)
+    low, high = scored.ci95
+    print(
+        f"{config['experiment']}: {scored.error:.2f} nats a picture on {scored.scenes:,} {options.split} "
+        f"pictures, 95% interval {low:.2f} to {high:.2f}"
+    )
+    if options.publish:
+        minutes = results.training_minutes(path, config)
+        keep(path, config, minutes)
+        line = results.result_line(config["experiment"], settings, model, "sampled", scored, minutes)
+        results.append([{**line, "metric": "nats", "glimpses": settings.steps}])
 
 
 def keep(path: Path, config: dict[str, Any], minutes: float) -> None:

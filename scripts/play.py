@@ -3,26 +3,33 @@
 A trained agent is named as in evaluate.py. Live: space pauses, right steps, n goes to the next scene, s
 saves. A person aims with the arrow keys or the mouse, looks with Enter or a click, answers with a digit
 and sees only what the retina sees. `--out x.gif|x.mp4|x.png|x.html` records without a display
-instead; the html page plays in a browser, several `--episodes` in one.
+instead; the html page plays in a browser, several `--episodes` in one. `draw-mnist` draws the pictures of
+those scenes, or `--dream`s.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
+import pygame
 import torch
 
+from agents import drawing
 from agents.build import load_agent
 from agents.checkpoint import CheckpointError
+from agents.draw import DRAW
+from agents.generative import BINARY_SEED, Generative, make_scenes, pictures
 from agents.playback import FORMATS, AgentPlayer, Player, RandomPlayer, episode, save
 from agents.results import find_checkpoint
 from glimpse_env.files import DatasetError
 from glimpse_env.registry import TABLE
-from glimpse_env.render import NoDisplayError
+from glimpse_env.render import NoDisplayError, Window
 
 
 def main(arguments: list[str]) -> None:
@@ -35,6 +42,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--index", type=int, default=0, help="the first frozen scene to play")
     parser.add_argument("--episodes", type=int, default=1, help="how many to record")
     parser.add_argument("--grid", action="store_true", help="film the episodes side by side")
+    parser.add_argument("--dream", action="store_true", help="let DRAW draw what it has not seen")
     parser.add_argument("--out", type=Path, help=f"a file ending in {', '.join(FORMATS)}")
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in FORMATS:
@@ -46,6 +54,9 @@ def main(arguments: list[str]) -> None:
     agent = None
     if options.player not in ("random", "person"):
         agent, settings, config = load_agent(find_checkpoint(options.player))
+        if isinstance(settings, Generative):
+            draw(agent, settings, options)
+            return
         if options.env_id in (None, settings.env_id):
             env_id, keywords = settings.env_id, dict(settings.env)
     keywords = {**keywords, "split": options.split}
@@ -76,6 +87,27 @@ def main(arguments: list[str]) -> None:
         viewer.play(options.index)
     else:
         viewer.watch(player, options.index)
+
+
+def draw(model: DRAW, settings: Generative, options: argparse.Namespace) -> None:
+    """Record or show how DRAW draws the chosen scenes, or its dreams, all side by side."""
+    torch.set_num_threads(1)
+    x = None
+    if not options.dream:
+        env = make_scenes(settings, options.split, options.episodes)
+        env.reset(options={"index": np.arange(options.index, options.index + options.episodes)})
+        x = pictures(env, settings.binary, torch.Generator().manual_seed(BINARY_SEED))
+    shown = drawing.frames(model, x, options.episodes, seed=options.index)
+    if options.out is not None:
+        drawing.save(options.out, shown)
+        print(f"wrote {options.out}")
+        return
+    window = Window(f"glimpse_env: {options.player}", fps=1 / drawing.SECONDS_A_STEP)
+    for frame in itertools.cycle(shown):
+        if pygame.event.get((pygame.QUIT, pygame.KEYDOWN)):
+            window.close()
+            return
+        window.show(frame)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--write", type=Path, help="a file with the lines <!-- report.py: begin --> and end")
     parser.add_argument("--papers", action="store_true", help="only rows that a paper has a figure for")
     parser.add_argument("--ablations", action="store_true", help="what each choice is worth, on validation")
+    parser.add_argument("--nats", action="store_true", help="what draws pictures")
     parser.add_argument("--pictures", type=Path, help="a folder to draw the pictures to")
     options = parser.parse_args(arguments)
     lines = results.read(options.results)
@@ -31,11 +32,13 @@ def main(arguments: list[str]) -> None:
         for path in draw_all(lines, options.pictures):
             print(f"wrote {path}")
         return
-    table = results.ablation_table(lines) if options.ablations else results.table(lines)
+    tables = {"ablations": results.ablation_table, "nats": results.nats_table}
+    chosen = [name for name in tables if getattr(options, name)]
+    table = tables[chosen[0]](lines) if chosen else results.table(lines)
     if options.write is None:
         print(table)
         return
-    which = "report.py --ablations" if options.ablations else "report.py"
+    which = " ".join(["report.py", *(f"--{name}" for name in chosen[:1])])
     begin, end = f"<!-- {which}: begin -->", f"<!-- {which}: end -->"
     text = options.write.read_text()
     if begin not in text or end not in text:

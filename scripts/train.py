@@ -60,12 +60,12 @@ def main(arguments: list[str]) -> None:
         config["init_minutes"] = results.training_minutes(path, origin)
     run = Run(folder, config, resume=command.resume, overwrite=command.overwrite)
     for metrics in train_experiment(run, settings, agent, quiet=command.quiet):
+        figures = {key: value for key, value in metrics.items() if key not in ("epoch", "minutes")}
         tqdm.write(
-            f"epoch {metrics['epoch']:3d}  train error {metrics['train_error']:5.2f}%  "
-            f"reward {metrics['reward']:.3f}  validation error {metrics['validation_error']:5.2f}%  "
-            f"{metrics['images_per_second']:,.0f} images/s"
+            f"epoch {metrics['epoch']:3d}  "
+            + "  ".join(f"{key.replace('_', ' ')} {value:,.2f}" for key, value in figures.items())
         )
-    print(f"best validation error {run.best:.2f}%, {minutes(folder):.1f} minutes: {folder}")
+    print(f"best on validation {run.best:.2f}, {minutes(folder):.1f} minutes: {folder}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,14 @@ from agents.evaluate import evaluate
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.policy_gradient import PolicyGradient
 from agents.runs import Run, RunError
-from agents.training import BatchResult, parse_keyword, schedule, train, update_average
+from agents.training import (
+    BatchResult,
+    error_on_validation,
+    parse_keyword,
+    schedule,
+    train,
+    update_average,
+)
 
 SHAPES = Shapes((1, 8, 8), (1, 28, 28), 10)
 TINY = PolicyGradient(
@@ -181,10 +188,10 @@ def test_bfloat16_only_where_the_processor_computes_in_it(
 
     def batch(seeds: list[int] | None, progress: float) -> BatchResult:
         seen.append(torch.is_autocast_enabled("cpu"))
-        return BatchResult(agent.baseline.bias.sum(), torch.zeros(()), torch.zeros(()))
+        return BatchResult(agent.baseline.bias.sum(), {})
 
     run = Run(tmp_path / "run", {}, resume=False, overwrite=False)
-    list(train(run, settings, agent, batch, quiet=True))
+    list(train(run, settings, agent, batch, error_on_validation(settings), quiet=True))
     assert set(seen) == {used}
 
 

@@ -1,0 +1,179 @@
+"""DRAW as a generator: its bound against closed forms, its noise, its windows, its films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from conftest import OFFLINE
+from torch.nn import functional as F
+
+from agents import drawing
+from agents.build import build_agent, load_agent, shapes_of, to_config, train_experiment
+from agents.draw import DRAW
+from agents.generative import BINARY_SEED, Generative, bound, make_scenes, pictures
+from agents.runs import Run
+
+TINY = Generative(
+    env_id="Glimpse/MNIST-v0",
+    env=OFFLINE,
+    steps=3,
+    hidden=16,
+    latent=4,
+    epochs=2,
+    images_per_epoch=256,
+    batch_size=64,
+)
+
+
+def make(attention: bool = True, **changes: int) -> DRAW:
+    torch.manual_seed(0)
+    return DRAW((1, 12, 12), **{"steps": 3, "hidden": 16, "latent": 4, **changes}, attention=attention)
+
+
+def binary(batch: int = 5) -> torch.Tensor:
+    return torch.bernoulli(torch.full((batch, 1, 12, 12), 0.3), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_a_model_that_says_nothing_has_the_bound_of_independent_pixels(attention: bool) -> None:
+    """Q = N(0, 1) costs nothing, and a canvas never written on is a Bernoulli of its first logit."""
+    model = make(attention)
+    for layer in (model.posterior, model.patch):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    x = binary()
+    reconstruction, latent = model(x)
+    torch.testing.assert_close(latent, torch.zeros(5))
+    ones = x.sum((1, 2, 3))
+    wanted = -(ones * np.log(0.13) + (144 - ones) * np.log(0.87))
+    torch.testing.assert_close(reconstruction, wanted)
+
+
+def test_the_latent_loss_is_the_lectures_and_torchs() -> None:
+    """Same numbers at every step: KL = T/2 sum(mu² + sigma² - log sigma² - 1)."""
+    model = make()
+    torch.nn.init.zeros_(model.posterior.weight)
+    model.posterior.bias.data = torch.tensor([0.5, -1.0, 0.0, 2.0, 0.1, -0.3, 0.7, 0.0])
+    _, latent = model(binary())
+    mean, sigma = model.posterior.bias[:4], model.posterior.bias[4:].exp()
+    normal = torch.distributions.Normal
+    each = torch.distributions.kl_divergence(normal(mean, sigma), normal(0.0, 1.0)).sum()
+    lecture = 0.5 * (mean**2 + sigma**2 - (sigma**2).log() - 1).sum()
+    torch.testing.assert_close(each, lecture)
+    torch.testing.assert_close(latent, (3 * each).expand(5).detach())
+
+
+def test_noise_is_fresh_at_every_step_and_for_every_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    normal = torch.randn_like
+    monkeypatch.setattr(torch, "randn_like", lambda like: drawn.append(normal(like)) or drawn[-1])
+    make()(binary())
+    noise = torch.stack(drawn).flatten(0, 1)
+    assert noise.shape == (15, 4)
+    assert len(noise.unique(dim=0)) == 15
+
+
+def test_without_attention_all_is_read_and_written() -> None:
+    model = make(attention=False)
+    assert model.encoder.glimpse.in_features == 2 * 144 + 16
+    assert model.patch.out_features == 144
+    (stroke, *_) = model.reconstruct(binary())
+    assert stroke.read is None
+    assert stroke.write is None
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_every_weight_learns(attention: bool) -> None:
+    model = make(attention)
+    sum(model(binary())).mean().backward()
+    still = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
+    assert not still
+
+
+def test_what_is_written_lies_in_the_window() -> None:
+    """A writer that says: a small window in the upper right corner. The rest stays as it was."""
+    model = make(steps=1)
+    torch.nn.init.zeros_(model.writer.weight)
+    model.writer.bias.data = torch.tensor([0.8, -0.8, -3.0, -2.0, 0.0])
+    (stroke,) = model.dream(2)
+    changed = (stroke.canvas - model.start).abs() > 1e-4
+    assert changed[:, :, :6, 6:].any()
+    assert not changed[:, :, 7:].any()
+    assert not changed[:, :, :, :5].any()
+
+
+def test_it_learns_to_draw_one_picture() -> None:
+    model, x = make(steps=4), binary(1).expand(32, 1, 12, 12)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    nats = []
+    for _ in range(120):
+        loss = sum(model(x)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        nats.append(loss.item())
+    assert nats[-1] < nats[0] / 3
+
+
+def test_binarisation_is_fixed_where_it_is_scored() -> None:
+    env = make_scenes(TINY, "test", 50)
+    env.reset(options={"index": 0})
+    one, other = (pictures(env, True, torch.Generator().manual_seed(BINARY_SEED)) for _ in range(2))
+    assert torch.equal(one, other)
+    assert set(one.unique().tolist()) == {0, 1}
+    grey = pictures(env, False)
+    assert not torch.equal(pictures(env, True), one)
+    # Pixels are one as often as they are bright: 39,200 of them.
+    assert one.mean().item() == pytest.approx(grey.mean().item(), abs=0.005)
+
+
+def test_bound_is_the_mean_over_all_pictures_and_leaves_the_generator_alone() -> None:
+    model = build_agent(TINY, shapes_of(TINY.env_id, TINY.env))
+    before = torch.random.get_rng_state()
+    scored = bound(model, TINY, "test")
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert scored == bound(model, TINY, "test")
+    env = make_scenes(TINY, "test", scored.scenes)
+    env.reset(options={"index": 0})
+    x = pictures(env, True, torch.Generator().manual_seed(BINARY_SEED))
+    canvas = model.start.expand_as(x)
+    untouched = F.binary_cross_entropy_with_logits(canvas, x, reduction="none").sum((1, 2, 3)).mean().item()
+    assert scored.error == pytest.approx(untouched, rel=0.1)  # an untrained model hardly writes
+    low, high = scored.ci95
+    assert low < scored.error < high
+
+
+def test_training_lowers_the_bound_and_its_checkpoint_loads(tmp_path: Path) -> None:
+    settings = TINY
+    shapes = shapes_of(settings.env_id, settings.env)
+    run = Run(tmp_path / "run", to_config("test", settings, shapes), resume=False, overwrite=False)
+    metrics = list(train_experiment(run, settings, build_agent(settings, shapes), quiet=True))
+    assert metrics[-1]["validation_nats"] < metrics[0]["validation_nats"]
+    model, loaded, _ = load_agent(tmp_path / "run" / "best.safetensors")
+    assert loaded == settings
+    best = min(epoch["validation_nats"] for epoch in metrics)
+    assert bound(model, settings, "validation").error == pytest.approx(best, rel=1e-5)
+
+
+def test_films_show_every_step_with_its_windows(tmp_path: Path) -> None:
+    model = make(steps=5)
+    model.reader.bias.data[3] = -1.0  # both windows span the canvas to begin with: one would hide the other
+    shown = drawing.frames(model, binary(4), 4)
+    assert len(shown) == 5
+    side = 12 * drawing.ZOOM + 2
+    assert shown[0].shape == (2 * side, 2 * side, 3)
+    for color in (drawing.READ, drawing.WRITE):
+        assert (shown[2] == color).all(-1).any()
+    dreams = drawing.frames(model, None, 4)
+    assert not (dreams[2] == drawing.READ).all(-1).any()
+    drawing.save(tmp_path / "x.gif", shown)
+    assert len(iio.imread(tmp_path / "x.gif")) == 5
+    drawing.save(tmp_path / "x.png", shown)
+    assert iio.imread(tmp_path / "x.png").shape == (2 * side, 5 * 2 * side, 3)
+    with pytest.raises(ValueError, match=r"x\.jpg"):
+        drawing.save(tmp_path / "x.jpg", shown)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.gif", "x.png"]
