@@ -92,28 +92,38 @@ def draw_glimpses(latest: dict[str, Line]) -> Figure:
 
 
 def draw_pixels(latest: dict[str, Line]) -> Figure:
-    """All agents of the papers' four scenes: error in percent by the share of the canvas's pixels seen."""
-    figure, panel = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    """All agents on the papers' four scenes: error in percent by the share of the canvas's pixels seen."""
+    figure, panel = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
     for scene, color in COLORS.items():
-        for name, line in latest.items():
-            who = re.fullmatch(rf"([a-z]+)-{scene}(-\w+)?", name)
-            if who is None:
-                continue
+        for name, line in results.on_id(latest, EXPERIMENTS[f"ram-{scene}"].env_id).items():
             share = 100 * results.share_seen(line)
-            marker = "o" if who[1] == "ram" else "s" if line["sees"] == "canvas" else "x"
-            panel.scatter(share, line["value"], color=color, marker=marker)
-            if who[2] is None:
-                panel.annotate(
-                    who[1], (share, line["value"]), xytext=(5, 3), textcoords="offset points", size=7
-                )
+            panel.scatter(share, line["value"], color=color, marker=_marker(line))
+            if not re.search(r"-g\d+$", name):
+                who = name.replace(f"-{scene}", "")
+                panel.annotate(who, (share, line["value"]), xytext=(5, 3), textcoords="offset points", size=7)
         panel.scatter([], [], color=color, label=scene)
-    for marker, label in (("o", "RAM"), ("x", "gazes nobody chose, PPO"), ("s", "whole canvas")):
+    for marker, label in MARKERS.items():
         panel.scatter([], [], color="0.5", marker=marker, label=label)
     panel.set(yscale="log", xlabel="numbers the retina brought, % of the canvas's pixels")
     panel.set(ylabel="test error, %")
+    panel.margins(x=0.12)
     panel.grid(alpha=0.3, which="both")
-    panel.legend(frameon=False, fontsize=8)
+    panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+MARKERS = {
+    "o": "RAM and DRAM",
+    "x": "gazes nobody chose, PPO",
+    "^": "windows on the canvas",
+    "s": "whole canvas",
+}
+
+
+def _marker(line: Line) -> str:
+    if line["sees"] == "canvas":
+        return "^" if line["glimpses"] else "s"
+    return "o" if line["experiment"].startswith(("ram", "dram")) else "x"
 
 
 def draw_minutes(latest: dict[str, Line]) -> Figure:

@@ -154,7 +154,16 @@ def share_seen(line: dict[str, Any]) -> float:
     return float(line["pixels"] / (channels * config.canvas_size**2))
 
 
-def table(lines: list[dict[str, Any]]) -> str:
+def on_id(latest: dict[str, dict[str, Any]], env_id: str) -> dict[str, dict[str, Any]]:
+    """Those of the lines, by experiment, that were scored on the scenes of `env_id` as they are."""
+    return {
+        name: line
+        for name, line in latest.items()
+        if line["env_id"] == env_id and "distractors" not in line["env"] and line["metric"] == "test_error"
+    }
+
+
+def table(lines: list[dict[str, Any]], best_first: bool = False) -> str:
     """A Markdown table, a row an experiment in their order: the latest figure of each seed and mode.
 
     One seed's interval is that of its test scenes (Wilson); of several seeds the row has the mean and
@@ -171,7 +180,11 @@ def table(lines: list[dict[str, Any]]) -> str:
         "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     order = {name: i for i, name in enumerate(EXPERIMENTS)}
-    for experiment, modes in sorted(rows.items(), key=lambda row: order.get(row[0], len(order))):
+    names = sorted(rows, key=lambda name: order.get(name, len(order)))
+    if best_first:
+        names.sort(key=lambda name: mean_and_interval(list(rows[name]["deterministic"].values()))[0])
+    for experiment in names:
+        modes = rows[experiment]
         seeds = modes["deterministic"]
         line = next(iter(seeds.values()))
         value, (low, high) = mean_and_interval(list(seeds.values()))

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from agents import results, runs
+from glimpse_env.registry import TABLE
 
 
 def main(arguments: list[str]) -> None:
@@ -18,6 +19,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--results", type=Path, default=results.RESULTS)
     parser.add_argument("--write", type=Path, help="a file with the lines <!-- report.py: begin --> and end")
     parser.add_argument("--papers", action="store_true", help="only rows that a paper has a figure for")
+    parser.add_argument("--on", metavar="ID", choices=TABLE, help="all agents on one id, best first")
     parser.add_argument("--ablations", action="store_true", help="what each choice is worth, on validation")
     parser.add_argument("--nats", action="store_true", help="what draws pictures")
     parser.add_argument("--pictures", type=Path, help="a folder to draw the pictures to")
@@ -32,13 +34,20 @@ def main(arguments: list[str]) -> None:
         for path in draw_all(lines, options.pictures):
             print(f"wrote {path}")
         return
-    tables = {"ablations": results.ablation_table, "nats": results.nats_table}
-    chosen = [name for name in tables if getattr(options, name)]
-    table = tables[chosen[0]](lines) if chosen else results.table(lines)
+    which = "report.py"
+    if options.ablations:
+        which, table = f"{which} --ablations", results.ablation_table(lines)
+    elif options.nats:
+        which, table = f"{which} --nats", results.nats_table(lines)
+    elif options.on is not None:
+        there = results.on_id({line["experiment"]: line for line in lines}, options.on)
+        lines = [line for line in lines if line["experiment"] in there]
+        which, table = f"{which} --on {options.on}", results.table(lines, best_first=True)
+    else:
+        table = results.table(lines)
     if options.write is None:
         print(table)
         return
-    which = " ".join(["report.py", *(f"--{name}" for name in chosen[:1])])
     begin, end = f"<!-- {which}: begin -->", f"<!-- {which}: end -->"
     text = options.write.read_text()
     if begin not in text or end not in text:

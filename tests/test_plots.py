@@ -22,6 +22,7 @@ from agents.rollout import Trajectory, rollout
 LINE: dict[str, Any] = {
     "experiment": "ram-mnist", "seed": 1, "mode": "deterministic", "sees": "glimpses", "glimpses": 7,
     "pixels": 448, "value": 1.0, "ci95": [0.8, 1.2], "env_id": "Glimpse/MNIST-v0", "env": {},
+    "metric": "test_error",
 }  # fmt: skip
 
 
@@ -60,6 +61,24 @@ def test_minutes_add_up_and_share_is_of_the_canvas(played: Trajectory) -> None:
     assert results.share_seen(
         {**LINE, "env_id": "Glimpse/CIFAR10-v0", "env": {"dataset": "cifar10-jpeg"}, "pixels": 3072}
     ) == pytest.approx(1.0)
+    pyplot.close("all")
+
+
+def test_pixels_show_every_agent_of_a_scene_but_not_of_its_variants(played: Trajectory) -> None:
+    window = {
+        **LINE,
+        "experiment": "edram-slim",
+        "sees": "canvas",
+        "pixels": 784,
+        "glimpses": 2,
+        "value": 0.5,
+    }
+    variant = {**window, "experiment": "st-cnn", "env": {"distractors": 16}}
+    latest = {line["experiment"]: line for line in (LINE, window, variant)}
+    (panel,) = plots.draw_pixels(latest).axes
+    points = sorted(tuple(p) for c in panel.collections for p in np.asarray(c.get_offsets()) if len(p))
+    np.testing.assert_allclose(points, [(100 * 448 / 784, 1.0), (100, 0.5)])
+    assert [text.get_text() for text in panel.texts] == ["ram", "edram-slim"]
     pyplot.close("all")
 
 

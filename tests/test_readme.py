@@ -55,8 +55,12 @@ def test_the_results_are_what_report_prints() -> None:
     for text, shown in ((README, papers), (everything, lines)):
         inside = text.split("<!-- report.py: begin -->\n")[1].split("\n<!-- report.py: end -->")[0]
         assert inside == results.table(shown)
-    begin, end = "<!-- report.py --ablations: begin -->\n", "\n<!-- report.py --ablations: end -->"
-    assert everything.split(begin)[1].split(end)[0] == results.ablation_table(lines)
+    task = "Glimpse/ClutteredMNIST100-v0"
+    there = results.on_id({line["experiment"]: line for line in lines}, task)
+    everyone = results.table([line for line in lines if line["experiment"] in there], best_first=True)
+    for which, table in (("--ablations", results.ablation_table(lines)), (f"--on {task}", everyone)):
+        inside = everything.split(f"<!-- report.py {which}: begin -->\n")[1]
+        assert inside.split(f"\n<!-- report.py {which}: end -->")[0] == table
 
 
 @pytest.mark.parametrize("env_id", sorted(TABLE))

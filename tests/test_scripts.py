@@ -150,6 +150,11 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     assert page.read_text().splitlines() == [
         "above", "<!-- report.py: begin -->", *rows, "<!-- report.py: end -->", "below",
     ]  # fmt: skip
+    better = {**line, "experiment": "conv-mnist", "sees": "canvas", "value": 0.4}
+    results.append([better, {**better, "experiment": "st-cnn", "env": {"distractors": 16}}], path)
+    there = run("report", "--results", path, "--on", "Glimpse/MNIST-v0").splitlines()
+    assert [row.split(" | ")[0] for row in there[2:]] == ["| conv-mnist", "| ram-mnist"]
+    path.write_text("\n".join(path.read_text().splitlines()[:3]) + "\n")
     ablation = {**line, "experiment": "ablation-fc", "metric": "validation_error", "value": 8.0}
     results.append([ablation, {**ablation, "experiment": "ablation-base", "value": 7.0}], path)
     assert run("report", "--results", path).splitlines() == rows
