@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import imageio.v3 as iio
 import pytest
 import torch
 from conftest import ROOT
@@ -15,6 +16,7 @@ from conftest import ROOT
 from agents import checkpoint, results, runs
 from agents.build import load_agent
 from agents.experiments import EXPERIMENTS
+from glimpse_env import render
 
 TINY = "--env dataset=mnist-5k horizon=2 --epochs 2 --images-per-epoch 64 --batch-size 32 --quiet".split()  # noqa: SIM905
 
@@ -224,6 +226,40 @@ def test_an_agent_is_not_shown_a_retina_it_does_not_know(trained: Path, tmp_path
         tmp_path / "x.gif",
     ]
     assert "retina" in run("play", trained, *arguments, fails=True)
+
+
+def test_two_players_are_compared_on_the_same_scenes(trained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "x.gif"
+    run("play", trained, "--compare", "random", "--dataset", "mnist-5k", "--out", out)
+    frames = iio.imread(out)
+    width, height = render.SIZES["strip"]
+    assert frames.shape[1:3] == (height, 2 * width)
+    assert "alone" in run("play", "person", "--compare", "random", fails=True)
+
+
+def test_draw_is_trained_scored_and_shown(tmp_path: Path) -> None:
+    folder = tmp_path / "draw"
+    tiny = [
+        "--epochs",
+        1,
+        "--images-per-epoch",
+        256,
+        "--steps",
+        4,
+        "--hidden",
+        16,
+        "--env",
+        "dataset=mnist-5k",
+    ]
+    assert "validation nats" in run("train", "draw-mnist", "--folder", folder, *tiny)
+    assert "nats a picture on 1,000 test pictures" in run("evaluate", folder)
+    assert "answers nothing" in run("evaluate", folder, "--mode", "mc10", fails=True)
+    for name, arguments in (("x.gif", []), ("dream.png", ["--dream"])):
+        run("play", folder, "--episodes", 4, "--out", tmp_path / name, *arguments)
+        assert (tmp_path / name).stat().st_size > 2_000
+    beside = ["--dataset", "mnist-5k", "--compare", folder, "--out", tmp_path / "y.gif"]
+    assert "draws" in run("play", "random", *beside, fails=True)
+    assert "settings are not those" in run("evaluate", folder, "--publish", fails=True)
 
 
 def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:

@@ -93,6 +93,21 @@ def test_a_soft_agent_sees_only_what_its_windows_show(network: str) -> None:
     assert not torch.allclose(before, seen)
 
 
+@pytest.mark.parametrize("network", SOFT)
+def test_bfloat16_says_what_float32_says(network: str) -> None:
+    """Loss and windows within bfloat16's noise, its eight bits."""
+    agent, _ = make(network)
+    canvas, target = torch.rand(32, 1, 60, 60), torch.randint(0, 10, (32, 2))
+    logits, windows = look_through(agent, canvas, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast_logits, cast_windows = look_through(agent, canvas, 2)
+    torch.testing.assert_close(
+        losses.cross_entropy(cast_logits, target), losses.cross_entropy(logits, target), rtol=0.02, atol=0.02
+    )
+    assert cast_windows.dtype == torch.float32
+    torch.testing.assert_close(cast_windows, windows, rtol=0, atol=0.02)
+
+
 def test_edram_is_the_papers() -> None:
     """Shapes, the first theta, and about 10.7 million parameters (PAPERS.md)."""
     agent = EDRAM((1, 100, 100), 10, glimpses=6)
