@@ -26,10 +26,12 @@ from agents.experiments import EXPERIMENTS
 from agents.playback import AgentPlayer, episode, whole_file
 from agents.ppo import horizon_of
 from agents.rollout import Trajectory, rollout
+from glimpse_env.registry import TABLE
 from glimpse_env.render import caption, draw_frame, tile
 
 Line = dict[str, Any]
 SCENES = ("mnist", "translated", "cluttered", "cluttered100")
+CONTROLS = ("random", "raster", "center")
 COLORS = dict(zip(SCENES, ("tab:blue", "tab:green", "tab:orange", "tab:red"), strict=True))
 
 
@@ -127,21 +129,28 @@ def _marker(line: Line) -> str:
 
 
 def draw_minutes(latest: dict[str, Line]) -> Figure:
-    """Validation error in percent by minutes of training on one core, of every row whose metrics are kept."""
-    figure, panels = pyplot.subplots(1, len(SCENES), figsize=(12, 3.2), layout="constrained")
-    for panel, scene in zip(panels, SCENES, strict=True):
-        for name in latest:
+    """A panel an id: validation error in percent by minutes on one core, those of its init before it."""
+    figure, grid = pyplot.subplots(2, 4, figsize=(15, 7), layout="constrained")
+    ids = [env_id for env_id in TABLE if results.on_id(latest, env_id)]
+    for panel, env_id in zip(grid.flat, ids, strict=False):
+        for name in results.on_id(latest, env_id):
             path = results.metrics_path(name, 1)
-            if not re.fullmatch(rf"[a-z]+-{scene}(-g\d+)?", name) or not path.exists():
+            if name.startswith(CONTROLS) or not path.exists():
                 continue
             epochs = [json.loads(text) for text in path.read_text().splitlines()]
             minutes = np.cumsum([epoch["minutes"] for epoch in epochs])
-            panel.plot(minutes, [epoch["validation_error"] for epoch in epochs], label=name, lw=1)
-        panel.set(title=scene, xlabel="minutes on one core", yscale="log")
+            started = latest[name]["minutes"] - minutes[-1]  # what its init had taken
+            panel.plot(
+                max(0, started) + minutes, [epoch["validation_error"] for epoch in epochs], label=name, lw=1
+            )
+        panel.set(title=env_id, yscale="log")
         panel.grid(alpha=0.3, which="both")
         if panel.lines:
             panel.legend(frameon=False, fontsize=6)
-    panels[0].set_ylabel("validation error, %")
+    for panel in grid.flat[len(ids) :]:
+        panel.set_axis_off()
+    figure.supxlabel("minutes on one core")
+    figure.supylabel("validation error, %")
     return figure
 
 

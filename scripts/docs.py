@@ -142,7 +142,9 @@ def measured(env_id: str) -> dict[str, float]:
     found = {}
     for line in results.read():
         env = line["env"]
-        if line["env_id"] != env_id or line["mode"] != "deterministic" or {"horizon", "task"} & env.keys():
+        if line["env_id"] != env_id or (line["metric"], line["mode"]) != ("test_error", "deterministic"):
+            continue
+        if {"horizon", "task", "distractors"} & env.keys():
             continue
         dataset = env.get("dataset", TABLE[env_id].dataset)
         on = "" if dataset == TABLE[env_id].dataset else f" on {dataset}"

@@ -37,11 +37,12 @@ def test_the_best_guess_without_looking() -> None:
 def test_bounds_of_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """Smaller budgets and other modes stay out, and what nobody measured is a dash."""
     pair, cifar = "Glimpse/DigitPair-v0", "Glimpse/CIFAR10-v0"
-    line = {"env_id": "Glimpse/MNIST-v0", "mode": "deterministic", "env": {}}
+    line = {"env_id": "Glimpse/MNIST-v0", "mode": "deterministic", "env": {}, "metric": "test_error"}
     lines = [
         {**line, "experiment": "random-mnist", "value": 9.0},
         {**line, "experiment": "random-mnist", "value": 8.0, "mode": "sampled"},
         {**line, "experiment": "ram-mnist-g4", "value": 5.0, "env": {"horizon": 4}},
+        {**line, "experiment": "center-mnist", "value": 81.0, "metric": "nats"},
         {**line, "experiment": "raster-mnist", "value": 7.125},
         {**line, "experiment": "dram-pairs", "value": 6.0, "env_id": pair, "env": {"task": "unordered"}},
         {**line, "experiment": "conv-cifar10", "value": 30.0, "env_id": cifar, "env": {"dataset": "copy"}},

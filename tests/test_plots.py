@@ -22,7 +22,7 @@ from agents.rollout import Trajectory, rollout
 LINE: dict[str, Any] = {
     "experiment": "ram-mnist", "seed": 1, "mode": "deterministic", "sees": "glimpses", "glimpses": 7,
     "pixels": 448, "value": 1.0, "ci95": [0.8, 1.2], "env_id": "Glimpse/MNIST-v0", "env": {},
-    "metric": "test_error",
+    "metric": "test_error", "minutes": 1.5,
 }  # fmt: skip
 
 
@@ -55,8 +55,8 @@ def test_every_picture_is_drawn(played: Trajectory, tmp_path: Path, monkeypatch:
 
 
 def test_minutes_add_up_and_share_is_of_the_canvas(played: Trajectory) -> None:
-    (curve,) = plots.draw_minutes({"ram-mnist": LINE}).axes[0].lines
-    np.testing.assert_allclose(curve.get_xydata(), [[0.5, 50], [1.0, 20], [1.5, 10]])
+    (curve,) = plots.draw_minutes({"ram-mnist": {**LINE, "minutes": 5.5}}).axes[0].lines
+    np.testing.assert_allclose(curve.get_xydata(), [[4.5, 50], [5.0, 20], [5.5, 10]])
     assert results.share_seen(LINE) == pytest.approx(7 * 64 / 784)
     assert results.share_seen(
         {**LINE, "env_id": "Glimpse/CIFAR10-v0", "env": {"dataset": "cifar10-jpeg"}, "pixels": 3072}
