@@ -300,9 +300,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     "dram-sum": DRAM_SUM,
     "dram-house": DRAM_HOUSE,
-    "dram-house-backward": dataclasses.replace(
-        DRAM_HOUSE, backward=True, epochs=10, sigma=0.1, curriculum=0.0, init="dram-house"
-    ),
+    "dram-house-backward": dataclasses.replace(DRAM_HOUSE, backward=True),
     "edram-slim": EDRAM_SLIM,
     "edram-slim-labels": dataclasses.replace(EDRAM_SLIM, theta_weight=0.0),
     "edram": EDRAM,
