@@ -23,7 +23,8 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 class EDRAM(Agent):
     """The paper's: 26x26 windows, six of them, a context of 12x12, batch normalisation for each time step.
 
-    canvas_shape (C, H, W). glimpses: how many it takes, for each has its own statistics.
+    canvas_shape (C, H, W). glimpses: how many it takes, for each has its own statistics; one more raises
+    ValueError.
     """
 
     sees: Sees = "canvas"
@@ -98,6 +99,8 @@ class EDRAM(Agent):
             return theta * (1 - scale) + theta.clamp(0, 1) * scale
 
     def _glimpse(self, window: Tensor, theta: Tensor, time: int) -> Tensor:
+        if time >= len(self.norms):
+            raise ValueError(f"this EDRAM has statistics for {len(self.norms)} glimpses: lower the horizon")
         h = window
         for i, (conv, norm) in enumerate(zip(self.what, self.norms[time], strict=True)):  # type: ignore[call-overload]
             h = F.relu(norm(conv(h)))

@@ -303,6 +303,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "dram-house-backward": dataclasses.replace(DRAM_HOUSE, backward=True),
     "edram-slim": EDRAM_SLIM,
     "edram-slim-labels": dataclasses.replace(EDRAM_SLIM, theta_weight=0.0),
+    # Five distractors, as in the code of EDRAM's authors: easier, never to be read as the row above.
+    "edram-slim-5": dataclasses.replace(EDRAM_SLIM, env={**EDRAM_SLIM.env, "distractors": 5}),
     "edram": EDRAM,
     "edram-house": EDRAM_HOUSE,
     "convnet-cluttered": convnet(RAM_CLUTTERED, epochs=10),
@@ -313,6 +315,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "draw-classifier-g4": dataclasses.replace(DRAW_CLASSIFIER, env={**CLUTTERED100, "horizon": 4}),
     "st-cnn": ST_CNN,
     "st-fcn": dataclasses.replace(ST_CNN, network="st-fcn"),
+    "st-cnn-cluttered100": dataclasses.replace(
+        ST_CNN, env_id="Glimpse/ClutteredMNIST100-v0", env={**CLUTTERED100, "horizon": 1}
+    ),
     "cnn-st": dataclasses.replace(ST_CNN, network="cnn"),
     "fcn-st": dataclasses.replace(ST_CNN, network="fc"),
     "draw-mnist": DRAW_MNIST,

@@ -171,7 +171,9 @@ def test_sequences_are_read_one_glimpse_or_more_an_answer(network: str) -> None:
     assert 90 < scored.error <= 100
 
 
-def test_unknown_kinds_are_named() -> None:
+def test_unknown_kinds_and_too_many_glimpses_are_named() -> None:
+    with pytest.raises(ValueError, match="6 glimpses"):
+        look_through(EDRAM((1, 100, 100), 10, glimpses=6).eval(), torch.rand(1, 1, 100, 100), 7)
     with pytest.raises(ValueError, match="cnn"):
         SpatialTransformer((1, 60, 60), 10, "rnn")  # type: ignore[arg-type]
     assert np.isfinite(count_parameters(SpatialTransformer((1, 60, 60), 10, "fcn")))
