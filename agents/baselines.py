@@ -20,8 +20,8 @@ class WholeCanvasClassifier(Agent):
 
     "fc": two fully connected layers of `hidden` units. "conv": 8 filters of 10x10 with stride 5, then a
     fully connected layer of `hidden` units (both Mnih et al. 2014). "cnn": Jaderberg et al.'s (2015), see
-    layers.two_convolutions. "convnet": three layers of 64 filters of 5x5, 3x3 and 3x3 with stride 2, then 512
-    units (Ba et al. 2015, whose strides are not told; it is also the yardstick of the other canvases).
+    layers.two_convolutions. "convnet": three layers of 64 filters of 5x5, 3x3 and 3x3 with stride 2, pooled,
+    then 512 units (Ba et al. 2015, whose strides are not told; it is also the yardstick of other canvases).
     length: answers to give, each from logits of its own. Raises ValueError for another network.
     """
 
@@ -55,9 +55,10 @@ class WholeCanvasClassifier(Agent):
                 nn.Conv2d(64, 64, 3, stride=2),
                 nn.ReLU(),
                 nn.Conv2d(64, 64, 3, stride=2),
+                nn.MaxPool2d(2),
                 nn.Flatten(),
             ]
-            features = 64 * math.prod((((n - 3) // 2 - 1) // 2 - 1) // 2 for n in (height, width))
+            features = 64 * math.prod((((n - 3) // 2 - 1) // 2 - 1) // 4 for n in (height, width))
         else:
             raise ValueError(f"network must be one of {NETWORKS}, got {network!r}")
         self.network = nn.Sequential(

@@ -132,7 +132,7 @@ class SlimEDRAM(Agent):
             nn.ReLU(),
         )
         self.heat = nn.Conv2d(32, 1, 1)
-        self.start = nn.Linear(32 * 5 * 5, hidden)
+        self.start = nn.Linear(32 * 4 * 4, hidden)
         self.what = nn.Sequential(
             PatchConv2d(channels, 32, 5, stride=2),
             nn.ReLU(),
@@ -175,7 +175,7 @@ class SlimEDRAM(Agent):
     def _look_around(self, canvas: Tensor) -> tuple[LSTMState, Tensor]:
         """The upper LSTM's first state and the first theta."""
         features = self.context(F.avg_pool2d(canvas, 2))
-        h = torch.tanh(self.start(F.adaptive_avg_pool2d(features, 5).flatten(1)))
+        h = torch.tanh(self.start(F.adaptive_avg_pool2d(features, 4).flatten(1)))
         # Three strides of two: a cell every eight pixels, the first around pixels 1 and 2.
         gaze = soft_argmax(self.heat(features)[:, 0], 1.5, 8, canvas.shape[-1])
         theta = torch.zeros(len(canvas), 2, 3)

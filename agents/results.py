@@ -14,6 +14,7 @@ from typing import Any
 
 import gymnasium
 import torch
+from torch import Tensor
 
 from agents import runs
 from agents.draw import DRAW
@@ -25,6 +26,7 @@ from glimpse_env.registry import TABLE
 RESULTS = Path("results/results.jsonl")
 PRETRAINED = Path("results/pretrained")
 METRICS = Path("results/metrics")
+LARGEST = 3 * 10**6  # bytes of a published checkpoint
 
 # Test error in percent: Mnih et al. (2014), tables 1 and 2; the plain name is the largest budget of glimpses.
 PAPER = {
@@ -140,6 +142,13 @@ def check_publishable(name: str, settings: Experiment) -> None:
 def pretrained_path(name: str, seed: int) -> Path:
     """Where the published checkpoint of an experiment is kept; seed 1 has the plain name."""
     return PRETRAINED / (f"{name}.safetensors" if seed == 1 else f"{name}-s{seed}.safetensors")
+
+
+def compact(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as they are published: halved to float16 where they would not fit into LARGEST bytes."""
+    if sum(tensor.nbytes for tensor in tensors.values()) <= LARGEST:
+        return tensors
+    return {name: t.half() if t.dtype == torch.float32 else t for name, t in tensors.items()}
 
 
 def metrics_path(name: str, seed: int) -> Path:

@@ -51,6 +51,8 @@ def main(arguments: list[str]) -> None:
     name = config["experiment"]
     if options.publish:
         results.check_publishable(name, settings)
+        # What is scored is what is kept.
+        checkpoint.load_weights(agent, results.compact(agent.state_dict()), path)
     if isinstance(settings, Generative):
         evaluate_bound(agent, settings, config, path, options)
         return
@@ -112,7 +114,7 @@ def keep(path: Path, config: dict[str, Any], minutes: float) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     if not results.is_ablation(name):
         tensors, _ = checkpoint.load(path)
-        checkpoint.save(target, tensors, {**config, "training_minutes": minutes})
+        checkpoint.save(target, results.compact(tensors), {**config, "training_minutes": minutes})
     runs.write(metrics, (path.parent / "metrics.jsonl").read_text())
 
 

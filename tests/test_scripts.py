@@ -175,9 +175,17 @@ def test_only_the_experiment_itself_is_published(trained: Path) -> None:
     assert "--mode" in run("evaluate", trained, "--publish", "--mode", "sampled", fails=True)
 
 
+@pytest.mark.parametrize(("largest", "dtype"), [(3_000_000, torch.float32), (1_000, torch.float16)])
 def test_publishing_adds_lines_and_a_checkpoint(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    largest: int,
+    dtype: torch.dtype,
 ) -> None:
+    """What is scored is what is kept, also where the weights are halved to fit."""
+    monkeypatch.setattr(results, "LARGEST", largest)
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     import evaluate
 
@@ -195,6 +203,8 @@ def test_publishing_adds_lines_and_a_checkpoint(
     assert (lines[0]["glimpses"], lines[0]["pixels"], lines[0]["sees"]) == (2, 128, "glimpses")
     assert lines[0]["minutes"] >= 0
     out = capsys.readouterr().out
+    tensors, _ = checkpoint.load(tmp_path / "pretrained" / "ram-mnist.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {dtype}
     evaluate.main([str(tmp_path / "pretrained" / "ram-mnist.safetensors")])
     assert capsys.readouterr().out == out
 
