@@ -89,7 +89,7 @@ DRAM_READ = dataclasses.replace(
     init="dram-cluttered100-g3",
 )
 DRAM_PAIRS = dataclasses.replace(DRAM_READ, env={"task": "unordered", "horizon": 4, "context": 25}, epochs=40)
-DRAM_SUM = dataclasses.replace(DRAM_READ, env_id="Glimpse/DigitSum-v0", epochs=20)
+DRAM_SUM = dataclasses.replace(DRAM_READ, env_id="Glimpse/DigitSum-v0", epochs=12, init="dram-pairs")
 DRAM_HOUSE = dataclasses.replace(
     DRAM_ONE,
     env_id="Glimpse/HouseNumbers-v0",
