@@ -129,6 +129,7 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Any:
                 settings.read,
                 settings.write,
                 settings.attention,
+                settings.brightness,
             )
         return supervised_agent(settings, shapes)
 

@@ -41,12 +41,14 @@ class DRAWClassifier(Agent):
         canvas = observation["canvas"]
         core, numbers = state if state is not None else (None, self.filters.bias.expand(len(canvas), -1))
         filters = filters_of(numbers, self.READ, self.pixels)
-        core = self.core(filter_read(canvas, filters, self.READ).flatten(1), core)
+        patch = filter_read(canvas, filters, self.READ)
+        core = self.core(patch.flatten(1), core)
         h = at_least_float32(core[0])
         with torch.autocast("cpu", enabled=False):
             logits, numbers = self.classifier(h), self.filters(h)
         following = window_of(filters_of(numbers, self.READ, self.pixels), self.READ, self.pixels)
-        return soft_step(logits, window_of(filters, self.READ, self.pixels), following), (core, numbers)
+        window = window_of(filters, self.READ, self.pixels)
+        return soft_step(logits, window, patch, following), (core, numbers)
 
 
 class Stroke(NamedTuple):
@@ -67,8 +69,8 @@ class DRAW(nn.Module):
     """DRAW as a generator (equations 3 to 8): an encoder that reads, a decoder that writes, `steps` times.
 
     canvas_shape (C, H, W), square. read, write: filters a side; attention: without it, both see and touch
-    all of the canvas (equations 17, 18). hidden, latent: widths of the two LSTMs and of z. mean: of the
-    pixels, in (0, 1), where the canvas begins. It is no agent: nothing is asked of it.
+    all of the canvas (equations 17, 18). hidden, latent: widths of the two LSTMs and of z. brightness: of
+    the first canvas, in (0, 1). It is no agent: nothing is asked of it.
     """
 
     sees: Sees = "canvas"
@@ -83,7 +85,7 @@ class DRAW(nn.Module):
         read: int = 2,
         write: int = 5,
         attention: bool = True,
-        mean: float = 0.13,
+        brightness: float = 0.13,
     ) -> None:
         super().__init__()
         self.shape = canvas_shape
@@ -98,7 +100,7 @@ class DRAW(nn.Module):
         if attention:
             self.reader = filter_layer(hidden, read, self.pixels)
             self.writer = filter_layer(hidden, write, self.pixels)
-        self.start = nn.Parameter(torch.full(canvas_shape, math.log(mean / (1 - mean))))
+        self.start = nn.Parameter(torch.full(canvas_shape, math.log(brightness / (1 - brightness))))
         self.first = nn.Parameter(torch.zeros(hidden))  # the decoder's output before the first step
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -142,7 +144,8 @@ class DRAW(nn.Module):
     def _read(self, pictures: Tensor, h: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.attention:
             return pictures.flatten(1), None
-        filters = filters_of(self.reader(h), self.read_size, self.pixels)
+        with torch.autocast("cpu", enabled=False):
+            filters = filters_of(self.reader(h), self.read_size, self.pixels)
         window = window_of(filters, self.read_size, self.pixels)
         return filter_read(pictures, filters, self.read_size).flatten(1), window
 
@@ -161,6 +164,6 @@ def filter_layer(inputs: int, count: int, pixels: int) -> nn.Linear:
     """A layer that says where filters are: at first `count` span the canvas, half a stride wide."""
     layer = nn.Linear(inputs, 5)
     nn.init.normal_(layer.weight, std=0.01)
-    stride = (pixels - 1) / (count - 1)
+    stride = (pixels - 1) / max(count - 1, 1)
     layer.bias.data = torch.tensor([0, 0, 2 * math.log(stride / 2), 0, 0])
     return layer

@@ -23,6 +23,7 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 class EDRAM(Agent):
     """The paper's: 26x26 windows, six of them, a context of 12x12, batch normalisation for each time step.
 
+    But what lies outside the canvas reads as zero, as it does for the retina, not as the nearest border.
     canvas_shape (C, H, W). glimpses: how many it takes, for each has its own statistics; one more raises
     ValueError.
     """
@@ -84,12 +85,13 @@ class EDRAM(Agent):
             upper, theta = (h, torch.zeros_like(h)), self._emit(h)
         else:
             time, lower, upper, theta = state
-        g = self._glimpse(affine_read(canvas, theta, WINDOW), theta, int(time[0]))
+        patch = affine_read(canvas, theta, WINDOW)
+        g = self._glimpse(patch, theta, int(time[0]))
         lower = self.lower(g, lower)
         upper = self.upper(lower[0], upper)
         following = self._emit(upper[0])
         logits = at_least_float32(self.classifier(lower[0]))
-        return soft_step(logits, theta, following), (time + 1, lower, upper, following)
+        return soft_step(logits, theta, patch, following), (time + 1, lower, upper, following)
 
     def _emit(self, h: Tensor) -> Tensor:
         """The next theta (B, 2, 3): tanh, its two scales within [0, 1]."""
@@ -164,13 +166,14 @@ class SlimEDRAM(Agent):
         """One window; the state is the lower and the upper LSTM's and theta (B, 2, 3)."""
         canvas = observation["canvas"]
         lower, upper, theta = state if state is not None else (None, *self._look_around(canvas))
-        g = F.relu(self.what(affine_read(canvas, theta, WINDOW))) * F.relu(self.where(theta.flatten(1)))
+        patch = affine_read(canvas, theta, WINDOW)
+        g = F.relu(self.what(patch)) * F.relu(self.where(theta.flatten(1)))
         lower = self.lower(g, lower)
         upper = self.upper(lower[0], upper)
         with torch.autocast("cpu", enabled=False):
             following = theta + self.emission(at_least_float32(upper[0])).view(-1, 2, 3)
             logits = self.classifier(at_least_float32(lower[0]))
-        return soft_step(logits, theta, following), (lower, upper, following)
+        return soft_step(logits, theta, patch, following), (lower, upper, following)
 
     def _look_around(self, canvas: Tensor) -> tuple[LSTMState, Tensor]:
         """The upper LSTM's first state and the first theta."""

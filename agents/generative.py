@@ -25,10 +25,10 @@ BINARY_SEED = 20_150_216  # of the pixels of validation and test pictures: the d
 class Generative(Training):
     """An experiment of DRAW on the canvases of env_id.
 
-    steps, hidden, latent, read, write, attention: see DRAW. binary: whether each pixel is 0 or 1, drawn with
-    its brightness as probability, anew for each training picture and once for each test picture: then the
-    loss bounds -log p(x). Otherwise brightness is what a Bernoulli pixel should be on average, as in the
-    paper's colour pictures, and the loss bounds nothing.
+    steps, hidden, latent, read, write, attention, brightness: see DRAW. binary: whether each pixel is 0 or 1,
+    drawn with its brightness as probability, anew for each training picture and once for each test picture:
+    then the loss bounds -log p(x). Otherwise brightness is what a Bernoulli pixel should be on average, as in
+    the paper's colour pictures, and the loss bounds nothing.
     """
 
     steps: int = 64
@@ -38,6 +38,16 @@ class Generative(Training):
     write: int = 5
     attention: bool = True
     binary: bool = True
+    brightness: float = 0.13
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        super().__post_init__()
+        for name in ("steps", "hidden", "latent", "read", "write"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 < self.brightness < 1:
+            raise ValueError(f"brightness must be between 0 and 1, got {self.brightness}")
 
 
 def train_draw(

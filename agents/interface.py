@@ -24,7 +24,8 @@ class Step(NamedTuple):
     gaze (B, 2): where to look next, unclipped, without gradient. logits (B, n): its answer.
     log_prob (B,): log-density of `gaze` under the policy. baseline (B,): the reward it expects.
     Agents without a stochastic policy give zeros for the last two (`soft_step`).
-    window (B, 2, 3): what an agent that sees the canvas looked at in it, see attention.affine_read, or None.
+    Of an agent that places windows on the canvas: window (B, 2, 3), see attention.affine_read, and patch
+    (B, C, n, n), what it read there; None of others.
     """
 
     gaze: Tensor
@@ -32,12 +33,13 @@ class Step(NamedTuple):
     log_prob: Tensor
     baseline: Tensor
     window: Tensor | None = None
+    patch: Tensor | None = None
 
 
-def soft_step(logits: Tensor, window: Tensor, following: Tensor) -> Step:
-    """The step of an agent whose looks are differentiable: this window and the next one, (B, 2, 3)."""
+def soft_step(logits: Tensor, window: Tensor, patch: Tensor, following: Tensor) -> Step:
+    """The step of an agent whose looks are differentiable: this window, its patch and the next window."""
     zeros = torch.zeros(len(logits))
-    return Step(following[..., 2].detach().clamp(-1, 1), logits, zeros, zeros, window)
+    return Step(following[..., 2].detach().clamp(-1, 1), logits, zeros, zeros, window, patch)
 
 
 class Agent(nn.Module, abc.ABC):

@@ -23,11 +23,15 @@ SECONDS_AT_THE_END = 2.4
 
 
 class Moment(NamedTuple):
-    """One step of a player: its action, what it believes (probabilities) and its window, each or None."""
+    """One step of a player: its action, and what it believes (probabilities), or None.
+
+    window, patch: where it looked on the canvas and what it read, see View, or None.
+    """
 
     action: dict[str, Any]
     belief: NDArray[np.float32] | None
     window: NDArray[np.float32] | None = None
+    patch: NDArray[np.uint8] | None = None
 
 
 class AgentPlayer:
@@ -47,8 +51,11 @@ class AgentPlayer:
         with torch.inference_mode():
             step, self.state = self.agent(to_tensors(batch), self.state, sample=False)
         action = {key: value[0] for key, value in to_action(step).items()}
-        window = None if step.window is None else step.window[0].numpy()
-        return Moment(action, step.logits.softmax(-1)[0].numpy(), window)
+        belief = step.logits.softmax(-1)[0].numpy()
+        if step.window is None or step.patch is None:
+            return Moment(action, belief)
+        patch = (255 * step.patch[0].clamp(0, 1)).round().to(torch.uint8)
+        return Moment(action, belief, step.window[0].numpy(), patch.numpy())
 
 
 class RandomPlayer:
@@ -75,7 +82,7 @@ def episode(player: Player, env: GlimpseEnv, index: int | None = None) -> Iterat
     """Play one episode, the frozen scene `index` if given, and yield a view of every moment of it."""
     observation, _ = env.reset(options=None if index is None else {"index": index})
     player.begin()
-    windows: list[NDArray[np.float32]] = []
+    looks: list[Moment] = []
     done = False
     while not done:
         if player.sees == "canvas":
@@ -83,18 +90,20 @@ def episode(player: Player, env: GlimpseEnv, index: int | None = None) -> Iterat
         moment = player.act(observation)
         env.belief = moment.belief
         if moment.window is not None:
-            windows.append(moment.window)
-        yield _with_windows(env.vector.view(0), windows)
+            looks.append(moment)
+        yield _with_windows(env.vector.view(0), looks)
         observation, _, terminated, truncated, _ = env.step(moment.action)
         done = terminated or truncated
-    yield _with_windows(env.vector.view(0), windows)
+    yield _with_windows(env.vector.view(0), looks)
 
 
-def _with_windows(view: View, windows: list[NDArray[np.float32]]) -> View:
+def _with_windows(view: View, looks: list[Moment]) -> View:
     """The view of an agent that has placed its own windows: their middles are its gazes."""
-    if not windows:
+    if not looks:
         return view
-    return view._replace(windows=np.stack(windows), path=np.stack(windows)[:, :, 2])
+    windows = np.stack([look.window for look in looks])  # type: ignore[misc]
+    patches = np.stack([look.patch for look in looks])  # type: ignore[misc]
+    return view._replace(path=windows[:, :, 2], windows=windows, patches=patches)
 
 
 def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:

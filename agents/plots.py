@@ -97,7 +97,7 @@ def draw_pixels(latest: dict[str, Line]) -> Figure:
     """All agents on the papers' four scenes: error in percent by the share of the canvas's pixels seen."""
     figure, panel = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
     for scene, color in COLORS.items():
-        for name, line in results.on_id(latest, EXPERIMENTS[f"ram-{scene}"].env_id).items():
+        for name, line in results.on_problem(latest, EXPERIMENTS[f"ram-{scene}"].env_id).items():
             share = 100 * results.share_seen(line)
             panel.scatter(share, line["value"], color=color, marker=_marker(line))
             if not re.search(r"-g\d+$", name):
@@ -129,11 +129,11 @@ def _marker(line: Line) -> str:
 
 
 def draw_minutes(latest: dict[str, Line]) -> Figure:
-    """A panel an id: validation error in percent by minutes on one core, those of its init before it."""
-    figure, grid = pyplot.subplots(2, 4, figsize=(15, 7), layout="constrained")
-    ids = [env_id for env_id in TABLE if results.on_id(latest, env_id)]
-    for panel, env_id in zip(grid.flat, ids, strict=False):
-        for name in results.on_id(latest, env_id):
+    """A panel a problem: validation error in percent by minutes on one core, those of its init before it."""
+    figure, grid = pyplot.subplots(2, 5, figsize=(18, 7), layout="constrained")
+    problems = sorted({results.problem(line) for line in latest.values()}, key=_order)
+    for panel, problem in zip(grid.flat, problems, strict=False):
+        for name in results.on_problem(latest, problem):
             path = results.metrics_path(name, 1)
             if name.startswith(CONTROLS) or not path.exists():
                 continue
@@ -143,15 +143,20 @@ def draw_minutes(latest: dict[str, Line]) -> Figure:
             panel.plot(
                 max(0, started) + minutes, [epoch["validation_error"] for epoch in epochs], label=name, lw=1
             )
-        panel.set(title=env_id, yscale="log")
+        panel.set(yscale="log")
+        panel.set_title(problem.removeprefix("Glimpse/"), fontsize=9)
         panel.grid(alpha=0.3, which="both")
         if panel.lines:
             panel.legend(frameon=False, fontsize=6)
-    for panel in grid.flat[len(ids) :]:
+    for panel in grid.flat[len(problems) :]:
         panel.set_axis_off()
     figure.supxlabel("minutes on one core")
     figure.supylabel("validation error, %")
     return figure
+
+
+def _order(problem: str) -> tuple[int, str]:
+    return list(TABLE).index(problem.split(" ")[0]), problem
 
 
 def play_test_scenes(name: str) -> Trajectory:

@@ -23,7 +23,7 @@ class SpatialTransformer(Agent):
     The convolutional localiser sees the canvas at half resolution, for one core's sake.
 
     canvas_shape (C, H, W). share: of the canvas that the window spans before training.
-    Raises ValueError for another kind.
+    Raises ValueError for another kind and a canvas of fewer than 32 pixels.
     """
 
     sees: Sees = "canvas"
@@ -37,6 +37,8 @@ class SpatialTransformer(Agent):
     ) -> None:
         super().__init__()
         channels, height, width = canvas_shape
+        if min(height, width) < 32:
+            raise ValueError(f"a spatial transformer needs a canvas of 32 pixels or more, got {canvas_shape}")
         if kind == "cnn":
             down, across = (((pixels // 2 - 4) // 2 - 4) // 2 for pixels in (height, width))
             localiser: list[nn.Module] = [
@@ -82,15 +84,15 @@ class SpatialTransformer(Agent):
         """The first observation brings the canvas."""
 
     def forward(
-        self, observation: dict[str, Tensor], state: tuple[Tensor, Tensor] | None, sample: bool
-    ) -> tuple[Step, tuple[Tensor, Tensor]]:
-        """The window and the answer, which do not change in an episode: the state is both."""
+        self, observation: dict[str, Tensor], state: tuple[Tensor, Tensor, Tensor] | None, sample: bool
+    ) -> tuple[Step, tuple[Tensor, Tensor, Tensor]]:
+        """The answer, the window and its patch, which do not change in an episode: they are the state."""
         if state is None:
             canvas = observation["canvas"]
             with torch.autocast("cpu", enabled=False):
                 h = at_least_float32(self.localiser(canvas))
                 theta = self.theta(h).view(-1, 2, 3)
-            logits = at_least_float32(self.classifier(affine_read(canvas, theta, WINDOW)))
-            state = logits, theta
-        logits, theta = state
-        return soft_step(logits, theta, theta), state
+            patch = affine_read(canvas, theta, WINDOW)
+            state = at_least_float32(self.classifier(patch)), theta, patch
+        logits, theta, patch = state
+        return soft_step(logits, theta, patch, theta), state

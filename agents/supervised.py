@@ -35,6 +35,14 @@ class Supervised(Training):
     every_glimpse: bool = False
     theta_weight: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        super().__post_init__()
+        if not self.hidden > 0:
+            raise ValueError(f"hidden must be positive, got {self.hidden}")
+        if not self.theta_weight >= 0:
+            raise ValueError(f"theta_weight must not be negative, got {self.theta_weight}")
+
 
 def train_supervised(
     run: Run, settings: Supervised, agent: Agent, *, quiet: bool = False

@@ -25,8 +25,6 @@ Layout = Literal["full", "strip"]
 SIZES: dict[Layout, tuple[int, int]] = {"full": (960, 540), "strip": (240, 492)}
 LARGEST_WINDOW = (1600, 1000)
 MAX_BARS = 13  # of belief, one below the other
-WINDOW_SAMPLES = 28  # across a window that an agent has placed
-WINDOW_SAMPLES = 28  # across a window that an agent has placed
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
 
 BACKGROUND: Color = (14, 17, 23)
@@ -52,9 +50,9 @@ class View(NamedTuple):
 
     canvas: uint8 (C, H, W). path: gazes so far (t, 2), the last is the present one. belief: probabilities
     (n,) or None, answer_names (n,) say of what. answers: given so far. target: the right ones, None until
-    the episode has ended. windows: (t, 2, 3), what an agent looked at that sees the canvas and places its own
-    windows there, in place of a retina: affine maps [[s_x, k_x, x], [k_y, s_y, y]] from a square [-1, 1]² to
-    the canvas, (x, y) a gaze and s the share of the canvas.
+    the episode has ended. Of an agent that sees the canvas and places its own windows there, in place of a
+    retina: windows (t, 2, 3), affine maps [[s_x, k_x, x], [k_y, s_y, y]] from a square [-1, 1]² to the
+    canvas, (x, y) a gaze and s the share of the canvas; patches uint8 (t, C, n, n), what it read there.
     """
 
     canvas: NDArray[np.uint8]
@@ -67,6 +65,7 @@ class View(NamedTuple):
     answers: tuple[int, ...] = ()
     target: tuple[int, ...] | None = None
     windows: NDArray[np.float32] | None = None
+    patches: NDArray[np.uint8] | None = None
 
 
 def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False) -> Frame:
@@ -123,13 +122,14 @@ def assembled(view: View) -> Frame:
     """The picture the eye has put together so far, (H, W, 3): the finest glimpse of each pixel wins."""
     _, height, width = view.canvas.shape
     picture = np.full((height, width, 3), UNSEEN, np.uint8)
-    if view.windows is not None:
+    if view.windows is not None and view.patches is not None:
         pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1)
-        for theta in view.windows:
+        for theta, patch in zip(view.windows, view.patches, strict=True):
             corner, across, down = _parallelogram(theta, width, height)
             place = (pixels - corner) @ np.linalg.pinv(np.stack([across, down]))
             inside = ((place >= 0) & (place < 1)).all(-1)
-            picture[inside] = _to_rgb(view.canvas)[inside]
+            column, row = (place[inside] * patch.shape[-1]).astype(int).T
+            picture[inside] = _to_rgb(patch)[row, column]
         return picture
     batch = np.repeat(view.canvas[None], len(view.path), 0)
     glimpses = retina.look(batch, view.path, view.retina_size, view.scales)
@@ -159,19 +159,13 @@ def _parallelogram(
 
 
 def _glimpse(view: View) -> list[NDArray[np.uint8]]:
-    """The patches (C, s, s) of the present glimpse, finest first, or the pixels nearest to its window's."""
-    if view.windows is None:
-        channels = len(view.canvas)
-        glimpse = retina.look(view.canvas[None], view.path[-1:], view.retina_size, view.scales)[0]
-        patches = (255 * glimpse + 0.5).astype(np.uint8)
-        return [patches[k : k + channels] for k in range(0, len(patches), channels)]
-    _, height, width = view.canvas.shape
-    corner, across, down = _parallelogram(view.windows[-1], width, height)
-    steps = (np.arange(WINDOW_SAMPLES) + 0.5) / WINDOW_SAMPLES
-    x, y = np.moveaxis(corner + steps[:, None] * across + steps[:, None, None] * down, -1, 0)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    sampled = view.canvas[:, y.clip(0, height - 1).astype(int), x.clip(0, width - 1).astype(int)]
-    return [np.where(inside, sampled, 0).astype(np.uint8)]
+    """The patches (C, s, s) of the present glimpse, finest first, or that of its window."""
+    if view.patches is not None:
+        return [view.patches[-1]]
+    channels = len(view.canvas)
+    glimpse = retina.look(view.canvas[None], view.path[-1:], view.retina_size, view.scales)[0]
+    patches = (255 * glimpse + 0.5).astype(np.uint8)
+    return [patches[k : k + channels] for k in range(0, len(patches), channels)]
 
 
 class NoDisplayError(RuntimeError):

@@ -144,7 +144,7 @@ def measured(env_id: str) -> dict[str, float]:
         env = line["env"]
         if line["env_id"] != env_id or (line["metric"], line["mode"]) != ("test_error", "deterministic"):
             continue
-        if {"horizon", "task", "distractors"} & env.keys():
+        if {"horizon", *results.VARIANTS} & env.keys():
             continue
         dataset = env.get("dataset", TABLE[env_id].dataset)
         on = "" if dataset == TABLE[env_id].dataset else f" on {dataset}"

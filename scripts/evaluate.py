@@ -25,6 +25,7 @@ from agents.draw import DRAW
 from agents.ensemble import evaluate_both
 from agents.evaluate import MODES, evaluate
 from agents.generative import Generative, bound
+from agents.interface import count_parameters
 from agents.training import parse_keyword
 from glimpse_env.datasets import SPLITS, DatasetError
 
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> None:
     """Parse, evaluate, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", help="a name in results/pretrained, a run folder or a checkpoint")
-    parser.add_argument("--split", default="test", choices=SPLITS)
+    parser.add_argument("--split", choices=SPLITS, help="test; of an ablation, validation")
     parser.add_argument("--mode", choices=MODES, help="all that make sense unless given")
     parser.add_argument("--on", metavar="ID", help="another environment's id")
     parser.add_argument("--env", metavar="KEYWORD=VALUE", nargs="*", default=[], help="in place of its own")
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--publish", action="store_true")
     options = parser.parse_args(arguments)
     elsewhere = options.on is not None or bool(options.env)
-    if options.publish and (options.mode or options.split != "test" or elsewhere):
+    if options.publish and (options.mode or options.split or elsewhere):
         raise ValueError(
             "--publish is for its own test split in every mode: leave out --mode, --split, --on and --env"
         )
@@ -61,13 +62,16 @@ def main(arguments: list[str]) -> None:
         settings = dataclasses.replace(settings, env_id=options.on or settings.env_id, env=env)
         check_fits(agent, config, settings)
         name = f"{name} on {settings.env_id}"
-    split = "validation" if options.publish and results.is_ablation(name) else options.split
+    split = options.split or ("validation" if results.is_ablation(name) else "test")
     modes = MODES if agent.sees == "glimpses" and not results.is_ablation(name) else MODES[:1]
     minutes = results.training_minutes(path, config)
     score = partial(evaluate, agent)
     if options.backward is not None:
         other_path = results.find_checkpoint(options.backward)
-        other, _, other_config = load_agent(other_path)
+        other, other_settings, other_config = load_agent(other_path)
+        if options.publish:
+            results.check_publishable(other_config["experiment"], other_settings)
+            checkpoint.load_weights(other, results.compact(other.state_dict()), other_path)
         check_fits(other, other_config, settings)
         name = f"{name}-both"
         minutes += results.training_minutes(other_path, other_config)
@@ -82,7 +86,12 @@ def main(arguments: list[str]) -> None:
         )
         lines.append(results.result_line(name, settings, agent, mode, scored, minutes, split))
     if options.publish:
-        if options.backward is None:  # an ensemble's halves are published on their own
+        if options.backward is not None:  # two of all, and the context once
+            context = int(settings.env.get("context", 0)) ** 2
+            for line in lines:
+                line["parameters"] += count_parameters(other)
+                line["pixels"] = 2 * line["pixels"] - context
+        else:  # an ensemble's halves are published on their own
             keep(path, config, minutes)
         results.append(lines)
 
@@ -93,10 +102,11 @@ def evaluate_bound(
     """Print, and publish where asked, DRAW's bound on the pictures of a split."""
     if options.on or options.env or options.mode or options.backward:
         raise ValueError(f"{config['experiment']} answers nothing: leave out --on, --env, --mode and --with")
-    scored = bound(model, settings, options.split)
+    split = options.split or "test"
+    scored = bound(model, settings, split)
     low, high = scored.ci95
     print(
-        f"{config['experiment']}: {scored.error:.2f} nats a picture on {scored.scenes:,} {options.split} "
+        f"{config['experiment']}: {scored.error:.2f} nats a picture on {scored.scenes:,} {split} "
         f"pictures, 95% interval {low:.2f} to {high:.2f}"
     )
     if options.publish:
@@ -112,8 +122,10 @@ def keep(path: Path, config: dict[str, Any], minutes: float) -> None:
     target, metrics = results.pretrained_path(name, seed), results.metrics_path(name, seed)
     for folder in (target.parent, metrics.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    if not results.is_ablation(name):
-        tensors, _ = checkpoint.load(path)
+    tensors, _ = checkpoint.load(path)
+    if sum(tensor.nbytes for tensor in results.compact(tensors).values()) > results.LARGEST:
+        print(f"{path} is too large to be kept even in float16: only its figures are published")
+    elif not results.is_ablation(name):
         checkpoint.save(target, results.compact(tensors), {**config, "training_minutes": minutes})
     runs.write(metrics, (path.parent / "metrics.jsonl").read_text())
 

@@ -10,6 +10,7 @@ those scenes, or `--dream`s. `--compare OTHER` plays both on the same scenes, si
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import sys
 import time
@@ -23,7 +24,7 @@ import pygame
 import torch
 
 from agents import drawing
-from agents.build import load_agent
+from agents.build import check_fits, load_agent
 from agents.checkpoint import CheckpointError
 from agents.draw import DRAW
 from agents.generative import BINARY_SEED, Generative, make_scenes, pictures
@@ -59,24 +60,35 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in FORMATS:
         raise ValueError(f"--out {options.out} must end in one of {', '.join(FORMATS)}")
+    if options.index < 0 or options.episodes < 1:
+        raise ValueError("--index must be 0 or more and --episodes 1 or more")
     if options.player == "person" and (options.out is not None or options.compare is not None):
         raise ValueError("a person plays alone in a window: leave out --out, save with s, and --compare")
+    if options.compare == "person":
+        raise ValueError("a person plays alone: --compare takes a trained agent or random")
     torch.set_num_threads(1)
     agent, settings, config = load(options.player)
     if isinstance(settings, Generative):
         draw(agent, settings, options)
         return
+    if options.dream:
+        raise ValueError(f"{options.player} cannot dream: leave out --dream, which is for DRAW")
+    other = load(options.compare) if options.compare is not None else (None, None, {})
+    known = settings or other[1]
+    options.env_id = options.env_id or (known.env_id if known else "Glimpse/MNIST-v0")
     player, env = seat(options.player, agent, settings, config, options)
     players = [(options.player, player, env)]
     if options.compare is not None:
-        options.env_id = env.spec.id  # the same scenes
-        players.append((options.compare, *seat(options.compare, *load(options.compare), options)))
+        players.append((options.compare, *seat(options.compare, *other, options)))
 
     def episodes(i: int) -> list[tuple[str, list[View]]]:
-        return [
+        played = [
             (f"{name}, {options.split} scene {i}", list(episode(who, where, i)))
             for name, who, where in players
         ]
+        if any(not np.array_equal(views[0].canvas, played[0][1][0].canvas) for _, views in played):
+            raise ValueError(f"{options.player} and {options.compare} were made for other scenes of one id")
+        return played
 
     if options.out is not None:
         indices = range(options.index, options.index + options.episodes)
@@ -104,30 +116,24 @@ def load(name: str) -> tuple[Any, Any, dict[str, Any]]:
 def seat(
     name: str, agent: Any, settings: Any, config: dict[str, Any], options: argparse.Namespace
 ) -> tuple[Player, Any]:
-    """The player and an environment for it; ValueError where it cannot see what that shows."""
+    """The player and an environment for it; ValueError where it does not fit."""
     if isinstance(settings, Generative):
         raise ValueError(f"{name} draws and answers nothing: it cannot be compared")
-    env_id = options.env_id or (settings.env_id if settings else "Glimpse/MNIST-v0")
-    keywords = dict(settings.env) if settings and settings.env_id == env_id else {}
-    keywords["split"] = options.split
+    keywords = dict(settings.env) if settings and settings.env_id == options.env_id else {}
     if options.dataset:
         keywords["dataset"] = options.dataset
-    env: Any = gymnasium.make(env_id, **keywords).unwrapped
-    if agent is None:
-        return RandomPlayer(env, seed=options.index), env
-    view = "retina" if agent.sees == "glimpses" else "canvas"
-    canvas = env.vector.present_scenes().canvas.shape[1:]
-    here = list(canvas if view == "canvas" else env.observation_space["retina"].shape)
-    if config["shapes"][view] != here:
-        raise ValueError(
-            f"{name} has a {view} of {config['shapes'][view]}, {env_id} gives {here}: choose another id"
-        )
-    return AgentPlayer(agent), env
+    if agent is not None:
+        check_fits(agent, config, dataclasses.replace(settings, env_id=options.env_id, env=keywords))
+    env: Any = gymnasium.make(options.env_id, **keywords, split=options.split).unwrapped
+    return AgentPlayer(agent) if agent else RandomPlayer(env, seed=options.index), env
 
 
 def draw(model: DRAW, settings: Generative, options: argparse.Namespace) -> None:
     """Record or show how DRAW draws the chosen scenes, or its dreams, all side by side."""
-    torch.set_num_threads(1)
+    if options.compare or options.env_id or options.grid:
+        raise ValueError(f"{options.player} draws: leave out --compare, --env-id and --grid")
+    if options.dataset:
+        settings = dataclasses.replace(settings, env={**settings.env, "dataset": options.dataset})
     x = None
     if not options.dream:
         env = make_scenes(settings, options.split, options.episodes)

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> None:
     elif options.nats:
         which, table = f"{which} --nats", results.nats_table(lines)
     elif options.on is not None:
-        there = results.on_id({line["experiment"]: line for line in lines}, options.on)
+        there = results.on_problem({line["experiment"]: line for line in lines}, options.on)
         lines = [line for line in lines if line["experiment"] in there]
         which, table = f"{which} --on {options.on}", results.table(lines, best_first=True)
     else:

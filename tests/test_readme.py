@@ -56,7 +56,7 @@ def test_the_results_are_what_report_prints() -> None:
         inside = text.split("<!-- report.py: begin -->\n")[1].split("\n<!-- report.py: end -->")[0]
         assert inside == results.table(shown)
     task = "Glimpse/ClutteredMNIST100-v0"
-    there = results.on_id({line["experiment"]: line for line in lines}, task)
+    there = results.on_problem({line["experiment"]: line for line in lines}, task)
     everyone = results.table([line for line in lines if line["experiment"] in there], best_first=True)
     for which, table in (("--ablations", results.ablation_table(lines)), (f"--on {task}", everyone)):
         inside = everything.split(f"<!-- report.py {which}: begin -->\n")[1]

@@ -128,17 +128,17 @@ def test_rendering_changes_nothing() -> None:
 
 
 def test_a_window_that_an_agent_placed_is_drawn_in_place_of_the_retina() -> None:
-    """A window over the lower right quarter of the canvas: what is in it is seen, no more."""
+    """A window over the lower right quarter of the canvas, read as 2x2: that is all that is seen."""
     canvas = np.random.default_rng(0).integers(0, 256, (1, 20, 20), np.uint8)
     quarter = np.array([[0.5, 0, 2 * 14.5 / 19 - 1], [0, 0.5, 2 * 14.5 / 19 - 1]], np.float32)
-    looking = view(canvas=canvas, windows=quarter[None], path=quarter[None, :, 2])
+    patch = np.array([[[10, 20], [30, 40]]], np.uint8)
+    looking = view(canvas=canvas, windows=quarter[None], path=quarter[None, :, 2], patches=patch[None])
     seen = assembled(looking)
-    np.testing.assert_array_equal(seen[10:, 10:, 0], canvas[0, 10:, 10:])
+    np.testing.assert_array_equal(seen[10:, 10:, 0], patch[0].repeat(5, 0).repeat(5, 1))
     assert (seen[:10] == render.UNSEEN).all()
     assert (seen[:, :10] == render.UNSEEN).all()
-    # 28 samples over 10 pixels: sample i lies in pixel floor((i + .5) 10 / 28).
-    nearest = 10 + ((np.arange(28) + 0.5) * 10 / 28).astype(int)
-    (patch,) = render._glimpse(looking)
-    np.testing.assert_array_equal(patch[0], canvas[0][np.ix_(nearest, nearest)])
     # Canvas 30..506 x 32..508: the window's left edge is the canvas's middle, in the eye's colour.
     assert (draw_frame(looking)[340:480, 268] == render.SCALES[0]).all(-1).mean() > 0.9
+    # The eye sees the patch, 118 wide at (540, 52).
+    assert draw_frame(looking)[80, 570].tolist() == [10, 10, 10]
+    assert draw_frame(looking)[140, 630].tolist() == [40, 40, 40]

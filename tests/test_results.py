@@ -24,6 +24,9 @@ def test_published_checkpoints_are_small_and_of_their_experiment(path: object) -
     _, settings, config = load_agent(path)
     assert settings == EXPERIMENTS[config["experiment"]]
     assert config["training_minutes"] > 0
+    metrics = ROOT / results.metrics_path(config["experiment"], settings.seed)
+    if metrics.exists():  # those of ram-mnist were lost
+        assert len(metrics.read_text().splitlines()) == getattr(settings, "epochs", 1)
 
 
 @needs_full_mnist

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import imageio.v3 as iio
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -16,7 +17,11 @@ from conftest import ROOT
 from agents import checkpoint, results, runs
 from agents.build import load_agent
 from agents.experiments import EXPERIMENTS
+from agents.interface import Agent
 from glimpse_env import render
+
+sys.path.insert(0, str(ROOT / "scripts"))
+import evaluate
 
 TINY = "--env dataset=mnist-5k horizon=2 --epochs 2 --images-per-epoch 64 --batch-size 32 --quiet".split()  # noqa: SIM905
 
@@ -111,6 +116,15 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("play", ["random", "--dataset", "mnist-5k", "--out", "nowhere/x.gif"], "nowhere"),
         ("play", ["random", "--dataset", "mnist-5k", "--index", "1000", "--out", "x.gif"], "0 to 999"),
         ("play", ["person", "--out", "x.gif"], "window"),
+        ("play", ["random", "--index", "-1", "--out", "x.gif"], "--index"),
+        ("play", ["random", "--episodes", "0", "--out", "x.gif"], "--episodes"),
+        ("play", ["random", "--compare", "person", "--out", "x.gif"], "alone"),
+        ("play", ["random", "--dream", "--out", "x.gif"], "dream"),
+        ("train", ["draw-mnist", "--steps", "0"], "steps"),
+        ("train", ["draw-mnist", "--brightness", "1"], "brightness"),
+        ("train", ["draw-classifier", "--hidden", "0"], "hidden"),
+        ("train", ["edram-slim", "--theta-weight", "-1"], "theta_weight"),
+        ("train", ["st-cnn", "--env-id", "Glimpse/MNIST-v0", "--env", "dataset=mnist-5k"], "32 pixels"),
         ("report", ["--results", "nowhere.jsonl"], "nowhere.jsonl"),
         ("report", ["--write", "pyproject.toml"], "report.py: begin"),
     ],
@@ -137,7 +151,7 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     rows = run("report", "--results", path).splitlines()
     assert len(rows) == 3
     assert rows[2] == (
-        "| ram-mnist | glimpses | 7 | 448 | 57 % | 238,349 | 12 | 1 | 1.07 | 0.67 "
+        "| ram-mnist | glimpses | labels | 7 | 448 | 57 % | 238,349 | 12 | 1 | 1.07 | 0.67 "
         "| **1.00** [0.80, 1.20] | – | 0.90 |"
     )
     # Three seeds of 1.0, 1.3 and 1.6: a standard error of .3 / sqrt(3), times t = 4.303.
@@ -175,23 +189,31 @@ def test_only_the_experiment_itself_is_published(trained: Path) -> None:
     assert "--mode" in run("evaluate", trained, "--publish", "--mode", "sampled", fails=True)
 
 
-@pytest.mark.parametrize(("largest", "dtype"), [(3_000_000, torch.float32), (1_000, torch.float16)])
+@pytest.mark.parametrize(("share", "dtype"), [(1.0, torch.float32), (0.75, torch.float16)])
 def test_publishing_adds_lines_and_a_checkpoint(
     trained: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    largest: int,
+    share: float,
     dtype: torch.dtype,
 ) -> None:
     """What is scored is what is kept, also where the weights are halved to fit."""
-    monkeypatch.setattr(results, "LARGEST", largest)
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    import evaluate
+    weights, _ = checkpoint.load(trained / "best.safetensors")
+    size = sum(tensor.nbytes for tensor in weights.values())
+    monkeypatch.setattr(results, "LARGEST", round(share * size))
+    scored = []
+    score = evaluate.evaluate
 
+    def spy(agent: Agent, *arguments: object, **keywords: object) -> object:
+        scored.append(agent.state_dict())
+        return score(agent, *arguments, **keywords)
+
+    monkeypatch.setattr(evaluate, "evaluate", spy)
     _, settings, _ = load_agent(trained / "best.safetensors")
     monkeypatch.setitem(EXPERIMENTS, "ram-mnist", settings)
     monkeypatch.setattr(results, "PRETRAINED", tmp_path / "pretrained")
+    monkeypatch.setattr(results, "METRICS", tmp_path / "metrics")
     monkeypatch.setattr(results.append, "__defaults__", (tmp_path / "results.jsonl",))
     evaluate.main([str(trained), "--publish"])
     lines = results.read(tmp_path / "results.jsonl")
@@ -205,6 +227,8 @@ def test_publishing_adds_lines_and_a_checkpoint(
     out = capsys.readouterr().out
     tensors, _ = checkpoint.load(tmp_path / "pretrained" / "ram-mnist.safetensors")
     assert {tensor.dtype for tensor in tensors.values()} == {dtype}
+    assert all(torch.equal(scored[0][name], tensor.float()) for name, tensor in tensors.items())
+    assert len((tmp_path / "metrics" / "ram-mnist.jsonl").read_text().splitlines()) == settings.epochs
     evaluate.main([str(tmp_path / "pretrained" / "ram-mnist.safetensors")])
     assert capsys.readouterr().out == out
 
@@ -244,6 +268,14 @@ def test_two_players_are_compared_on_the_same_scenes(trained: Path, tmp_path: Pa
     frames = iio.imread(out)
     width, height = render.SIZES["strip"]
     assert frames.shape[1:3] == (height, 2 * width)
+    # Both canvases, but for what is drawn on them, are the same: bright where the other is.
+    left, right = (half[8:232, 8:232].min(-1) > 200 for half in np.split(frames[0], 2, 1))
+    assert (left & right).sum() > 0.5 * left.sum() > 100
+    other = ["--env-id", "Glimpse/DigitSum-v0", "--dataset", "mnist-5k", "--out", out]
+    assert "was made for" in run("play", "ram-cluttered100", *other, fails=True)
+    if (ROOT / "results" / "pretrained" / "st-cnn.safetensors").exists():
+        variant = ["--compare", "ram-cluttered", "--dataset", "mnist-5k", "--out", out]
+        assert "other scenes" in run("play", "st-cnn", *variant, fails=True)
     assert "alone" in run("play", "person", "--compare", "random", fails=True)
 
 
@@ -269,6 +301,7 @@ def test_draw_is_trained_scored_and_shown(tmp_path: Path) -> None:
         assert (tmp_path / name).stat().st_size > 2_000
     beside = ["--dataset", "mnist-5k", "--compare", folder, "--out", tmp_path / "y.gif"]
     assert "draws" in run("play", "random", *beside, fails=True)
+    assert "leave out" in run("play", folder, "--grid", "--out", tmp_path / "y.gif", fails=True)
     assert "settings are not those" in run("evaluate", folder, "--publish", fails=True)
 
 

@@ -15,7 +15,7 @@ from agents.attention import affine_read
 from agents.build import build_agent, shapes_of
 from agents.draw import DRAWClassifier
 from agents.edram import EDRAM, IDENTITY, SlimEDRAM
-from agents.evaluate import evaluate, make_env
+from agents.evaluate import make_env, play_all
 from agents.interface import Agent, count_parameters, to_tensors
 from agents.stn import SpatialTransformer
 from agents.supervised import Supervised, look_through, windows_around
@@ -31,20 +31,30 @@ def make(network: str, **changes: Any) -> tuple[Agent, Supervised]:
     return build_agent(settings, shapes_of(settings.env_id, settings.env)), settings
 
 
+def shaken(agent: Agent) -> Agent:
+    """With random weights where zeros would make all scenes look alike."""
+    torch.manual_seed(0)
+    for parameter in agent.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return agent.eval()
+
+
 @pytest.mark.parametrize("network", SOFT)
 def test_soft_agents_are_scored_through_the_environment_as_they_were_trained(network: str) -> None:
-    """The answers that the environment gets are those of `look_through`, which training uses."""
+    """What the environment is told is what `look_through`, which training uses, says in the end."""
     agent, settings = make(network)
-    scored = evaluate(agent, settings.env_id, "test", **settings.env)
-    env = make_env(agent, settings.env_id, scored.scenes, split="test", **settings.env)
+    told = play_all(shaken(agent), settings.env_id, "test", **settings.env)
+    env = make_env(agent, settings.env_id, len(told.target), split="test", **settings.env)
     env.reset(options={"index": 0})
     scenes = to_tensors(env.unwrapped.present_scenes()._asdict())
-    agent.eval()
     with torch.inference_mode():
         logits, windows = look_through(agent, scenes["canvas"] / 255, 2)
-    wrong = (logits[:, -1].argmax(-1) != scenes["target"]).float().mean()
-    assert 100 * wrong.item() == pytest.approx(scored.error, abs=100 * 2 / scored.scenes)
-    assert windows.shape == (scored.scenes, 2, 2, 3)
+    belief = logits.softmax(-1)
+    torch.testing.assert_close(told.probabilities[:, 0], belief[:, 1], rtol=1e-3, atol=1e-5)
+    assert belief[:, 1].std(0).max() > 1e-3  # scenes differ
+    if network not in ("st-cnn", "st-fcn"):  # which look but once
+        assert not torch.allclose(belief[:, 0], belief[:, 1], rtol=1e-3, atol=1e-5)
+    assert windows.shape == (len(told.target), 2, 2, 3)
 
 
 @pytest.mark.parametrize("network", SOFT)
@@ -95,17 +105,18 @@ def test_a_soft_agent_sees_only_what_its_windows_show(network: str) -> None:
 
 @pytest.mark.parametrize("network", SOFT)
 def test_bfloat16_says_what_float32_says(network: str) -> None:
-    """Loss and windows within bfloat16's noise, its eight bits."""
-    agent, _ = make(network)
+    """Loss and windows within bfloat16's noise, its eight bits; windows that differ between scenes."""
+    agent = shaken(make(network)[0])
     canvas, target = torch.rand(32, 1, 60, 60), torch.randint(0, 10, (32, 2))
     logits, windows = look_through(agent, canvas, 2)
     with torch.autocast("cpu", torch.bfloat16):
         cast_logits, cast_windows = look_through(agent, canvas, 2)
     torch.testing.assert_close(
-        losses.cross_entropy(cast_logits, target), losses.cross_entropy(logits, target), rtol=0.02, atol=0.02
+        losses.cross_entropy(cast_logits, target), losses.cross_entropy(logits, target), rtol=0.05, atol=0.02
     )
     assert cast_windows.dtype == torch.float32
-    torch.testing.assert_close(cast_windows, windows, rtol=0, atol=0.02)
+    noise = (cast_windows - windows).abs().mean()
+    assert noise < 0.1 * windows.std(0).mean()
 
 
 def test_edram_is_the_papers() -> None:
@@ -166,9 +177,14 @@ def test_sequences_are_read_one_glimpse_or_more_an_answer(network: str) -> None:
         hidden=32,
         network=network,  # type: ignore[arg-type]
     )
-    agent = build_agent(settings, shapes_of(settings.env_id, settings.env))
-    scored = evaluate(agent, settings.env_id, "validation", **settings.env)
-    assert 90 < scored.error <= 100
+    agent = shaken(build_agent(settings, shapes_of(settings.env_id, settings.env)))
+    told = play_all(agent, settings.env_id, "validation", **settings.env)
+    env = make_env(agent, settings.env_id, len(told.target), split="validation", **settings.env)
+    env.reset(options={"index": 0})
+    canvas = torch.from_numpy(env.unwrapped.present_scenes().canvas) / 255
+    with torch.inference_mode():
+        logits, _ = look_through(agent, canvas, 4)
+    torch.testing.assert_close(told.probabilities, logits[:, 1::2].softmax(-1), rtol=1e-3, atol=1e-5)
 
 
 def test_unknown_kinds_and_too_many_glimpses_are_named() -> None:
