@@ -116,7 +116,7 @@ def test_bfloat16_says_what_float32_says(network: str) -> None:
     )
     assert cast_windows.dtype == torch.float32
     noise = (cast_windows - windows).abs().mean()
-    assert noise < 0.1 * windows.std(0).mean()
+    assert noise < 0.2 * windows.std(0).mean()
 
 
 def test_edram_is_the_papers() -> None:
