@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MAX_LOG = 5.0  # bound of every logarithm that a network gives: e^5 = 148 pixels
-FAR = 1e4  # pixels
+MAX_LOG = 5.0  # bound of every logarithm that a network gives, twice that of log sigma²: e^5 is 148
+FAR = 1e4  # pixels; no window reaches that far, and its square is finite
 MIN_SIGMA, MAX_SIGMA = 0.1, 50.0  # of a filter, in pixels; at 0.1 it reads one pixel alone
 
 
@@ -64,7 +64,7 @@ def filterbank(center: Tensor, stride: Tensor, sigma: Tensor, count: int, pixels
         center, stride, sigma = map(at_least_float32, (center, stride, sigma))
         steps = torch.arange(count) - (count - 1) / 2
         mean = ((center + 1) * 0.5 * (pixels - 1))[:, None] + steps * stride[:, None]
-        mean = mean.clamp(-FAR, FAR)  # squares would overflow
+        mean = mean.clamp(-FAR, FAR)
         distance = torch.arange(pixels) - mean[..., None]
         return torch.softmax(-(distance**2) / (2 * sigma[:, None, None] ** 2), -1)
 

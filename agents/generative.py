@@ -15,7 +15,7 @@ from torch import Tensor
 from agents.draw import DRAW
 from agents.evaluate import BATCH, Evaluation
 from agents.runs import Run
-from agents.training import BatchResult, Training, train
+from agents.training import BatchResult, Training, check_positive, train
 from glimpse_env.vector import GlimpseVectorEnv
 
 BINARY_SEED = 20_150_216  # of the pixels of validation and test pictures: the day DRAW appeared
@@ -43,9 +43,7 @@ class Generative(Training):
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         super().__post_init__()
-        for name in ("steps", "hidden", "latent", "read", "write"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        check_positive(self, "steps", "hidden", "latent", "read", "write")
         if not 0 < self.brightness < 1:
             raise ValueError(f"brightness must be between 0 and 1, got {self.brightness}")
 

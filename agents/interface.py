@@ -37,7 +37,10 @@ class Step(NamedTuple):
 
 
 def soft_step(logits: Tensor, window: Tensor, patch: Tensor, following: Tensor) -> Step:
-    """The step of an agent whose looks are differentiable: this window, its patch and the next window."""
+    """The step of an agent whose looks are differentiable.
+
+    logits (B, n); this window and the next one, (B, 2, 3), and this one's patch, (B, C, n, n), as in Step.
+    """
     zeros = torch.zeros(len(logits))
     return Step(following[..., 2].detach().clamp(-1, 1), logits, zeros, zeros, window, patch)
 

@@ -100,7 +100,7 @@ def draw_pixels(latest: dict[str, Line]) -> Figure:
         for name, line in results.on_problem(latest, EXPERIMENTS[f"ram-{scene}"].env_id).items():
             share = 100 * results.share_seen(line)
             panel.scatter(share, line["value"], color=color, marker=_marker(line))
-            if not re.search(r"-g\d+$", name):
+            if re.sub(r"-g\d+$", "", name) not in latest.keys() - {name}:  # a smaller budget needs no name
                 who = name.replace(f"-{scene}", "")
                 panel.annotate(who, (share, line["value"]), xytext=(5, 3), textcoords="offset points", size=7)
         panel.scatter([], [], color=color, label=scene)

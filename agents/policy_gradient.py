@@ -14,7 +14,7 @@ from agents.evaluate import make_env
 from agents.ram import RAM, Core, Glimpses, Policy
 from agents.rollout import rollout
 from agents.runs import Run
-from agents.training import BatchResult, Training, error_on_validation, train
+from agents.training import BatchResult, Training, check_positive, error_on_validation, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +57,7 @@ class PolicyGradient(Training):
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         super().__post_init__()
-        for name in ("sigma", "sigma_end", "rollouts", "hidden"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        check_positive(self, "sigma", "sigma_end", "rollouts", "hidden")
         if self.backward and self.model != "dram":
             raise ValueError(f"backward is for model 'dram', got model {self.model!r}")
         if self.model == "dram" and self.glimpses == "fc":

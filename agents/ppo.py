@@ -27,7 +27,7 @@ from agents.evaluate import evaluate
 from agents.interface import Agent, Step
 from agents.runs import Run
 from agents.sb3 import GlimpseVecEnv
-from agents.training import EPOCH_SEED, RESERVED, EnvKeywords
+from agents.training import EPOCH_SEED, RESERVED, EnvKeywords, check_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +56,16 @@ class PPOTraining:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range and for what the training itself decides."""
-        for name in ("epochs", "steps_per_epoch", "num_envs", "n_steps", "batch_size", "n_epochs"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        check_positive(
+            self,
+            "epochs",
+            "steps_per_epoch",
+            "num_envs",
+            "n_steps",
+            "batch_size",
+            "n_epochs",
+            "learning_rate",
+        )
         if not self.entropy >= 0:
             raise ValueError(f"entropy must not be negative, got {self.entropy}")
         if self.cells < 2:

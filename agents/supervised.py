@@ -14,7 +14,7 @@ from agents.baselines import WholeCanvasClassifier
 from agents.evaluate import make_env
 from agents.interface import Agent, to_tensors
 from agents.runs import Run
-from agents.training import BatchResult, Training, error_on_validation, train
+from agents.training import BatchResult, Training, check_positive, error_on_validation, train
 
 Network = Literal["fc", "conv", "cnn", "convnet", "draw", "edram", "edram-slim", "st-cnn", "st-fcn"]
 
@@ -38,8 +38,7 @@ class Supervised(Training):
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         super().__post_init__()
-        if not self.hidden > 0:
-            raise ValueError(f"hidden must be positive, got {self.hidden}")
+        check_positive(self, "hidden")
         if not self.theta_weight >= 0:
             raise ValueError(f"theta_weight must not be negative, got {self.theta_weight}")
 

@@ -51,6 +51,13 @@ Model = TypeVar("Model", bound=nn.Module)
 EPOCH_SEED = 1_000_003  # spreads the seeds of runs and epochs apart
 
 
+def check_positive(settings: object, *names: str) -> None:
+    """Raise ValueError for the first of these fields that is not above zero."""
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(settings, name)}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Training:
     """What every training shares; an experiment adds its agent, environment and loss.
@@ -79,9 +86,7 @@ class Training:
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range and for what the loop itself decides."""
-        for name in ("epochs", "images_per_epoch", "batch_size", "learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        check_positive(self, "epochs", "images_per_epoch", "batch_size", "learning_rate", "clip")
         for name in ("warm_up", "curriculum", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
@@ -117,8 +122,8 @@ def train(
 
     batch(seeds, progress) plays one batch: seeds (one an image) are given at an epoch's first batch and
     None afterwards, progress in [0, 1] is how much of the training is done. validate(averaged) gives the one
-    figure, by its name, whose lowest epoch is the best. All randomness is seeded
-    anew every epoch, so that a resumed run ends with the same weights as one that was never stopped.
+    figure, by its name, whose lowest epoch is the best. All randomness is seeded anew every epoch, so that a
+    resumed run ends with the same weights as one that was never stopped.
     """
     averaged = copy.deepcopy(agent)
     optimizer = torch.optim.AdamW(

@@ -74,12 +74,15 @@ def main(arguments: list[str]) -> None:
     if options.dream:
         raise ValueError(f"{options.player} cannot dream: leave out --dream, which is for DRAW")
     other = load(options.compare) if options.compare is not None else (None, None, {})
+    if isinstance(other[1], Generative):
+        raise ValueError(f"{options.compare} draws and answers nothing: it cannot be compared")
     known = settings or other[1]
     options.env_id = options.env_id or (known.env_id if known else "Glimpse/MNIST-v0")
-    player, env = seat(options.player, agent, settings, config, options)
+    player, env = seat(options.player, agent, settings or known, config, options)
     players = [(options.player, player, env)]
     if options.compare is not None:
-        players.append((options.compare, *seat(options.compare, *other, options)))
+        agent, theirs, config = other
+        players.append((options.compare, *seat(options.compare, agent, theirs or known, config, options)))
 
     def episodes(i: int) -> list[tuple[str, list[View]]]:
         played = [
@@ -116,9 +119,10 @@ def load(name: str) -> tuple[Any, Any, dict[str, Any]]:
 def seat(
     name: str, agent: Any, settings: Any, config: dict[str, Any], options: argparse.Namespace
 ) -> tuple[Player, Any]:
-    """The player and an environment for it; ValueError where it does not fit."""
-    if isinstance(settings, Generative):
-        raise ValueError(f"{name} draws and answers nothing: it cannot be compared")
+    """The player and an environment for it; ValueError where it does not fit.
+
+    settings: the agent's own, those of the agent that random is compared with, or None.
+    """
     keywords = dict(settings.env) if settings and settings.env_id == options.env_id else {}
     if options.dataset:
         keywords["dataset"] = options.dataset

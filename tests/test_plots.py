@@ -74,11 +74,14 @@ def test_pixels_show_every_agent_of_a_scene_but_not_of_its_variants(played: Traj
         "value": 0.5,
     }
     variant = {**window, "experiment": "st-cnn", "env": {"distractors": 16}}
-    latest = {line["experiment"]: line for line in (LINE, window, variant)}
+    less = {**LINE, "experiment": "ram-mnist-g4", "pixels": 256, "value": 2.0}
+    alone = {**LINE, "experiment": "dram-mnist-g3", "pixels": 192, "value": 3.0}
+    latest = {line["experiment"]: line for line in (LINE, window, variant, less, alone)}
     (panel,) = plots.draw_pixels(latest).axes
     points = sorted(tuple(p) for c in panel.collections for p in np.asarray(c.get_offsets()) if len(p))
-    np.testing.assert_allclose(points, [(100 * 448 / 784, 1.0), (100, 0.5)])
-    assert [text.get_text() for text in panel.texts] == ["ram", "edram-slim"]
+    shares = (192 / 784, 256 / 784, 448 / 784, 1)
+    np.testing.assert_allclose(points, list(zip(np.multiply(100, shares), (3, 2, 1, 0.5), strict=True)))
+    assert [text.get_text() for text in panel.texts] == ["ram", "edram-slim", "dram-g3"]
     pyplot.close("all")
 
 
