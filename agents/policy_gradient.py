@@ -36,7 +36,7 @@ class PolicyGradient(Training):
     policy: Policy = "learned"
     glimpses: Glimpses = "fc"
     core: Core = "relu"
-    first_gaze: Literal["random", "center"] = "random"
+    first_gaze: Literal["random", "center", "blind"] = "random"
     hidden: int = 256
     sigma: float = 0.15
     sigma_end: float = 0.03

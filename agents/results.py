@@ -86,7 +86,8 @@ def result_line(
     env = gymnasium.make(settings.env_id, **settings.env, split=split).unwrapped.vector  # type: ignore[attr-defined]
     canvas = env.present_scenes().canvas.shape[1:]
     views = env.single_observation_space
-    seen = env.horizon * math.prod(views["retina"].shape)
+    glimpses = env.horizon - (env.start_gaze == "blind")
+    seen = glimpses * math.prod(views["retina"].shape)
     if env.context:
         seen += math.prod(views["context"].shape)
     return {
@@ -102,7 +103,7 @@ def result_line(
         "ci95": [round(bound, 4) for bound in evaluation.ci95],
         "scenes": evaluation.scenes,
         "mode": mode,
-        "glimpses": env.horizon if agent.looks else 0,
+        "glimpses": glimpses if agent.looks else 0,
         "pixels": seen if agent.sees == "glimpses" else math.prod(canvas),
         "parameters": count_parameters(agent),
         "minutes": round(minutes, 1),

@@ -53,6 +53,7 @@ class View(NamedTuple):
     the episode has ended. Of an agent that sees the canvas and places its own windows there, in place of a
     retina: windows (t, 2, 3), affine maps [[s_x, k_x, x], [k_y, s_y, y]] from a square [-1, 1]² to the
     canvas, (x, y) a gaze and s the share of the canvas; patches uint8 (t, C, n, n), what it read there.
+    blind: whether the eye was shut at the first gaze.
     """
 
     canvas: NDArray[np.uint8]
@@ -66,6 +67,7 @@ class View(NamedTuple):
     target: tuple[int, ...] | None = None
     windows: NDArray[np.float32] | None = None
     patches: NDArray[np.uint8] | None = None
+    blind: bool = False
 
 
 def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False) -> Frame:
@@ -131,12 +133,13 @@ def assembled(view: View) -> Frame:
             column, row = (place[inside] * patch.shape[-1]).astype(int).T
             picture[inside] = _to_rgb(patch)[row, column]
         return picture
-    batch = np.repeat(view.canvas[None], len(view.path), 0)
-    glimpses = retina.look(batch, view.path, view.retina_size, view.scales)
+    path = view.path[int(view.blind) :]
+    batch = np.repeat(view.canvas[None], len(path), 0)
+    glimpses = retina.look(batch, path, view.retina_size, view.scales)
     channels = len(view.canvas)
     for k in reversed(range(view.scales)):
         factor = 2**k
-        for gaze, glimpse in zip(view.path, glimpses, strict=True):
+        for gaze, glimpse in zip(path, glimpses, strict=True):
             patch = (255 * glimpse[k * channels : (k + 1) * channels] + 0.5).astype(np.uint8)
             patch = _to_rgb(patch).repeat(factor, 0).repeat(factor, 1)
             x = retina.patch_start(gaze[0], width, view.retina_size * factor)
@@ -164,8 +167,13 @@ def _glimpse(view: View) -> list[NDArray[np.uint8]]:
         return [view.patches[-1]]
     channels = len(view.canvas)
     glimpse = retina.look(view.canvas[None], view.path[-1:], view.retina_size, view.scales)[0]
-    patches = (255 * glimpse + 0.5).astype(np.uint8)
+    patches = (255 * glimpse * (not _shut(view)) + 0.5).astype(np.uint8)
     return [patches[k : k + channels] for k in range(0, len(patches), channels)]
+
+
+def _shut(view: View) -> bool:
+    """Whether the eye is shut at this moment."""
+    return view.blind and len(view.path) == 1
 
 
 class NoDisplayError(RuntimeError):
@@ -275,7 +283,7 @@ def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float],
     zoom = side / max(height, width)
     pen.image(picture, at, side)
     pen.clip(x0, y0, side, side)
-    for k in reversed(range(view.scales if view.windows is None else 0)):
+    for k in reversed(range(0 if view.windows is not None or _shut(view) else view.scales)):
         extent = view.retina_size * 2**k
         x = x0 + zoom * retina.patch_start(view.path[-1, 0], width, extent)
         y = y0 + zoom * retina.patch_start(view.path[-1, 1], height, extent)
@@ -290,7 +298,7 @@ def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float],
             x0 + zoom * (retina.gaze_to_pixel(gx, width) + 0.5),
             y0 + zoom * (retina.gaze_to_pixel(gy, height) + 0.5),
         )
-        for gx, gy in view.path
+        for gx, gy in view.path[int(view.blind) :]
     ]
     pen.path(points, PATH, max(1.0, side / 300))
     radius = side / 45

@@ -26,7 +26,7 @@ Observation = dict[str, NDArray[np.float32]]
 Info = dict[str, Any]
 
 SCENES = ("digits", "houses")
-START_GAZES = ("center", "random")
+START_GAZES = ("center", "random", "blind")
 RENDER_MODES = ["human", "rgb_array"]
 RENDER_FPS = 3
 MAX_HORIZON = 10_000
@@ -48,8 +48,9 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     other counts at once, and an episode that runs out of glimpses earns nothing more. reward: "terminal"
     pays 1 at the end if every answer is right, "per_answer" 1 for each right one up to the first wrong
     one; step_cost is paid for each step. relative_gaze: the action's gaze is a displacement.
-    start_gaze: "center", or "random", which is a function of the scene. difficulty, jitter, distortion:
-    of training scenes, see `scenes.draw_scenes`.
+    start_gaze: "center"; "random", which is a function of the scene; or "blind", the centre with the eye
+    shut: glimpse 1 counts but its retina is black, and the agent chooses where to see first.
+    difficulty, jitter, distortion: of training scenes, see `scenes.draw_scenes`.
 
     Raises ValueError for a keyword out of range and DatasetError for missing data.
     """
@@ -289,6 +290,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     def _observe(self) -> Observation:
         glimpse = np.empty((self.num_envs, *self._retina_shape), np.float32)
         retina.read(self._integral, self._gaze, glimpse)
+        if self.start_gaze == "blind":
+            glimpse[self._time == 1] = 0
         time = (self._time / self.horizon).astype(np.float32)
         observation = {"retina": glimpse, "gaze": self._gaze.copy(), "time": time[:, None]}
         if self.context:
@@ -375,6 +378,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             belief=None if self.belief is None else np.array(self.belief[row]),
             answers=tuple(self._answers[row, : self._given[row]].tolist()),
             target=tuple(t for t in self._target[row].tolist() if t >= 0) if self._ended[row] else None,
+            blind=self.start_gaze == "blind",
         )
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:

@@ -33,6 +33,17 @@ def test_the_finest_glimpse_of_a_pixel_wins() -> None:
     assert picture[4, 3:5, 0].tolist() == [100, 200]
 
 
+def test_a_shut_eye_shows_nothing() -> None:
+    first, path = np.array([[-1, -1]], np.float32), np.array([[-1, -1], [1, 1]], np.float32)
+    assert (assembled(view(path=first, blind=True)) == render.UNSEEN).all()
+    once = assembled(view(path=path[1:]))
+    assert (assembled(view(path=path, blind=True)) == once).all()
+    assert (assembled(view(path=path)) != once).any()
+    shut, glimpse = draw_frame(view(path=first, blind=True)), (slice(60, 200), slice(560, 700))
+    assert not (shut == render.SCALES[0]).all(-1)[32:508, 30:506].any()  # neither a dot nor a square
+    assert (shut[glimpse] != draw_frame(view(path=first))[glimpse]).any(-1).sum() > 1000
+
+
 def test_a_frame_draws_pixels_squares_and_the_verdict() -> None:
     frame = draw_frame(view())
     assert frame.shape == (540, 960, 3)

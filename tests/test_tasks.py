@@ -132,7 +132,7 @@ def test_context_is_the_canvas_average_pooled() -> None:
 
 
 EXTRAS: list[dict[str, Any]] = [
-    {"early_answer": True, "reward": "per_answer", "step_cost": 0.1},
+    {"early_answer": True, "reward": "per_answer", "step_cost": 0.1, "start_gaze": "blind"},
     {"relative_gaze": True, "start_gaze": "random", "context": 8},
 ]
 

@@ -72,7 +72,21 @@ def test_an_episode_from_the_first_glimpse_to_the_reward() -> None:
     assert info["correct"].tolist() == [False, True, True]
 
 
-@pytest.mark.parametrize("start_gaze", ["center", "random"])
+def test_a_blind_episode_begins_in_the_dark_and_ends_like_any_other() -> None:
+    blind, open_eyed = (make(3, start_gaze=start, context=10) for start in ("blind", "center"))
+    observation, _ = blind.reset(seed=5)
+    seen, _ = open_eyed.reset(seed=5)
+    assert not observation["retina"].any()
+    assert seen["retina"].any()
+    assert_same({**observation, "retina": seen["retina"]}, seen)
+    for step in range(4):
+        action = random_action(np.random.default_rng(step), 3)
+        ours, theirs = blind.step(action), open_eyed.step(action)
+        assert_same(ours, theirs)
+    assert ours[2].all()
+
+
+@pytest.mark.parametrize("start_gaze", ["center", "random", "blind"])
 def test_a_row_equals_the_single_env_of_its_seed_whatever_the_batch(start_gaze: str) -> None:
     seeds = [11, 3, 3, 2**40]
     env = make(4, start_gaze=start_gaze, autoreset_mode=AutoresetMode.SAME_STEP)
