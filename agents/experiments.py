@@ -88,8 +88,8 @@ DRAM_READ = dataclasses.replace(
     curriculum=0.0,
     init="dram-cluttered100-g3",
 )
-# Pairs from the centre first, which shows nothing but costs a glimpse; then four that are all aimed, as in the
-# paper, where the context says where the first goes. Blind from the start, the second digit is never found.
+# Pairs from the centre first, which shows nothing but costs a glimpse; then four that are all aimed, as in
+# the paper, where the context says where the first goes. Blind from the start, no second digit is found.
 DRAM_PAIRS_CENTER = dataclasses.replace(
     DRAM_READ, env={"task": "unordered", "horizon": 4, "context": 25}, epochs=40
 )
