@@ -39,9 +39,14 @@ def test_a_shut_eye_shows_nothing() -> None:
     once = assembled(view(path=path[1:]))
     assert (assembled(view(path=path, blind=True)) == once).all()
     assert (assembled(view(path=path)) != once).any()
-    shut, glimpse = draw_frame(view(path=first, blind=True)), (slice(60, 200), slice(560, 700))
-    assert not (shut == render.SCALES[0]).all(-1)[32:508, 30:506].any()  # neither a dot nor a square
-    assert (shut[glimpse] != draw_frame(view(path=first))[glimpse]).any(-1).sum() > 1000
+    frame, other = (
+        draw_frame(view(path=first, blind=True, canvas=canvas))
+        for canvas in (view().canvas, view().canvas[..., ::-1].copy())
+    )
+    assert not (frame == render.SCALES[0]).all(-1)[32:508, 30:506].any()  # neither a dot nor a square
+    assert (frame[:, :512] != other[:, :512]).any()  # the canvas beside the eye is drawn
+    assert (frame[:, 512:] == other[:, 512:]).all()
+    assert (draw_frame(view())[:, 512:] != frame[:, 512:]).any()
 
 
 def test_a_frame_draws_pixels_squares_and_the_verdict() -> None:
