@@ -62,6 +62,8 @@ class PolicyGradient(Training):
             raise ValueError(f"backward is for model 'dram', got model {self.model!r}")
         if self.model == "dram" and self.glimpses == "fc":
             raise ValueError("glimpses of model 'dram' must be 'conv' or 'product', got 'fc'")
+        if (self.first_gaze == "blind") != (self.env.get("start_gaze") == "blind"):
+            raise ValueError("first_gaze and env's start_gaze must both be 'blind', or neither")
         if self.baseline == "leave_one_out" and self.rollouts < 2:
             raise ValueError(f"baseline leave_one_out needs rollouts of 2 or more, got {self.rollouts}")
 

@@ -128,6 +128,8 @@ def test_overwriting_deletes_nothing_but_a_run(tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs"),
         ({"curriculum": 1.0}, "curriculum"),
         ({"rollouts": 1}, "leave_one_out"),
+        ({"first_gaze": "blind"}, "blind"),
+        ({"env": {"start_gaze": "blind"}}, "blind"),
         ({"env": {"split": "test"}}, "split"),
         ({"env": {"max_episode_steps": 2}}, "max_episode_steps"),
     ],
