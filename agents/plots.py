@@ -96,14 +96,17 @@ def draw_glimpses(latest: dict[str, Line]) -> Figure:
 def draw_pixels(latest: dict[str, Line]) -> Figure:
     """All agents on the papers' four scenes: error in percent by the share of the canvas's pixels seen."""
     figure, panel = pyplot.subplots(figsize=(9, 5.5), layout="constrained")
+    named: list[tuple[float, float, str]] = []
     for scene, color in COLORS.items():
         for name, line in results.on_problem(latest, EXPERIMENTS[f"ram-{scene}"].env_id).items():
             share = 100 * results.share_seen(line)
             panel.scatter(share, line["value"], color=color, marker=_marker(line))
             if re.sub(r"-g\d+$", "", name) not in latest.keys() - {name}:  # a smaller budget needs no name
-                who = name.replace(f"-{scene}", "")
-                panel.annotate(who, (share, line["value"]), xytext=(5, 3), textcoords="offset points", size=7)
+                named.append((share, line["value"], name.replace(f"-{scene}", "")))
         panel.scatter([], [], color=color, label=scene)
+    for share, value, who in _without_overlap(named):
+        left = {"xytext": (-6, -2), "ha": "right"} if share > 80 else {"xytext": (6, -2), "ha": "left"}
+        panel.annotate(who, (share, value), textcoords="offset points", size=7, **left)
     for marker, label in MARKERS.items():
         panel.scatter([], [], color="0.5", marker=marker, label=label)
     panel.set(yscale="log", xlabel="numbers the retina brought, % of the canvas's pixels")
@@ -112,6 +115,21 @@ def draw_pixels(latest: dict[str, Line]) -> Figure:
     panel.grid(alpha=0.3, which="both")
     panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def _without_overlap(
+    named: list[tuple[float, float, str]], apart: float = 1.09
+) -> list[tuple[float, float, str]]:
+    """Points (share, value, name); where names would cover each other they are one, "a, b".
+
+    That is at one share, when a value is less than `apart` times the last before it.
+    """
+    merged: list[tuple[float, float, str]] = []
+    for share, value, name in sorted(named):
+        if merged and share == merged[-1][0] and value < apart * merged[-1][1]:
+            name = f"{merged.pop()[2]}, {name}"
+        merged.append((share, value, name))
+    return merged
 
 
 MARKERS = {

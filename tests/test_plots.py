@@ -76,12 +76,14 @@ def test_pixels_show_every_agent_of_a_scene_but_not_of_its_variants(played: Traj
     variant = {**window, "experiment": "st-cnn", "env": {"distractors": 16}}
     less = {**LINE, "experiment": "ram-mnist-g4", "pixels": 256, "value": 2.0}
     alone = {**LINE, "experiment": "dram-mnist-g3", "pixels": 192, "value": 3.0}
-    latest = {line["experiment"]: line for line in (LINE, window, variant, less, alone)}
+    close = {**window, "experiment": "edram-slim-labels", "value": 0.52}
+    latest = {line["experiment"]: line for line in (LINE, window, variant, less, alone, close)}
     (panel,) = plots.draw_pixels(latest).axes
     points = sorted(tuple(p) for c in panel.collections for p in np.asarray(c.get_offsets()) if len(p))
-    shares = (192 / 784, 256 / 784, 448 / 784, 1)
-    np.testing.assert_allclose(points, list(zip(np.multiply(100, shares), (3, 2, 1, 0.5), strict=True)))
-    assert [text.get_text() for text in panel.texts] == ["ram", "edram-slim", "dram-g3"]
+    shares = (192 / 784, 256 / 784, 448 / 784, 1, 1)
+    expected = zip(np.multiply(100, shares), (3, 2, 1, 0.5, 0.52), strict=True)
+    np.testing.assert_allclose(points, list(expected))
+    assert [text.get_text() for text in panel.texts] == ["dram-g3", "ram", "edram-slim, edram-slim-labels"]
     pyplot.close("all")
 
 
