@@ -307,7 +307,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     # Fashion-MNIST's files were not at hand: nobody has run these.
     **controls("fashion", RAM_FASHION, epochs=6),
     "conv-fashion": whole_canvas(RAM_FASHION, epochs=20),
-    # 30, 80 and 122 minutes: test 3.82, 8.89 and 7.97 (paper's pairs 5).
+    # 22, 59 and 105 minutes: test 2.53, 4.95 and 4.29 (paper's pairs 5).
     "dram-cluttered100-g3": DRAM_ONE,
     "dram-read": DRAM_READ,
     "dram-pairs-center": DRAM_PAIRS_CENTER,
