@@ -105,8 +105,8 @@ def draw_pixels(latest: dict[str, Line]) -> Figure:
                 named.append((share, line["value"], name.replace(f"-{scene}", "")))
         panel.scatter([], [], color=color, label=scene)
     for share, value, who in _without_overlap(named):
-        left = {"xytext": (-6, -2), "ha": "right"} if share > 80 else {"xytext": (6, -2), "ha": "left"}
-        panel.annotate(who, (share, value), textcoords="offset points", size=7, **left)
+        side = {"xytext": (-6, -2), "ha": "right"} if share > 80 else {"xytext": (6, -2), "ha": "left"}
+        panel.annotate(who, (share, value), textcoords="offset points", size=7, **side)
     for marker, label in MARKERS.items():
         panel.scatter([], [], color="0.5", marker=marker, label=label)
     panel.set(yscale="log", xlabel="numbers the retina brought, % of the canvas's pixels")
