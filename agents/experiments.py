@@ -290,7 +290,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     # 30, 38 and 58 minutes: test 3.25, 3.25, 2.91 (paper 4.96, 4.08, 4.04).
     **budgets("cluttered", RAM_CLUTTERED, six=20, eight=40),
     **controls("cluttered", RAM_CLUTTERED, epochs=6, init="ram-cluttered-g4"),
-    "conv-cluttered": whole_canvas(RAM_CLUTTERED, epochs=40),
+    "conv-cluttered": whole_canvas(RAM_CLUTTERED, epochs=300),
     # 33, 37 and 53 minutes: test 6.78, 6.29, 5.33 (paper 9.41, 8.31, 8.11).
     **budgets("cluttered100", RAM_CLUTTERED100, six=10, eight=22),
     **controls("cluttered100", RAM_CLUTTERED100, epochs=6, init="ram-cluttered100-g4"),
