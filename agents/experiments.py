@@ -96,7 +96,6 @@ DRAM_TWO = dataclasses.replace(DRAM_PAIRS_CENTER, sigma=0.05, sigma_end=0.02, in
 DRAM_PAIRS = dataclasses.replace(
     DRAM_TWO,
     env={**DRAM_PAIRS_CENTER.env, "horizon": 5, "start_gaze": "blind"},
-    first_gaze="blind",
     epochs=34,
 )
 DRAM_READ = dataclasses.replace(DRAM_TWO, env=TWO_SCALES, epochs=10)
@@ -294,7 +293,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     # 33, 37 and 53 minutes: test 6.78, 6.29, 5.33 (paper 9.41, 8.31, 8.11).
     **budgets("cluttered100", RAM_CLUTTERED100, six=10, eight=22),
     **controls("cluttered100", RAM_CLUTTERED100, epochs=6, init="ram-cluttered100-g4"),
-    "conv-cluttered100": whole_canvas(RAM_CLUTTERED100, epochs=40),
+    "conv-cluttered100": dataclasses.replace(whole_canvas(RAM_CLUTTERED100, epochs=160), learning_rate=2e-3),
     # DigitPair read in order, DigitSum, HouseNumbers and CIFAR-10.
     **controls("read", RAM_READ, epochs=2, init="ram-cluttered100-g4"),
     "conv-read": whole_canvas(RAM_READ, epochs=20),
@@ -370,7 +369,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     **ablations(),
     "ram-demo": DEMO,
     "random-demo": dataclasses.replace(DEMO, policy="random"),
-    "center-demo": dataclasses.replace(DEMO, policy="center"),
+    "center-demo": dataclasses.replace(DEMO, policy="center", first_gaze="center"),
     # 1 to 2 minutes each, test 1.74 and 1.76; augmented 0.72 and 0.85.
     "fc-mnist": Supervised(env_id=MNIST, network="fc"),
     "conv-mnist": Supervised(env_id=MNIST, network="conv"),
