@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from agents.interface import Agent, Sees, Step
 from agents.layers import PatchConv2d, keep_variance, two_convolutions
 
 Network = Literal["fc", "conv", "cnn", "convnet"]
-NETWORKS: tuple[Network, ...] = ("fc", "conv", "cnn", "convnet")
+NETWORKS: tuple[Network, ...] = get_args(Network)
 
 
 class WholeCanvasClassifier(Agent):

@@ -21,7 +21,7 @@ from agents.experiments import Experiment
 from agents.generative import Generative, train_draw
 from agents.interface import Agent
 from agents.policy_gradient import PolicyGradient, train_policy_gradient
-from agents.ppo import PPOAgent, PPOTraining, horizon_of, train_ppo
+from agents.ppo import PPOAgent, PPOTraining, train_ppo
 from agents.ram import RAM
 from agents.runs import Run
 from agents.stn import SpatialTransformer
@@ -55,7 +55,8 @@ def shapes_of(env_id: str, env: Mapping[str, Any]) -> Shapes:
         made = gymnasium.make(env_id, **env).unwrapped
     except (TypeError, gymnasium.error.Error) as error:
         raise ValueError(str(error)) from None
-    assert isinstance(made, GlimpseEnv)
+    if not isinstance(made, GlimpseEnv):
+        raise ValueError(f"{env_id} is none of our environments: choose one of Glimpse/…")
     vector = made.vector
     if vector.early_answer or vector.relative_gaze:
         raise ValueError(
@@ -70,6 +71,13 @@ def shapes_of(env_id: str, env: Mapping[str, Any]) -> Shapes:
         views["context"].shape if vector.context else (),
         vector.task.length,
     )
+
+
+def horizon_of(env_id: str, env: Mapping[str, Any], length: int = 1) -> int:
+    """The budget of glimpses of `env_id` with keywords `env`, whose task has `length` answers."""
+    keywords = {**gymnasium.spec(env_id).kwargs, **env}
+    share = keywords.get("glimpses_per_answer")
+    return int(keywords["horizon"] if share is None else share * length)
 
 
 def check_fits(agent: Agent, config: Mapping[str, Any], settings: Experiment) -> None:
@@ -118,7 +126,7 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Any:
                 core=settings.core,
             )
         if isinstance(settings, PPOTraining):
-            horizon = horizon_of(settings.env_id, settings.env)
+            horizon = horizon_of(settings.env_id, settings.env, shapes.length)
             return PPOAgent(shapes.retina, shapes.num_answers, horizon, settings.cells, settings.recurrent)
         if isinstance(settings, Generative):
             return DRAW(
@@ -141,7 +149,7 @@ def supervised_agent(settings: Supervised, shapes: Shapes) -> Agent:
         case "draw":
             return DRAWClassifier(canvas, answers, hidden)
         case "edram":
-            return EDRAM(canvas, answers, horizon_of(settings.env_id, settings.env))
+            return EDRAM(canvas, answers, horizon_of(settings.env_id, settings.env, shapes.length))
         case "edram-slim":
             return SlimEDRAM(canvas, answers, hidden)
         case "st-cnn":

@@ -52,7 +52,7 @@ def leave_one_out(return_tb: Tensor, rollouts: int) -> Tensor:
     batch = return_tb.shape[1]
     if rollouts < 2 or batch % rollouts:
         raise ValueError(f"rollouts must be at least 2 and divide the batch of {batch}, got {rollouts}")
-    groups = return_tb.view(len(return_tb), -1, rollouts)
+    groups = return_tb.view(len(return_tb), batch // rollouts, rollouts)
     return ((groups.sum(2, keepdim=True) - groups) / (rollouts - 1)).view_as(return_tb)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from agents.interface import Agent, Sees, to_action, to_tensors
 from agents.page import write_html
+from agents.rollout import backwards
 from glimpse_env.render import Frame, View, caption, draw_frame, tile
 from glimpse_env.single import GlimpseEnv
 
@@ -40,6 +41,7 @@ class AgentPlayer:
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
         self.sees = agent.sees
+        self.backward = agent.backward
 
     def begin(self) -> None:
         """Forget the last episode."""
@@ -62,6 +64,7 @@ class RandomPlayer:
     """Uniform gazes and answers."""
 
     sees: Sees = "glimpses"
+    backward = False
 
     def __init__(self, env: GlimpseEnv, seed: int) -> None:
         self.space = env.action_space
@@ -79,7 +82,10 @@ Player = AgentPlayer | RandomPlayer
 
 
 def episode(player: Player, env: GlimpseEnv, index: int | None = None) -> Iterator[View]:
-    """Play one episode, the frozen scene `index` if given, and yield a view of every moment of it."""
+    """Play one episode, the frozen scene `index` if given, and yield a view of every moment of it.
+
+    Of a player that reads backward, the target too is shown from the last digit to the first.
+    """
     observation, _ = env.reset(options=None if index is None else {"index": index})
     player.begin()
     looks: list[Moment] = []
@@ -91,14 +97,18 @@ def episode(player: Player, env: GlimpseEnv, index: int | None = None) -> Iterat
         env.belief = moment.belief
         if moment.window is not None:
             looks.append(moment)
-        yield _with_windows(env.vector.view(0), looks)
+        yield _as_played(env, player, looks)
         observation, _, terminated, truncated, _ = env.step(moment.action)
         done = terminated or truncated
-    yield _with_windows(env.vector.view(0), looks)
+    yield _as_played(env, player, looks)
 
 
-def _with_windows(view: View, looks: list[Moment]) -> View:
-    """The view of an agent that has placed its own windows: their middles are its gazes."""
+def _as_played(env: GlimpseEnv, player: Player, looks: list[Moment]) -> View:
+    """The present view; of an agent that has placed its own windows, their middles are its gazes."""
+    view = env.vector.view(0)
+    if player.backward and view.target is not None:
+        target = backwards(torch.tensor([view.target]), env.vector.task.end)
+        view = view._replace(target=tuple(target[0].tolist()))
     if not looks:
         return view
     windows = np.stack([look.window for look in looks])  # type: ignore[misc]

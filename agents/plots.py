@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +21,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from agents import results
-from agents.build import load_agent
+from agents.build import horizon_of, load_agent
 from agents.evaluate import make_env
 from agents.experiments import EXPERIMENTS
 from agents.playback import AgentPlayer, episode, whole_file
-from agents.ppo import horizon_of
 from agents.rollout import Trajectory, rollout
 from glimpse_env.registry import TABLE
 from glimpse_env.render import caption, draw_frame, tile
@@ -148,8 +148,9 @@ def _marker(line: Line) -> str:
 
 def draw_minutes(latest: dict[str, Line]) -> Figure:
     """A panel a problem: validation error in percent by minutes on one core, those of its init before it."""
-    figure, grid = pyplot.subplots(2, 5, figsize=(18, 7), layout="constrained")
     problems = sorted({results.problem(line) for line in latest.values()}, key=_order)
+    rows = math.ceil(len(problems) / 5)
+    figure, grid = pyplot.subplots(rows, 5, figsize=(18, 3.5 * rows), layout="constrained", squeeze=False)
     for panel, problem in zip(grid.flat, problems, strict=False):
         for name in results.on_problem(latest, problem):
             path = results.metrics_path(name, 1)

@@ -22,8 +22,9 @@ class PolicyGradient(Training):
     """An experiment of RAM, or of DRAM, which sees a context where `env` has one.
 
     policy, glimpses, core, detach: of RAM, see there; DRAM's glimpses are "conv" or "product". first_gaze: in
-    training; in evaluation it is env's start_gaze. sigma: of the gaze, in gaze units, going to sigma_end in a
-    straight line, or learned, where an entropy bonus keeps it from vanishing (entropy_weight, of a nat).
+    training, unless env's start_gaze is "blind"; in evaluation it is env's start_gaze. sigma: of the gaze, in
+    gaze units, going to sigma_end in a straight line, or learned, where an entropy bonus keeps it from
+    vanishing (entropy_weight, of a nat).
     reinforce_weight: of REINFORCE beside the answer's cross-entropy. rollouts: episodes an image.
     baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's other
     rollouts (which needs two or more). objective: what the gaze is paid with, the right answers up to the
@@ -36,7 +37,7 @@ class PolicyGradient(Training):
     policy: Policy = "learned"
     glimpses: Glimpses = "fc"
     core: Core = "relu"
-    first_gaze: Literal["random", "center", "blind"] = "random"
+    first_gaze: Literal["random", "center"] = "random"
     hidden: int = 256
     sigma: float = 0.15
     sigma_end: float = 0.03
@@ -62,8 +63,8 @@ class PolicyGradient(Training):
             raise ValueError(f"backward is for model 'dram', got model {self.model!r}")
         if self.model == "dram" and self.glimpses == "fc":
             raise ValueError("glimpses of model 'dram' must be 'conv' or 'product', got 'fc'")
-        if (self.first_gaze == "blind") != (self.env.get("start_gaze") == "blind"):
-            raise ValueError("first_gaze and env's start_gaze must both be 'blind', or neither")
+        if self.model == "dram" and (self.policy, self.core, self.detach) != ("learned", "relu", False):
+            raise ValueError("policy, core and detach are of model 'ram': leave them out for model 'dram'")
         if self.baseline == "leave_one_out" and self.rollouts < 2:
             raise ValueError(f"baseline leave_one_out needs rollouts of 2 or more, got {self.rollouts}")
 
@@ -75,11 +76,12 @@ def train_policy_gradient(
 
     From a fixed first gaze the classifier overfits its few views (unless the digit moves: see jitter).
     """
+    first = "blind" if settings.env.get("start_gaze") == "blind" else settings.first_gaze
     env = make_env(
         agent,
         settings.env_id,
         settings.batch_size * settings.rollouts,
-        **{**settings.env, "split": "train", "start_gaze": settings.first_gaze},
+        **{**settings.env, "split": "train", "start_gaze": first},
     )
     yield from train(
         run, settings, agent, hybrid_batch(settings, agent, env), error_on_validation(settings), quiet=quiet

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Dict, MultiDiscrete
@@ -27,7 +26,7 @@ from agents.evaluate import evaluate
 from agents.interface import Agent, Step
 from agents.runs import Run
 from agents.sb3 import GlimpseVecEnv
-from agents.training import EPOCH_SEED, RESERVED, EnvKeywords, check_positive
+from agents.training import EPOCH_SEED, EnvKeywords, check_keywords, check_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,9 +69,9 @@ class PPOTraining:
             raise ValueError(f"entropy must not be negative, got {self.entropy}")
         if self.cells < 2:
             raise ValueError(f"cells must be at least 2, got {self.cells}")
-        taken = RESERVED & self.env.keys()
-        if taken:
-            raise ValueError(f"env must not set {', '.join(sorted(taken))}: training decides that")
+        if self.batch_size < 2 or self.num_envs * self.n_steps < 2:
+            raise ValueError("batch_size and num_envs * n_steps must be 2 or more: SB3 normalises over them")
+        check_keywords(self.env)
 
 
 class PPOAgent(Agent):
@@ -112,6 +111,8 @@ class PPOAgent(Agent):
         else:
             state = [*(state or []), seen]
             rest = self.horizon - len(state)
+            if rest < 0:
+                raise ValueError(f"this PPO agent remembers {self.horizon} glimpses: lower the horizon")
             history = {
                 key: torch.stack([one[key] for one in state] + [torch.zeros_like(seen[key])] * rest, 1)
                 for key in seen
@@ -122,11 +123,6 @@ class PPOAgent(Agent):
         log_prob = sum((axis.log_prob(cell) for axis, cell in zip(axes, cells, strict=True)), torch.zeros(()))
         gaze = torch.stack(cells, 1) * (2 / (self.cells - 1)) - 1
         return Step(gaze, answer.logits, log_prob, torch.zeros(batch)), state
-
-
-def horizon_of(env_id: str, env: EnvKeywords) -> int:
-    """The budget of glimpses of `env_id` with keywords `env`."""
-    return int({**gymnasium.spec(env_id).kwargs, **env}["horizon"])
 
 
 class _Successes(BaseCallback):

@@ -7,7 +7,7 @@ grid, line by line: the same network, so that a table can tell what choosing whe
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,9 @@ from glimpse_env.wrappers import scan_path
 Glimpses = Literal["fc", "conv", "product"]
 Core = Literal["relu", "lstm"]
 Policy = Literal["learned", "random", "center", "raster"]
-GLIMPSES: tuple[Glimpses, ...] = ("fc", "conv", "product")
-POLICIES: tuple[Policy, ...] = ("learned", "random", "center", "raster")
+GLIMPSES: tuple[Glimpses, ...] = get_args(Glimpses)
+CORES: tuple[Core, ...] = get_args(Core)
+POLICIES: tuple[Policy, ...] = get_args(Policy)
 RASTER = torch.from_numpy(scan_path(3))
 
 
@@ -52,8 +53,8 @@ class RAM(Agent):
             raise ValueError(f"policy must be one of {POLICIES}, got {policy!r}")
         if glimpses not in GLIMPSES:
             raise ValueError(f"glimpses must be one of {GLIMPSES}, got {glimpses!r}")
-        if core not in ("relu", "lstm"):
-            raise ValueError(f"core must be 'relu' or 'lstm', got {core!r}")
+        if core not in CORES:
+            raise ValueError(f"core must be one of {CORES}, got {core!r}")
         self.policy = policy
         self.detach = detach
         self.glimpse_network: nn.Module = (

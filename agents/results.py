@@ -112,6 +112,23 @@ def result_line(
     }
 
 
+# What a reader of results.jsonl needs of every line.
+KEYS = {
+    "experiment",
+    "env_id",
+    "env",
+    "sees",
+    "seed",
+    "metric",
+    "value",
+    "ci95",
+    "mode",
+    "glimpses",
+    "pixels",
+}
+KEYS |= {"parameters", "minutes"}
+
+
 def append(lines: list[dict[str, Any]], path: Path = RESULTS) -> None:
     """Add lines; the file is replaced as a whole, so that it never holds half of one."""
     before = path.read_text() if path.exists() else ""
@@ -119,15 +136,18 @@ def append(lines: list[dict[str, Any]], path: Path = RESULTS) -> None:
 
 
 def read(path: Path = RESULTS) -> list[dict[str, Any]]:
-    """All lines; ValueError naming the first that is not a JSON object."""
+    """All lines; ValueError naming the first that is not a JSON object with the keys of a result."""
     lines = []
     for number, text in enumerate(path.read_text().splitlines(), 1):
         try:
             line = json.loads(text)
         except json.JSONDecodeError:
             line = None
-        if not isinstance(line, dict):
-            raise ValueError(f"line {number} of {path} is not a JSON object: restore the file")
+        if not (isinstance(line, dict) and line.keys() >= KEYS):
+            raise ValueError(
+                f"line {number} of {path} is not a JSON object with {', '.join(sorted(KEYS))}: restore "
+                "the file"
+            )
         lines.append(line)
     return lines
 
@@ -287,6 +307,10 @@ def mean_and_interval(seeds: list[dict[str, Any]]) -> tuple[float, tuple[float, 
     mean = statistics.mean(values)
     if len(values) == 1:
         return mean, tuple(seeds[0]["ci95"])
+    if len(values) not in STUDENT:
+        raise ValueError(
+            f"intervals are for up to {max(STUDENT)} seeds, got {len(values)}: extend results.STUDENT"
+        )
     half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
     return mean, (max(0.0, mean - half), mean + half)
 

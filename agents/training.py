@@ -1,4 +1,4 @@
-"""The loop both trainings share: epochs, schedule, clipping, weight averaging, validation, checkpoints."""
+"""The loop of all trainings but PPO: epochs, schedule, clipping, averaging, validation, checkpoints."""
 
 from __future__ import annotations
 
@@ -58,6 +58,13 @@ def check_positive(settings: object, *names: str) -> None:
             raise ValueError(f"{name} must be positive, got {getattr(settings, name)}")
 
 
+def check_keywords(env: EnvKeywords) -> None:
+    """Raise ValueError for keywords of an environment that an experiment must not set."""
+    taken = RESERVED & env.keys()
+    if taken:
+        raise ValueError(f"env must not set {', '.join(sorted(taken))}: training decides that")
+
+
 @dataclasses.dataclass(frozen=True)
 class Training:
     """What every training shares; an experiment adds its agent, environment and loss.
@@ -90,9 +97,7 @@ class Training:
         for name in ("warm_up", "curriculum", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
-        taken = RESERVED & self.env.keys()
-        if taken:
-            raise ValueError(f"env must not set {', '.join(sorted(taken))}: training decides that")
+        check_keywords(self.env)
 
 
 class BatchResult(NamedTuple):

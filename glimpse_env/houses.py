@@ -89,8 +89,13 @@ def load_layouts(split: str, *, pixels: bool) -> Layouts:
 
 def _read_photographs(part: str) -> Layouts:
     """SVHN format 1: svhn/PART/digitStruct.mat (MATLAB 7.3, an HDF5 file) and 1.png, 2.png, … beside it."""
-    import h5py
-    from PIL import Image
+    try:
+        import h5py
+        from PIL import Image
+    except ImportError as error:
+        raise DatasetError(
+            f"dataset 'svhn' is read with {error.name}: run `pip install h5py pillow`."
+        ) from None
 
     index = files.find(f"svhn/{part}", "digitStruct.mat")
     if index is None:

@@ -12,6 +12,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from glimpse_env import checks
+
 MAX_SIZE = 1024
 MAX_SCALES = 5  # 16x16 pixels of 255 still fit in 16 bits, see `integrate`
 
@@ -131,11 +133,5 @@ def look(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], size: int, scales
 
 def check_retina(size: int, scales: int) -> None:
     """Raise ValueError unless a retina of `scales` patches of `size` x `size` can be built."""
-    if not _is_integer(size) or not 1 <= size <= MAX_SIZE:
-        raise ValueError(f"retina_size must be an integer from 1 to {MAX_SIZE}, got {size!r}")
-    if not _is_integer(scales) or not 1 <= scales <= MAX_SCALES:
-        raise ValueError(f"scales must be an integer from 1 to {MAX_SCALES}, got {scales!r}")
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+    checks.integer("retina_size", size, 1, MAX_SIZE)
+    checks.integer("scales", scales, 1, MAX_SCALES)

@@ -52,7 +52,9 @@ def main(arguments: list[str]) -> None:
         return list(episode(players[name], env, index))  # type: ignore[arg-type]
 
     telling = (i for i in range(1000) if _tells_them_apart(*(film(name, i) for name in NAMES)))
-    scene = next(telling, 0)
+    scene = next(telling, None)
+    why = "the first that RAM alone gets right" if scene is not None else "for none is right to RAM alone"
+    scene = scene or 0
     strips = [
         (f"{who}: {'right' if views[-1].answers == views[-1].target else 'wrong'}", views)
         for name, who in NAMES.items()
@@ -61,7 +63,7 @@ def main(arguments: list[str]) -> None:
     for suffix in ("gif", "mp4"):
         save(folder / f"episode.{suffix}", strips[:1])
     save(folder / "episode.png", strips)
-    print(f"\nFilmed: test scene {scene}, the first that RAM alone gets right, in {folder}:")
+    print(f"\nFilmed: test scene {scene}, {why}, in {folder}:")
     print("episode.gif, episode.mp4 and, with its controls below, episode.png.")
     print(f"Watch it live:   {sys.executable} scripts/play.py {folder}/ram-demo")
     print(f"Be the eye:      {sys.executable} scripts/play.py person --dataset mnist-5k")

@@ -60,9 +60,11 @@ def page(env_id: str) -> str:
     share = env.horizon // task.length
     one = task.length == 1
     patches = "one patch" if config.scales == 1 else f"{config.scales} patches, finest first,"
-    takes = f"one, in step {env.horizon}" if one else f"up to {task.length}, one every {share} steps"
+    most = "up to " if task.end >= 0 else ""
+    takes = f"one, in step {env.horizon}" if one else f"{most}{task.length}, one every {share} steps"
     all_of_them = "the answer is" if one else "every answer is"
-    end = "answer" if task.end < 0 else "`end`"
+    end = " or `end`" if task.end >= 0 else ""
+    after = f"after {most and 'at most '}{env.horizon} glimpses"
     names = f"{len(task.answers)}: `{task.answers[0]}` to `{task.answers[-1]}`"
     gif = page_path(env_id).with_suffix(".gif")
     lines = [
@@ -86,9 +88,7 @@ def page(env_id: str) -> str:
         f"| action | `gaze` x, y in [-1, 1], where to look next; `answer`, one of {names} |",
         f"| answers | {takes} |",
         f"| reward | 1 in the last step if {all_of_them} right |",
-        f"| end | with the last answer or {end}, after {env.horizon} glimpses at most |"
-        if not one
-        else f"| end | with the answer, after {env.horizon} glimpses |",
+        f"| end | with the {'' if one else 'last '}answer{end}, {after} |",
         f"| scenes | images of `{config.dataset}`"
         + (" in SVHN's layouts" if config.scene == "houses" else "")
         + "; `options={'index': i}` shows frozen scene i |",
@@ -154,8 +154,8 @@ def measured(env_id: str) -> dict[str, float]:
 
 BOUNDS_ARE = (
     "Each is an upper bound, what such gazes came to after the training that results/LOG.md tells of; "
-    "those of DigitSum, DigitPair, HouseNumbers and CIFAR-10 were trained for two to six epochs and would "
-    "fall further. A dash was not measured: Fashion-MNIST's files were not at hand."
+    "the gazes nobody chose on DigitSum, DigitPair, HouseNumbers and CIFAR-10 were trained for two to six "
+    "epochs and would fall further. A dash was not measured; Fashion-MNIST's files were not at hand."
 )
 CONTROLS = ("center", "random", "raster", "conv", "ram", "dram")
 

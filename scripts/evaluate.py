@@ -52,6 +52,8 @@ def main(arguments: list[str]) -> None:
     name = config["experiment"]
     if options.publish:
         results.check_publishable(name, settings)
+        if not (path.parent / "metrics.jsonl").exists():
+            raise ValueError(f"--publish is for a run folder, and {path.parent} has no metrics.jsonl")
         # What is scored is what is kept.
         checkpoint.load_weights(agent, results.compact(agent.state_dict()), path)
     if isinstance(settings, Generative):
@@ -69,6 +71,8 @@ def main(arguments: list[str]) -> None:
     if options.backward is not None:
         other_path = results.find_checkpoint(options.backward)
         other, other_settings, other_config = load_agent(other_path)
+        if isinstance(other_settings, Generative):
+            raise ValueError(f"{options.backward} draws and answers nothing: --with takes a reader")
         if options.publish:
             results.check_publishable(other_config["experiment"], other_settings)
             checkpoint.load_weights(other, results.compact(other.state_dict()), other_path)

@@ -78,11 +78,11 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"{options.compare} draws and answers nothing: it cannot be compared")
     known = settings or other[1]
     options.env_id = options.env_id or (known.env_id if known else "Glimpse/MNIST-v0")
-    player, env = seat(options.player, agent, settings or known, config, options)
+    player, env = seat(agent, settings or known, config, options)
     players = [(options.player, player, env)]
     if options.compare is not None:
         agent, theirs, config = other
-        players.append((options.compare, *seat(options.compare, agent, theirs or known, config, options)))
+        players.append((options.compare, *seat(agent, theirs or known, config, options)))
 
     def episodes(i: int) -> list[tuple[str, list[View]]]:
         played = [
@@ -117,7 +117,7 @@ def load(name: str) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def seat(
-    name: str, agent: Any, settings: Any, config: dict[str, Any], options: argparse.Namespace
+    agent: Any, settings: Any, config: dict[str, Any], options: argparse.Namespace
 ) -> tuple[Player, Any]:
     """The player and an environment for it; ValueError where it does not fit.
 

@@ -1,4 +1,4 @@
-"""Print the table of results/results.jsonl as Markdown; `--write README.md` puts it between its markers.
+"""Print the table of results/results.jsonl as Markdown; `--write FILE` puts it between its markers there.
 
 `--pictures FOLDER` draws errors by glimpses, pixels and minutes, first looks, belief and scan paths.
 """
@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 from agents import results, runs
+from agents.checkpoint import CheckpointError
+from glimpse_env.files import DatasetError
 from glimpse_env.registry import TABLE
 
 
@@ -44,7 +46,7 @@ def main(arguments: list[str]) -> None:
         lines = [line for line in lines if line["experiment"] in there]
         which, table = f"{which} --on {options.on}", results.table(lines, best_first=True)
     else:
-        table = results.table(lines)
+        which, table = f"{which}{' --papers' * options.papers}", results.table(lines)
     if options.write is None:
         print(table)
         return
@@ -59,5 +61,5 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (OSError, ValueError) as error:
+    except (CheckpointError, DatasetError, OSError, ValueError) as error:
         sys.exit(f"report.py: {error}")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,14 @@ def test_official_pixels(svhn: Path) -> None:
         count = i % 3 + 1
         assert target[i].tolist() == [*range(count), 10, *[-1] * (5 - count)]
     assert GlimpseVectorEnv(1, dataset="svhn", **HOUSES, split="validation").num_scenes == 2
+
+
+def test_pixels_without_their_library_say_what_to_install(
+    svhn: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(files.DatasetError, match="pip install h5py"):
+        GlimpseVectorEnv(1, dataset="svhn", **HOUSES, split="test")
 
 
 def test_missing_or_damaged_pixels_end_in_one_sentence(svhn: Path) -> None:

@@ -39,6 +39,10 @@ def test_cross_entropy_by_hand() -> None:
     assert losses.cross_entropy(logits, torch.tensor([[0], [0]])).item() == pytest.approx(expected.item())
 
 
+def test_leave_one_out_of_one_glimpse_has_no_gaze_to_judge() -> None:
+    assert losses.leave_one_out(torch.zeros(0, 6), 2).shape == (0, 6)
+
+
 @pytest.mark.parametrize(("rollouts", "batch"), [(1, 4), (3, 4)])
 def test_leave_one_out_needs_groups(rollouts: int, batch: int) -> None:
     with pytest.raises(ValueError, match="rollouts"):

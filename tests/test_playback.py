@@ -12,6 +12,7 @@ import torch
 from conftest import OFFLINE
 
 from agents import viewer as viewer_module
+from agents.interface import Agent, Step
 from agents.playback import AgentPlayer, RandomPlayer, episode, film_strip, grid, save
 from agents.ram import RAM
 from agents.viewer import CANVAS_AT, CANVAS_SIDE, Viewer
@@ -39,6 +40,37 @@ def test_an_episode_is_a_view_a_glimpse_and_its_end(env: Any, views: list[View])
     again = list(episode(RandomPlayer(env, seed=0), env, 5))
     np.testing.assert_array_equal(again[0].canvas, views[0].canvas)
     assert again[0].belief is None
+
+
+class Scripted(Agent):
+    """Looks at the centre and says what it was told to, a symbol a step."""
+
+    backward = True
+
+    def __init__(self, symbols: tuple[int, ...], answers: int) -> None:
+        super().__init__()
+        self.logits = torch.eye(answers)[list(symbols)]
+
+    def initial(self, batch_size: int) -> int:
+        return 0
+
+    def forward(self, observation: Any, state: int, sample: bool) -> tuple[Step, int]:
+        zeros = torch.zeros(1)
+        return Step(torch.zeros(1, 2), self.logits[state][None], zeros, zeros), state + 1
+
+
+def test_a_backward_reader_is_right_if_it_names_the_last_digit_first() -> None:
+    env = gymnasium.make("Glimpse/HouseNumbers-v0", **OFFLINE, split="test", glimpses_per_answer=1).unwrapped
+    end = env.vector.task.end
+    for index in range(20):
+        env.reset(options={"index": index})
+        target = [t for t in env.vector.present_scenes().target[0].tolist() if t >= 0]
+        digits = target[:-1]
+        last = list(episode(AgentPlayer(Scripted((*digits[::-1], end), end + 1)), env, index))[-1]
+        assert last.answers == last.target == (*digits[::-1], end)
+        if digits != digits[::-1]:
+            forward = list(episode(AgentPlayer(Scripted((*digits, end), end + 1)), env, index))[-1]
+            assert forward.answers != forward.target
 
 
 # imageio's own film reader leaves its pipes to the garbage collector.

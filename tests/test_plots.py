@@ -64,6 +64,16 @@ def test_minutes_add_up_and_share_is_of_the_canvas(played: Trajectory) -> None:
     pyplot.close("all")
 
 
+def test_every_problem_has_a_panel(played: Trajectory) -> None:
+    """Eleven, one more than two rows of five hold."""
+    latest = {f"ram-{n}": {**LINE, "experiment": f"ram-{n}", "env": {"distractors": n}} for n in range(11)}
+    panels = plots.draw_minutes(latest).axes
+    assert [panel.get_title() for panel in panels if panel.axison] == sorted(
+        f"MNIST-v0 distractors={n}" for n in range(11)
+    )
+    pyplot.close("all")
+
+
 def test_pixels_show_every_agent_of_a_scene_but_not_of_its_variants(played: Trajectory) -> None:
     window = {
         **LINE,

@@ -23,6 +23,15 @@ ID = "Glimpse/MNIST-v0"
 TINY = PPOTraining(ID, dict(OFFLINE), epochs=2, steps_per_epoch=112, num_envs=8, n_steps=14, batch_size=56)
 
 
+def test_a_history_has_room_for_the_budget_however_it_is_told() -> None:
+    env = {**OFFLINE, "glimpses_per_answer": 3}
+    agent = build_agent(dataclasses.replace(TINY, env=env), shapes_of(ID, env))
+    assert agent.horizon == 3
+    longer = make_env(agent, ID, 2, split="test", **OFFLINE)
+    with pytest.raises(ValueError, match="remembers 3 glimpses"):
+        rollout(agent, longer, sample=False)
+
+
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_acts_as_sb3s_predict_does(recurrent: bool) -> None:
     """The deterministic gaze, step by step, on the same frozen scenes."""

@@ -52,8 +52,8 @@ def test_the_results_are_what_report_prints() -> None:
     lines = results.read(ROOT / results.RESULTS)
     papers = [line for line in lines if line["experiment"] in results.PAPER]
     everything = (ROOT / "results" / "RESULTS.md").read_text()
-    for text, shown in ((README, papers), (everything, lines)):
-        inside = text.split("<!-- report.py: begin -->\n")[1].split("\n<!-- report.py: end -->")[0]
+    for text, which, shown in ((README, "report.py --papers", papers), (everything, "report.py", lines)):
+        inside = text.split(f"<!-- {which}: begin -->\n")[1].split(f"\n<!-- {which}: end -->")[0]
         assert inside == results.table(shown)
     task = "Glimpse/ClutteredMNIST100-v0"
     there = results.on_problem({line["experiment"]: line for line in lines}, task)

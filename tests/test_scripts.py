@@ -125,12 +125,22 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("train", ["draw-classifier", "--hidden", "0"], "hidden"),
         ("train", ["edram-slim", "--theta-weight", "-1"], "theta_weight"),
         ("train", ["st-cnn", "--env-id", "Glimpse/MNIST-v0", "--env", "dataset=mnist-5k"], "32 pixels"),
+        ("train", ["fc-mnist", "--env-id", "CartPole-v1"], "CartPole-v1 is none of our environments"),
+        ("train", ["ppo-mnist", "--batch-size", "1"], "batch_size"),
+        ("evaluate", ["ram-mnist", "--publish"], "metrics.jsonl"),
         ("report", ["--results", "nowhere.jsonl"], "nowhere.jsonl"),
+        ("report", ["--results", "results/metrics/ram-cluttered.jsonl"], "line 1 of"),
         ("report", ["--write", "pyproject.toml"], "report.py: begin"),
     ],
 )
 def test_bad_arguments_end_in_one_sentence(script: str, arguments: list[str], says: str) -> None:
     assert says in run(script, *arguments, fails=True)
+
+
+def test_a_reader_taught_blind_can_be_scored_with_its_eye_open() -> None:
+    changes = ["start_gaze=center", "horizon=4", "dataset=mnist-5k"]
+    out = run("evaluate", "dram-pairs", "--mode", "deterministic", "--env", *changes)
+    assert "on 1,000 test scenes" in out
 
 
 def test_training_without_data_says_what_to_do(tmp_path: Path) -> None:
