@@ -23,8 +23,9 @@ def evaluate_both(
     env = make_env(forward, env_id, 1, split=split, **keywords)
     if env.unwrapped.task.end < 0:
         raise ValueError(f"an ensemble reads numbers that end with END, and those of {env_id} do not")
-    one = play_all(forward, env_id, split, mode, **keywords)
-    other = play_all(backward, env_id, split, mode, **keywords)
+    # Lengths are compared, so that both must say what they believe beyond the target's end, too.
+    one = play_all(forward, env_id, split, mode, beyond_end=True, **keywords)
+    other = play_all(backward, env_id, split, mode, beyond_end=True, **keywords)
     said = most_probable(one.probabilities, other.probabilities, env.unwrapped.task.end)
     return score(((said == one.target) | (one.target < 0)).all(1))
 

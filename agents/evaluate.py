@@ -71,13 +71,20 @@ def score(right: Tensor) -> Evaluation:
 
 
 def play_all(
-    agent: Agent, env_id: str, split: str, mode: Mode = "deterministic", *, seed: int = 0, **keywords: Any
+    agent: Agent,
+    env_id: str,
+    split: str,
+    mode: Mode = "deterministic",
+    *,
+    seed: int = 0,
+    beyond_end: bool = False,
+    **keywords: Any,
 ) -> Answers:
     """What `agent` answers to every frozen scene of `split`.
 
     mode: "deterministic" follows the policy's mean, "sampled" draws gazes once, "mc10" averages the
-    answer probabilities of ten such draws. keywords go to the environment. The global torch generator
-    is left as it was. Raises ValueError for an unknown mode.
+    answer probabilities of ten such draws. beyond_end: see `rollout`. keywords go to the environment. The
+    global torch generator is left as it was. Raises ValueError for an unknown mode.
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
@@ -94,7 +101,9 @@ def play_all(
             probabilities = torch.zeros(())
             draws = MC_SAMPLES if mode == "mc10" else 1
             for _ in range(draws):
-                played = rollout(agent, env, sample=mode != "deterministic", options=options)
+                played = rollout(
+                    agent, env, sample=mode != "deterministic", options=options, beyond_end=beyond_end
+                )
                 probabilities = probabilities + played.answers.softmax(-1) / draws
             batches.append(Answers(probabilities, played.target))
     agent.train(was_training)

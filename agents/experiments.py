@@ -322,7 +322,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         init="ram-cluttered100-g4",
     ),
     "dram-sum": DRAM_SUM,
-    # 47 and 37 minutes: test 5.97 and 10.69, both together 5.30, of ten sampled paths 4.83.
+    # 47 and 37 minutes: test 5.97 and 10.69, both together 5.40, of ten sampled paths 5.00.
     "dram-house": DRAM_HOUSE,
     "dram-house-backward": dataclasses.replace(DRAM_HOUSE, backward=True, epochs=20, sigma=0.3),
     "edram-slim": EDRAM_SLIM,

@@ -107,14 +107,13 @@ def hybrid_batch(
         if settings.objective == "variational":
             paid = losses.log_likelihood(logits, target).detach()
         reward_tb = played.earned(paid)
-        asked = played.asked()
-        baseline = played.baseline * asked
+        baseline = played.baseline * played.asked()
         if settings.baseline == "leave_one_out":
             baseline = losses.leave_one_out(losses.returns(reward_tb), settings.rollouts)
         else:
             loss = loss + losses.baseline_error(baseline, losses.returns(reward_tb))
         if settings.policy == "learned":
-            gaze_loss = losses.reinforce(played.log_prob * asked, reward_tb, baseline, settings.trace)
+            gaze_loss = losses.reinforce(played.log_prob, reward_tb, baseline, settings.trace)
             loss = loss + settings.reinforce_weight * gaze_loss
             if settings.learn_sigma:
                 loss = loss - settings.entropy_weight * agent.locator.entropy()

@@ -53,12 +53,14 @@ def rollout(
     sample: bool,
     seed: int | list[int] | None = None,
     options: dict[str, Any] | None = None,
+    beyond_end: bool = False,
 ) -> Trajectory:
     """Play one episode in every row of `env`, from `reset(seed, options)` to the last glimpse.
 
     Where END would end an episode, the environment is told the most probable other symbol, so that all rows
     keep step and every symbol can be learned: what the agent would say is in `answers`. What follows a
     scene's END is never asked, so the agent does not play it: zeros, most of the time in house numbers.
+    beyond_end: it plays that too, so that nothing in `answers` tells where the target ends.
     """
     observation, _ = env.reset(seed=seed, options=options)  # type: ignore[arg-type]
     task = env.unwrapped.task
@@ -68,7 +70,7 @@ def rollout(
     state = agent.initial(env.num_envs)
     steps, gazes = [], []
     for time in range(env.unwrapped.horizon):
-        asked = target[rows, time // share] >= 0
+        asked = (target[rows, time // share] >= 0) | beyond_end
         if not asked.all() and asked.any():
             rows, state = rows[asked], _select(state, asked)
         tensors = to_tensors(observation)

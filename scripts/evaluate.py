@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
     name = config["experiment"]
     if options.publish:
         results.check_publishable(name, settings)
-        if not (path.parent / "metrics.jsonl").exists():
+        if options.backward is None and not (path.parent / "metrics.jsonl").exists():
             raise ValueError(f"--publish is for a run folder, and {path.parent} has no metrics.jsonl")
         # What is scored is what is kept.
         checkpoint.load_weights(agent, results.compact(agent.state_dict()), path)
