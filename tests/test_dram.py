@@ -63,6 +63,22 @@ def test_the_answers_loss_does_not_train_what_chooses_the_gaze() -> None:
     assert moved == {"glimpse_network", "lower", "classifier"}
 
 
+def test_long_numbers_teach_after_short_ones_have_ended() -> None:
+    torch.manual_seed(0)
+    agent = DRAM((2, 12, 12), (1, 18, 18), 11, hidden=16)
+    env = make_env(agent, HOUSES, 64, context=18, **OFFLINE)
+    played = rollout(agent, env, sample=True, seed=0)
+    lengths = (played.target >= 0).sum(1)
+    row = int(lengths.argmax())
+    assert lengths[row] > lengths.min()
+    last = int(lengths[row]) - 1
+    moved = torch.autograd.grad(played.answers[row, last].max(), agent.classifier.bias, retain_graph=True)
+    assert moved[0].abs().sum() == 1
+    share = len(played.gaze) // played.target.shape[1]
+    (moved,) = torch.autograd.grad(played.log_prob[last * share, row], agent.locator.weight)
+    assert moved.abs().max() > 0
+
+
 def test_a_context_that_is_too_small_is_named() -> None:
     with pytest.raises(ValueError, match="context"):
         make((1, 4, 4))

@@ -66,6 +66,23 @@ def test_the_latent_loss_is_the_lectures_and_torchs() -> None:
     torch.testing.assert_close(latent, (3 * each).expand(5).detach())
 
 
+def test_z_is_drawn_from_what_the_latent_loss_is_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise of ones: the decoder is given mean + sigma; what is read is x and x less its reconstruction."""
+    model = make()
+    torch.nn.init.zeros_(model.posterior.weight)
+    model.posterior.bias.data = torch.tensor([0.5, -1.0, 0.0, 2.0, 0.1, -0.3, 0.7, 0.0])
+    monkeypatch.setattr(torch, "randn_like", torch.ones_like)
+    given, seen = [], []
+    model.decoder.register_forward_hook(lambda _, inputs, out: given.append(inputs[0]))
+    read = model._read
+    monkeypatch.setattr(model, "_read", lambda pictures, h: seen.append(pictures) or read(pictures, h))
+    x = binary()
+    model(x)
+    z = model.posterior.bias[:4] + model.posterior.bias[4:].exp()
+    torch.testing.assert_close(given[0], z.detach().expand(5, 4))
+    torch.testing.assert_close(seen[0], torch.cat([x, x - 0.13], 1))
+
+
 def test_noise_is_fresh_at_every_step_and_for_every_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     normal = torch.randn_like

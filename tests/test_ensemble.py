@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import OFFLINE
 
+from agents import ensemble
 from agents.dram import DRAM
 from agents.ensemble import evaluate_both, most_probable
 from agents.evaluate import evaluate, make_env
@@ -67,3 +68,16 @@ def test_both_together_are_scored_on_every_scene() -> None:
     assert both.error > 90
     with pytest.raises(ValueError, match="backward"):
         evaluate_both(one, one, house, "validation", "deterministic", context=18, **OFFLINE)
+
+
+def test_nothing_tells_the_readers_where_the_target_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places beyond the target's END that nobody played would be uniform, and longer numbers improbable."""
+    tables = []
+    monkeypatch.setattr(
+        ensemble, "most_probable", lambda *both: tables.append(both[:2]) or most_probable(*both)
+    )
+    one, other = reader(backward=False), reader(backward=True)
+    evaluate_both(one, other, "Glimpse/HouseNumbers-v0", "validation", "deterministic", context=18, **OFFLINE)
+    ((forward, backward),) = tables
+    assert forward.std(-1).min() > 1e-4
+    assert backward.std(-1).min() > 1e-4

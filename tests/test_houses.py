@@ -92,7 +92,7 @@ def test_frozen_numbers_are_in_the_middle_and_the_same_for_all() -> None:
     np.testing.assert_array_equal(env._digits, layouts.digits[100:103])
     first = env.present_scenes().boxes[0, 0]
     assert first.tolist()[:2] == (layouts.boxes[100, 0, :2] - 5).tolist()
-    assert env.num_scenes == 13_068 - 0
+    assert env.num_scenes == 13_068
 
 
 @pytest.fixture

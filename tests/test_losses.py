@@ -39,6 +39,21 @@ def test_cross_entropy_by_hand() -> None:
     assert losses.cross_entropy(logits, torch.tensor([[0], [0]])).item() == pytest.approx(expected.item())
 
 
+def test_cross_entropy_adds_up_over_a_sequence() -> None:
+    """Three answers of four kinds and two of them, all equally probable: (3 + 2) / 2 log 4."""
+    target = torch.tensor([[0, 1, 2], [3, 0, -1]])
+    assert losses.cross_entropy(torch.zeros(2, 3, 4), target).item() == pytest.approx(2.5 * math.log(4))
+
+
+@pytest.mark.parametrize(("row", "column", "cost"), [(0, 0, 2.0), (0, 1, 1.0), (1, 0, 1.0), (1, 2, 2.0)])
+def test_a_window_is_charged_by_squares_and_its_shears_half(row: int, column: int, cost: float) -> None:
+    """One number of one of two scenes off by two: 2² / 2, a shear half as much (the lecture's beta)."""
+    wanted = torch.zeros(2, 3, 2, 3)
+    theta = wanted.clone()
+    theta[1, 2, row, column] = -2.0
+    assert losses.theta_error(theta, wanted).item() == cost
+
+
 def test_leave_one_out_of_one_glimpse_has_no_gaze_to_judge() -> None:
     assert losses.leave_one_out(torch.zeros(0, 6), 2).shape == (0, 6)
 

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 from conftest import ROOT, needs_full_mnist
+from scipy import stats
 
 from agents import results
 from agents.build import load_agent
-from agents.evaluate import evaluate
+from agents.evaluate import Evaluation, evaluate
 from agents.experiments import EXPERIMENTS
 
 LINES = results.read(ROOT / results.RESULTS)
 PUBLISHED = sorted((ROOT / results.PRETRAINED).glob("*.safetensors"))
 
 
-def latest(experiment: str, mode: str) -> dict:
-    return [line for line in LINES if (line["experiment"], line["mode"]) == (experiment, mode)][-1]
+def latest(experiment: str, mode: str, seed: int) -> dict:
+    wanted = (experiment, mode, seed)
+    return [line for line in LINES if (line["experiment"], line["mode"], line["seed"]) == wanted][-1]
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda p: p.stem)
 def test_published_checkpoints_are_small_and_of_their_experiment(path: object) -> None:
     assert path.stat().st_size <= 3 * 2**20
     _, settings, config = load_agent(path)
-    assert settings == EXPERIMENTS[config["experiment"]]
+    own = EXPERIMENTS[config["experiment"]]
+    assert dataclasses.replace(settings, seed=own.seed) == own
     assert config["training_minutes"] > 0
     metrics = ROOT / results.metrics_path(config["experiment"], settings.seed)
     if metrics.exists():  # those of ram-mnist were lost
@@ -33,11 +39,38 @@ def test_published_checkpoints_are_small_and_of_their_experiment(path: object) -
 @pytest.mark.parametrize("path", PUBLISHED, ids=lambda p: p.stem)
 def test_published_figures_are_reproduced(path: object) -> None:
     agent, settings, config = load_agent(path)
-    line = latest(config["experiment"], "deterministic")
+    line = latest(config["experiment"], "deterministic", settings.seed)
     score = evaluate(agent, settings.env_id, "test", **settings.env)
     assert score.scenes == line["scenes"] >= 10_000
     # Another processor's rounding may send a gaze to the next pixel: a few scenes in 10,000.
     assert score.error == pytest.approx(line["value"], abs=0.05)
+
+
+def test_a_row_says_what_was_seen() -> None:
+    """By hand: of dram-pairs four glimpses of two scales of 20x20 and a context of 25x25, none blind."""
+    looks = {"dram-pairs": (4, 4 * 2 * 400 + 625), "ram-cluttered-g4": (4, 4 * 3 * 144)}
+    looks |= {"edram-slim": (2, 100 * 100), "conv-cluttered": (0, 60 * 60)}
+    for name, (glimpses, pixels) in looks.items():
+        line = latest(name, "deterministic", 1)
+        assert (line["glimpses"], line["pixels"]) == (glimpses, pixels), name
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda p: p.stem)
+@needs_full_mnist
+def test_published_rows_are_what_a_row_would_be_today(path: Path) -> None:
+    agent, settings, config = load_agent(path)
+    line = latest(config["experiment"], "deterministic", settings.seed)
+    scored = Evaluation(line["value"], tuple(line["ci95"]), line["scenes"])
+    today = results.result_line(
+        config["experiment"], settings, agent, "deterministic", scored, line["minutes"]
+    )
+    for key in ("env_id", "env", "agent", "sees", "glimpses", "pixels", "parameters", "metric"):
+        assert today[key] == line[key], key
+
+
+def test_students_quantiles_are_scipys() -> None:
+    for seeds, quantile in results.STUDENT.items():
+        assert quantile == pytest.approx(stats.t.ppf(0.975, seeds - 1), abs=5e-4)
 
 
 def test_every_line_has_the_promised_keys() -> None:

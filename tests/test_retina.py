@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from glimpse_env.retina import empty_integral, gaze_to_pixel, integrate, look, patch_start
+from glimpse_env.retina import (
+    check_context,
+    empty_integral,
+    gaze_to_pixel,
+    integrate,
+    look,
+    patch_start,
+    pool,
+)
 
 
 def slow_look(canvas: NDArray[np.uint8], gaze: tuple[float, float], size: int, scales: int) -> NDArray:
@@ -110,3 +118,16 @@ def test_only_the_rows_asked_for_are_integrated() -> None:
 def test_bad_input_is_named(canvas: NDArray, gaze: NDArray, size: int, scales: int, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         look(canvas, gaze, size, scales)
+
+
+def test_a_context_is_as_coarse_as_16_bits_can_count() -> None:
+    """On 95 white pixels a side: seven cells span 15 pixels each or less, 15² * 255 < 2^16; six span 17."""
+    white = np.full((1, 1, 95, 95), 255, np.uint8)
+    integral, rows = empty_integral(white), np.ones(1, np.bool_)
+    integrate(rows, white, integral)
+    out = np.zeros((1, 1, 7, 7), np.float32)
+    check_context(7, 95)
+    pool(rows, integral, out)
+    assert (out == 1).all()
+    with pytest.raises(ValueError, match="at least 7"):
+        check_context(6, 95)

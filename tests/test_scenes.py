@@ -4,13 +4,14 @@ import hashlib
 
 import numpy as np
 import pytest
-from conftest import needs_full_mnist
+from conftest import OFFLINE, needs_full_mnist
 from numpy.typing import NDArray
 from scipy.ndimage import affine_transform
 
 from glimpse_env import scenes
 from glimpse_env.datasets import Images, load
 from glimpse_env.scenes import draw_scenes, frozen_keys, row_keys, warp
+from glimpse_env.vector import GlimpseVectorEnv
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15
@@ -195,3 +196,51 @@ def test_frozen_scenes_of_the_full_test_set_have_not_changed() -> None:
         hashlib.sha256(got.canvas.tobytes()).hexdigest()
         == "169cdd30e937b4fc330ab453631beaea4d4209b943b8d29eebd2b1b2a6767acc"
     )
+
+
+@pytest.mark.parametrize("difficulty", [0.0, 0.5, 1.0])
+def test_two_digits_lie_apart_and_are_read_from_the_left(difficulty: float) -> None:
+    """Without clutter each box holds exactly one image, and its label is the answer of its place."""
+    env = GlimpseVectorEnv(
+        200,
+        **OFFLINE,
+        split="train",
+        canvas_size=100,
+        digits=2,
+        task="read",
+        horizon=2,
+        difficulty=difficulty,
+    )
+    env.reset(seed=0)
+    canvas, target, boxes = env.present_scenes()
+    first, second = boxes[:, 0], boxes[:, 1]
+    assert (
+        (first[:, 0] < second[:, 0]) | ((first[:, 0] == second[:, 0]) & (first[:, 1] < second[:, 1]))
+    ).all()
+    assert (np.abs(first[:, :2] - second[:, :2]).max(1) >= 28).all()
+    digits = load("mnist-5k", "train")
+    labels = {image.tobytes(): label for image, label in zip(digits.images, digits.labels, strict=True)}
+    for b in range(200):
+        for k, (x, y, w, h) in enumerate(boxes[b].tolist()):
+            assert labels[canvas[b, :, y : y + h, x : x + w].tobytes()] == target[b, k]
+
+
+def test_clutter_is_cut_from_neither_digit() -> None:
+    """Of three images of one grey each, the third alone may be seen outside the boxes."""
+    n, grey = 300, np.array([10, 20, 40], np.uint8)
+    images = np.broadcast_to(grey[:, None, None, None], (3, 1, 10, 10)).copy()
+    canvas = np.zeros((n, 1, 60, 60), np.uint8)
+    target, boxes = np.zeros((n, 2), np.int64), np.zeros((n, 2, 4), np.int64)
+    draw_scenes(
+        np.ones(n, np.bool_), row_keys(np.arange(n, dtype=np.uint64)), np.zeros(n, np.int64), np.full(n, -1),
+        images, np.arange(3), 1, 8, 1.0, 0, 0.0, canvas, target, boxes, np.zeros((n, 2), np.float32),
+    )  # fmt: skip
+    seen = 0
+    for b in range(n):
+        outside = canvas[b, 0].copy()
+        for x, y, w, h in boxes[b].tolist():
+            outside[y : y + h, x : x + w] = 0
+        clutter = {*outside[outside > 0].tolist()}
+        assert clutter.isdisjoint(grey[target[b]].tolist())
+        seen += bool(clutter)
+    assert seen > n / 2

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from conftest import OFFLINE
 
-from agents import losses
+from agents import losses, supervised
 from agents.attention import affine_read
 from agents.build import build_agent, shapes_of
 from agents.draw import DRAWClassifier
 from agents.edram import EDRAM, IDENTITY, SlimEDRAM
 from agents.evaluate import make_env, play_all
 from agents.interface import Agent, count_parameters, to_tensors
+from agents.runs import Run
 from agents.stn import SpatialTransformer
-from agents.supervised import Supervised, look_through, windows_around
+from agents.supervised import Supervised, look_through, train_supervised, windows_around
 
 SOFT = ("draw", "edram", "edram-slim", "st-cnn", "st-fcn")
 CLUTTERED = Supervised(
@@ -187,9 +188,67 @@ def test_sequences_are_read_one_glimpse_or_more_an_answer(network: str) -> None:
     torch.testing.assert_close(told.probabilities, logits[:, 1::2].softmax(-1), rtol=1e-3, atol=1e-5)
 
 
+def test_the_loss_of_windows_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """House numbers, two windows an answer: every glimpse is asked for its own answer and box."""
+    settings = Supervised(
+        env_id="Glimpse/HouseNumbers-v0",
+        env={**OFFLINE, "glimpses_per_answer": 2},
+        network="edram-slim",
+        hidden=16,
+        epochs=1,
+        images_per_epoch=8,
+        batch_size=8,
+        every_glimpse=True,
+        theta_weight=3.0,
+    )
+    agent = build_agent(settings, shapes_of(settings.env_id, settings.env))
+    torch.manual_seed(1)
+    logits, theta = (3 * torch.randn(8, 12, 11)).requires_grad_(), 0.3 * torch.randn(8, 12, 2, 3)
+    monkeypatch.setattr(supervised, "look_through", lambda *_: (logits, theta))
+    monkeypatch.setattr(supervised, "error_on_validation", lambda _: lambda agent: {"validation_error": 0.0})
+    envs = []
+    monkeypatch.setattr(supervised, "make_env", lambda *a, **k: envs.append(make_env(*a, **k)) or envs[-1])
+    run = Run(tmp_path / "run", {}, resume=False, overwrite=False)
+    (metrics,) = train_supervised(run, settings, agent, quiet=True)
+
+    scenes = envs[0].unwrapped.present_scenes()
+    beta = torch.tensor([[1.0, 0.5, 1.0], [0.5, 1.0, 1.0]])
+    answers, windows, right = 0.0, 0.0, 0
+    for b in range(8):
+        good = True
+        for t in range(12):
+            target = scenes.target[b, t // 2]
+            if target < 0:
+                continue
+            answers -= logits[b, t].log_softmax(-1)[target].item() / 2
+            good &= t % 2 == 0 or logits[b, t].argmax().item() == target
+            if target < 10:
+                x, y, w, h = scenes.boxes[b, t // 2].tolist()
+                gaze = [2 * (x + (w - 1) / 2) / 53 - 1, 2 * (y + (h - 1) / 2) / 53 - 1]
+                wanted = torch.tensor([[w / 54, 0, gaze[0]], [0, h / 54, gaze[1]]])
+                windows += (beta * (theta[b, t] - wanted) ** 2).sum().item() / 2
+        right += good
+    assert metrics["loss"] == pytest.approx((answers + 3 * windows) / 8, rel=1e-5)
+    assert metrics["train_error"] == pytest.approx(100 * (1 - right / 8))
+
+
+def test_windows_begin_as_their_papers_say() -> None:
+    """A spatial transformer's window spans `share` of the canvas; EDRAM's scales stay within [0, 1]."""
+    _, windows = look_through(SpatialTransformer((1, 60, 60), 10, "cnn"), torch.rand(2, 1, 60, 60), 1)
+    torch.testing.assert_close(windows[0, 0], torch.tensor([[0.6, 0, 0], [0, 0.6, 0]]))
+    agent = EDRAM((1, 60, 60), 10, glimpses=1).eval()
+    agent.emission.bias.data[0] = -1.0
+    with torch.no_grad():
+        agent.where_out.weight.zero_()
+        agent.where_out.bias.zero_()
+        _, windows = look_through(agent, torch.rand(2, 1, 60, 60), 1)
+        seen = agent._glimpse(torch.rand(2, 1, 26, 26), torch.rand(2, 2, 3), 0)
+    assert (windows[:, 0, 0, 0] == 0).all()
+    assert (seen == 0).all()  # what times where
+
+
 def test_unknown_kinds_and_too_many_glimpses_are_named() -> None:
     with pytest.raises(ValueError, match="6 glimpses"):
         look_through(EDRAM((1, 100, 100), 10, glimpses=6).eval(), torch.rand(1, 1, 100, 100), 7)
     with pytest.raises(ValueError, match="cnn"):
         SpatialTransformer((1, 60, 60), 10, "rnn")  # type: ignore[arg-type]
-    assert np.isfinite(count_parameters(SpatialTransformer((1, 60, 60), 10, "fcn")))

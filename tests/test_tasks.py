@@ -218,6 +218,7 @@ def test_the_observation_does_not_know_the_target(env_id: str, extras: dict[str,
     env, twin = (gymnasium.make_vec(env_id, num_envs=64, **keywords) for _ in range(2))
     assert_same(env.reset(seed=0), twin.reset(seed=0))
     twin._target = np.where(twin._target >= 0, (twin._target + 1) % 10, -1)
+    twin._digits = np.where(twin._digits >= 0, (twin._digits + 1) % 10, -1)
     rng = np.random.default_rng(0)
     silent = len(env.answer_names) - 1 if env.early_answer else 0
     for _ in range(env.horizon):

@@ -8,16 +8,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from conftest import OFFLINE, ROOT
+from torch import Tensor
 
-from agents import checkpoint
+from agents import checkpoint, policy_gradient, supervised, training
 from agents.build import Shapes, build_agent, load_agent, to_config, train_experiment
-from agents.evaluate import evaluate
+from agents.evaluate import evaluate, make_env
 from agents.experiments import EXPERIMENTS, Experiment
+from agents.layers import GazePolicy
 from agents.policy_gradient import PolicyGradient
+from agents.rollout import Trajectory
 from agents.runs import Run, RunError
 from agents.training import (
     BatchResult,
@@ -222,3 +226,147 @@ def test_the_seed_decides_the_run(tmp_path: Path) -> None:
     a, b, c = (tmp_path / name / "last.safetensors" for name in "abc")
     assert same_tensors(a, b)
     assert not same_tensors(a, c)
+
+
+@pytest.mark.parametrize(
+    ("module", "settings", "first"),
+    [
+        (policy_gradient, TINY, "random"),
+        (policy_gradient, dataclasses.replace(TINY, first_gaze="center"), "center"),
+        (policy_gradient, dataclasses.replace(TINY, env={**TINY.env, "start_gaze": "blind"}), "blind"),
+        (supervised, dataclasses.replace(EXPERIMENTS["fc-mnist"], env=OFFLINE), None),
+    ],
+)
+def test_training_plays_training_scenes(
+    module: Any, settings: Any, first: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr(module, "make_env", lambda *a, **k: made.append(k) or make_env(*a, **k))
+    run_all(tmp_path, dataclasses.replace(settings, epochs=1, images_per_epoch=32))
+    assert [(k["split"], k.get("start_gaze")) for k in made] == [("train", first)]
+
+
+def test_progress_rate_and_scenes_of_every_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two epochs of three batches: one schedule, seeds at an epoch's first, other scenes each."""
+    settings = dataclasses.replace(
+        TINY, epochs=2, images_per_epoch=96, learning_rate=0.1, warm_up=0.5, clip=1.0, average=0.5
+    )
+    agent = build_agent(settings, SHAPES)
+    start = agent.baseline.bias.detach().clone()
+    told: list[tuple[list[int] | None, float]] = []
+    rates, norms, ages = [], [], []
+    step = torch.optim.AdamW.step
+
+    def spy(optimizer: torch.optim.AdamW) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+        norms.append(agent.baseline.bias.grad.norm().item())
+        step(optimizer)
+
+    def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+        told.append((seeds, progress))
+        return BatchResult(100 * agent.baseline.bias.sum(), {})
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    monkeypatch.setattr(training, "update_average", lambda *a: ages.append(a[3]) or update_average(*a))
+    run = Run(tmp_path / "run", {}, resume=False, overwrite=False)
+    list(train(run, settings, agent, batch, lambda _: {"validation_error": 1.0}, quiet=True))
+    assert [progress for _, progress in told] == pytest.approx([k / 6 for k in range(6)])
+    assert rates == pytest.approx([0.1 * schedule(k / 6, 0.5) for k in range(6)])
+    assert norms == pytest.approx([1.0] * 6, abs=1e-5)  # 100, clipped
+    assert ages == list(range(6))
+    seeds = [s for s, _ in told]
+    assert [s is None for s in seeds] == [False, True, True] * 2
+    assert len({*seeds[0], *seeds[3]}) == 2 * settings.batch_size
+    assert agent.baseline.bias.item() < start.item()
+
+
+def test_running_statistics_are_averaged_by_copying() -> None:
+    mean, now = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    now(torch.rand(9, 2) + 3)
+    update_average(mean, now, 0.9, 10**6)
+    assert (mean.running_mean > 0.2).all()
+    assert torch.equal(mean.running_mean, now.running_mean)
+
+
+class Fixed(torch.nn.Module):
+    """Stands for an agent in `hybrid_batch`, which asks it for no more than these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.locator = GazePolicy(4, 0.1, learn_sigma=True)
+
+
+def play_fixed(**changes: Any) -> tuple[Tensor, Trajectory, Fixed, Any]:
+    """The loss that `hybrid_batch` makes of one literal trajectory: two answers of two glimpses, B = 2.
+
+    The second scene's number ends after its first answer.
+    """
+    torch.manual_seed(0)
+    settings = dataclasses.replace(
+        TINY, **{"rollouts": 1, "baseline": "learned", "curriculum": 0.0, "trace": 0.5, **changes}
+    )
+    played = Trajectory(
+        gaze=torch.zeros(4, 2, 2),
+        logits=torch.randn(4, 2, 3),
+        log_prob=torch.randn(3, 2, requires_grad=True),
+        baseline=torch.randn(3, 2, requires_grad=True),
+        target=torch.tensor([[1, 2], [0, -1]]),
+    )
+    # The first scene's first answer is right, its second is not; the second scene's only one is right.
+    played.logits[1] = torch.tensor([[0.0, 3.0, 1.0], [2.0, 1.0, 0.0]])
+    played.logits[3, 0] = torch.tensor([4.0, 0.0, 1.0])
+    played.logits.requires_grad_()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(policy_gradient, "rollout", lambda *a, **k: played)
+        agent = Fixed()
+        result = policy_gradient.hybrid_batch(settings, agent, None)(None, 0.5)
+    return result.loss, played, agent, result.figures
+
+
+@pytest.mark.parametrize("objective", ["reinforce", "variational"])
+def test_the_hybrid_loss_by_hand(objective: str) -> None:
+    loss, played, _, figures = play_fixed(objective=objective)
+    log_p = played.logits.log_softmax(-1)
+    first, second, only = log_p[1, 0, 1], log_p[3, 0, 2], log_p[1, 1, 0]
+    entropy = -(first + second + only) / 2
+    paid = [p.item() for p in (first, second, only)] if objective == "variational" else [1.0, 0.0, 1.0]
+    # Gazes 1 and 2 follow glimpses 1 and 2, so that answer 1, after glimpse 2, is earned by the first.
+    reward = torch.tensor([[paid[0], paid[2]], [0, 0], [paid[1], 0]])
+    value = played.baseline * torch.tensor([[1, 1], [1, 0], [1, 0]])
+    following = torch.cat([value[1:], torch.zeros(1, 2)])
+    advantage = (reward + following - value).detach()
+    advantage[1] += 0.5 * advantage[2]
+    advantage[0] += 0.5 * advantage[1]
+    asked = torch.tensor([[1, 1], [1, 0], [1, 0]])
+    gaze = -(played.log_prob * asked * advantage).sum() / 2
+    returns = torch.stack([reward.sum(0), reward[1:].sum(0), reward[2]])
+    error = ((value - returns) ** 2).mean()
+    wanted = entropy + error + 0.1 * gaze
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    parts = (played.logits, played.log_prob, played.baseline)
+    for ours, theirs in zip(
+        torch.autograd.grad(loss, parts), torch.autograd.grad(wanted, parts), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
+    assert figures["train_error"].item() == pytest.approx(50)
+
+
+def test_a_learned_sigma_is_kept_wide_by_its_entropy() -> None:
+    plain, *_ = play_fixed()
+    kept, _, agent, _ = play_fixed(entropy_weight=0.25)
+    # Of one Gaussian gaze in the plane: 1 + log(2 pi sigma²).
+    assert (plain - kept).item() == pytest.approx(0.25 * (1 + math.log(2 * math.pi * 0.1**2)), rel=1e-4)
+    assert agent.locator.entropy().item() == pytest.approx(1 + math.log(2 * math.pi * 0.1**2))
+
+
+def test_rollouts_of_one_scene_are_neighbours_in_every_batch() -> None:
+    settings = dataclasses.replace(TINY, batch_size=2, rollouts=3)
+    agent = build_agent(settings, SHAPES)
+    env = make_env(agent, settings.env_id, 6, split="train", **settings.env)
+    batch = policy_gradient.hybrid_batch(settings, agent, env)
+    for seeds in ([7, 8], None):
+        batch(seeds, 0.0)
+        canvas = env.unwrapped.present_scenes().canvas
+        assert (canvas[:3] == canvas[0]).all()
+        assert (canvas[3:] == canvas[3]).all()
+        assert (canvas[0] != canvas[3]).any()
