@@ -37,7 +37,7 @@ COLORS = dict(zip(SCENES, ("tab:blue", "tab:green", "tab:orange", "tab:red"), st
 
 def draw_all(lines: list[Line], folder: Path) -> list[Path]:
     """Draw every picture that `lines`, checkpoints and metrics allow and return the files written."""
-    latest = {line["experiment"]: line for line in lines if line["mode"] == "deterministic"}
+    latest = results.over_seeds(lines)
     trained = [f"ram-{scene}" for scene in SCENES if results.pretrained_path(f"ram-{scene}", 1).exists()]
     played = {name: play_test_scenes(name) for name in trained}
     pictures: dict[str, Callable[[], Figure]] = {

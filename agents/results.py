@@ -315,6 +315,19 @@ def mean_and_interval(seeds: list[dict[str, Any]]) -> tuple[float, tuple[float, 
     return mean, (max(0.0, mean - half), mean + half)
 
 
+def over_seeds(lines: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The latest deterministic figure of each experiment: its first seed's line, value and ci95 over all."""
+    seeds: dict[str, dict[int, dict[str, Any]]] = {}
+    for line in lines:
+        if line["mode"] == "deterministic":
+            seeds.setdefault(line["experiment"], {})[line["seed"]] = line
+    merged = {}
+    for experiment, by_seed in seeds.items():
+        value, interval = mean_and_interval(list(by_seed.values()))
+        merged[experiment] = {**by_seed[min(by_seed)], "value": value, "ci95": interval}
+    return merged
+
+
 def find_checkpoint(source: str, seed: int = 1) -> Path:
     """The best checkpoint that `source` names: a file, a run folder or a published experiment."""
     path = Path(source)
