@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
 
     telling = (i for i in range(1000) if _tells_them_apart(*(film(name, i) for name in NAMES)))
     scene = next(telling, None)
-    why = "the first that RAM alone gets right" if scene is not None else "for none is right to RAM alone"
+    why = "the first that RAM alone gets right" if scene is not None else "as RAM alone gets none right"
     scene = scene or 0
     strips = [
         (f"{who}: {'right' if views[-1].answers == views[-1].target else 'wrong'}", views)
