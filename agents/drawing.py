@@ -21,29 +21,29 @@ READ, WRITE = (92, 142, 222), (255, 194, 64)  # of the windows, blue and yellow
 
 
 @torch.inference_mode()
-def frames(model: DRAW, x: Tensor | None, count: int, seed: int = 0) -> list[Frame]:
-    """A frame a step, `count` pictures tiled: drawn from x (count, C, H, W), or dreamt where it is None."""
+def drawn(model: DRAW, x: Tensor | None, count: int, seed: int = 0) -> list[list[Frame]]:
+    """Each step's `count` pictures: drawn from x (count, C, H, W), or dreamt where it is None."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         strokes = model.dream(count) if x is None else model.reconstruct(x)
-        return [tile(_pictures(stroke)) for stroke in strokes]
+        return [_pictures(stroke) for stroke in strokes]
 
 
-def save(path: Path, shown: list[Frame]) -> None:
-    """Write frames as .gif or .mp4, or some of them side by side as .png; ValueError for another ending."""
+def save(path: Path, steps: list[list[Frame]]) -> None:
+    """Write `drawn` steps as .gif or .mp4, or some of them as .png; ValueError for another ending."""
     if path.suffix not in FORMATS:
         raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}")
-    seconds = [SECONDS_A_STEP] * (len(shown) - 1) + [SECONDS_AT_THE_END]
+    seconds = [SECONDS_A_STEP] * (len(steps) - 1) + [SECONDS_AT_THE_END]
     if path.suffix == ".png":
-        whole_file(path, lambda file: iio.imwrite(file, film_strip(shown)))
+        whole_file(path, lambda file: iio.imwrite(file, film_strip(steps)))
     else:
-        whole_file(path, lambda file: write_film(file, shown, seconds))
+        whole_file(path, lambda file: write_film(file, [tile(step) for step in steps], seconds))
 
 
-def film_strip(shown: list[Frame], moments: int = 8) -> Frame:
-    """Some of the frames side by side, the last one included."""
-    chosen = np.linspace(0, len(shown) - 1, min(moments, len(shown))).round().astype(int)
-    return np.concatenate([shown[i] for i in chosen], 1)
+def film_strip(steps: list[list[Frame]], moments: int = 8) -> Frame:
+    """A row a picture, a column a step: some of the steps, the last one included."""
+    chosen = np.linspace(0, len(steps) - 1, min(moments, len(steps))).round().astype(int)
+    return tile([steps[i][row] for row in range(len(steps[0])) for i in chosen], columns=len(chosen))
 
 
 def _pictures(stroke: Stroke) -> list[Frame]:

@@ -41,7 +41,7 @@ from agents.playback import (
 from agents.results import find_checkpoint
 from glimpse_env.files import DatasetError
 from glimpse_env.registry import TABLE
-from glimpse_env.render import Frame, NoDisplayError, View, Window
+from glimpse_env.render import Frame, NoDisplayError, View, Window, tile
 
 
 def main(arguments: list[str]) -> None:
@@ -143,12 +143,13 @@ def draw(model: DRAW, settings: Generative, options: argparse.Namespace) -> None
         env = make_scenes(settings, options.split, options.episodes)
         env.reset(options={"index": np.arange(options.index, options.index + options.episodes)})
         x = pictures(env, settings.binary, torch.Generator().manual_seed(BINARY_SEED))
-    shown = drawing.frames(model, x, options.episodes, seed=options.index)
+    steps = drawing.drawn(model, x, options.episodes, seed=options.index)
     if options.out is not None:
-        drawing.save(options.out, shown)
+        drawing.save(options.out, steps)
         print(f"wrote {options.out}")
         return
-    show((frame, drawing.SECONDS_A_STEP) for frame in itertools.cycle(shown))
+    frames = [tile(step) for step in steps]
+    show((frame, drawing.SECONDS_A_STEP) for frame in itertools.cycle(frames))
 
 
 def show(frames: Iterable[tuple[Frame, float]]) -> None:

@@ -193,18 +193,21 @@ def test_training_lowers_the_bound_and_its_checkpoint_loads(tmp_path: Path) -> N
 def test_films_show_every_step_with_its_windows(tmp_path: Path) -> None:
     model = make(steps=5)
     model.reader.bias.data[3] = -1.0  # both windows span the canvas to begin with: one would hide the other
-    shown = drawing.frames(model, binary(4), 4)
-    assert len(shown) == 5
+    steps = drawing.drawn(model, binary(4), 4)
     side = 12 * drawing.ZOOM + 2
-    assert shown[0].shape == (2 * side, 2 * side, 3)
+    assert [len(step) for step in steps] == [4] * 5
+    assert steps[0][0].shape == (side, side, 3)
     for color in (drawing.READ, drawing.WRITE):
-        assert (shown[2] == color).all(-1).any()
-    dreams = drawing.frames(model, None, 4)
-    assert not (dreams[2] == drawing.READ).all(-1).any()
-    drawing.save(tmp_path / "x.gif", shown)
-    assert len(iio.imread(tmp_path / "x.gif")) == 5
-    drawing.save(tmp_path / "x.png", shown)
-    assert iio.imread(tmp_path / "x.png").shape == (2 * side, 5 * 2 * side, 3)
+        assert (steps[2][0] == color).all(-1).any()
+    dreams = drawing.drawn(model, None, 4)
+    assert not any((picture == drawing.READ).all(-1).any() for step in dreams for picture in step)
+    drawing.save(tmp_path / "x.gif", steps)
+    film = iio.imread(tmp_path / "x.gif")
+    assert film.shape == (5, 2 * side, 2 * side, 3)
+    drawing.save(tmp_path / "x.png", steps)
+    strip = iio.imread(tmp_path / "x.png")  # a row a picture, a column a step
+    assert strip.shape == (4 * side, 5 * side, 3)
+    np.testing.assert_array_equal(strip[3 * side :, 2 * side : 3 * side], steps[2][3])
     with pytest.raises(ValueError, match=r"x\.jpg"):
-        drawing.save(tmp_path / "x.jpg", shown)
+        drawing.save(tmp_path / "x.jpg", steps)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.gif", "x.png"]
