@@ -20,6 +20,7 @@ from agents import runs
 from agents.draw import DRAW
 from agents.evaluate import Evaluation, Mode
 from agents.experiments import EXPERIMENTS, Experiment
+from agents.generative import Generative
 from agents.interface import Agent, count_parameters
 from agents.supervised import Supervised
 from glimpse_env.registry import TABLE
@@ -86,10 +87,12 @@ def result_line(
     env = gymnasium.make(settings.env_id, **settings.env, split=split).unwrapped.vector  # type: ignore[attr-defined]
     canvas = env.present_scenes().canvas.shape[1:]
     views = env.single_observation_space
-    glimpses = env.horizon - (env.start_gaze == "blind")
-    seen = glimpses * math.prod(views["retina"].shape)
+    looks = env.horizon - (env.start_gaze == "blind")
+    seen = looks * math.prod(views["retina"].shape)
     if env.context:
         seen += math.prod(views["context"].shape)
+    if isinstance(settings, Generative):
+        looks = settings.steps
     return {
         "experiment": experiment,
         "env_id": settings.env_id,
@@ -98,12 +101,12 @@ def result_line(
         "sees": agent.sees,
         "seed": settings.seed,
         "commit": _commit(),
-        "metric": f"{split}_error",
+        "metric": "nats" if isinstance(settings, Generative) else f"{split}_error",
         "value": round(evaluation.error, 4),
         "ci95": [round(bound, 4) for bound in evaluation.ci95],
         "scenes": evaluation.scenes,
         "mode": mode,
-        "glimpses": glimpses if agent.looks else 0,
+        "glimpses": looks if agent.looks else 0,
         "pixels": seen if agent.sees == "glimpses" else math.prod(canvas),
         "parameters": count_parameters(agent),
         "minutes": round(minutes, 1),

@@ -117,7 +117,7 @@ def evaluate_bound(
         minutes = results.training_minutes(path, config)
         keep(path, config, minutes)
         line = results.result_line(config["experiment"], settings, model, "sampled", scored, minutes)
-        results.append([{**line, "metric": "nats", "glimpses": settings.steps}])
+        results.append([line])
 
 
 def keep(path: Path, config: dict[str, Any], minutes: float) -> None:
