@@ -58,7 +58,8 @@ def test_the_results_are_what_report_prints() -> None:
     task = "Glimpse/ClutteredMNIST100-v0"
     there = results.on_problem({line["experiment"]: line for line in lines}, task)
     everyone = results.table([line for line in lines if line["experiment"] in there], best_first=True)
-    for which, table in (("--ablations", results.ablation_table(lines)), (f"--on {task}", everyone)):
+    others = {"--ablations": results.ablation_table(lines), "--nats": results.nats_table(lines)}
+    for which, table in {**others, f"--on {task}": everyone}.items():
         inside = everything.split(f"<!-- report.py {which}: begin -->\n")[1]
         assert inside.split(f"\n<!-- report.py {which}: end -->")[0] == table
 
