@@ -110,7 +110,7 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Any:
                 settings.hidden,
                 sigma,
                 settings.backward,
-                product=settings.glimpses == "product",
+                glimpses=settings.glimpses,
                 learn_sigma=settings.learn_sigma,
             )
         if isinstance(settings, PolicyGradient):

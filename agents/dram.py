@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.interface import Agent, Step
-from agents.layers import ConvGlimpseNetwork, GazePolicy, LSTMCore, LSTMState, keep_variance
+from agents.layers import ConvGlimpseNetwork, Convolutions, GazePolicy, LSTMCore, LSTMState, keep_variance
 
 
 class DRAM(Agent):
@@ -20,7 +20,7 @@ class DRAM(Agent):
 
     retina_shape: the observation's (scales * C, s, s). context_shape: that of its context (C, c, c), or None
     for DRAM without context, which starts from zeros. sigma, learn_sigma: see GazePolicy.
-    backward: see Agent. product: whether what is multiplied with where, as in the paper, or added to it.
+    backward: see Agent. glimpses: see ConvGlimpseNetwork, "product" is the paper's.
     Raises ValueError for a retina or a context that is too small and a sigma that is not positive.
     """
 
@@ -32,12 +32,12 @@ class DRAM(Agent):
         hidden: int = 256,
         sigma: float = 0.15,
         backward: bool = False,
-        product: bool = True,
+        glimpses: Convolutions = "product",
         learn_sigma: bool = False,
     ) -> None:
         super().__init__()
         self.backward = backward
-        self.glimpse_network = ConvGlimpseNetwork(retina_shape, hidden, product)
+        self.glimpse_network = ConvGlimpseNetwork(retina_shape, hidden, glimpses)
         self.lower = LSTMCore(hidden, hidden)
         self.upper = LSTMCore(hidden, hidden)
         self.context_network = None if context_shape is None else ContextNetwork(context_shape, hidden)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Convolutions = Literal["conv", "wide", "product"]
 LSTMState = tuple[Tensor, Tensor]
 
 
@@ -50,32 +52,38 @@ class ReLUCore(nn.Module):
 
 
 class ConvGlimpseNetwork(nn.Module):
-    """What and where through convolutions: g = ReLU(Lin(convs(retina)) + Lin(gaze)), or with `product`
+    """What and where through convolutions: g = ReLU(Lin(convs(retina)) + Lin(gaze)), or as a "product",
     g = ReLU(Lin(convs(retina))) * ReLU(Lin(gaze)) (Ba, Mnih, Kavukcuoglu 2015).
 
     The scales of the retina are the first convolution's input channels; no padding, no pooling. The paper has
     5x5-64, 3x3-64 and 3x3-128 and a linear layer. Ours is smaller, 4x4-32 and 3x3-64, both with stride 2, and
-    the linear layer, for one core's sake. Raises ValueError for a retina that is too small.
+    the linear layer, for one core's sake; "wide" is 4x4-64 with stride 2, 3x3-128 and 3x3-128 with stride 2.
+    Raises ValueError for a retina that is too small.
     """
 
-    def __init__(self, retina_shape: tuple[int, int, int], width: int, product: bool = False) -> None:
+    def __init__(self, retina_shape: tuple[int, int, int], width: int, kind: Convolutions = "conv") -> None:
         super().__init__()
         channels, size, _ = retina_shape
-        side = ((size - 4) // 2 + 1 - 3) // 2 + 1
+        wide = kind == "wide"
+        side = ((size - 4) // 2 + 1 - 3 - 2 * wide) // 2 + 1
         if side < 1:
-            raise ValueError(f"a convolutional glimpse network needs a retina of 8 or more, got {size}")
-        self.product = product
+            raise ValueError(
+                f"this glimpse network needs a retina of {12 if wide else 8} or more, got {size}"
+            )
+        self.product = kind == "product"
+        first, last = (64, 128) if wide else (32, 64)
         self.what = nn.Sequential(
-            nn.Conv2d(channels, 32, 4, stride=2),
+            nn.Conv2d(channels, first, 4, stride=2),
             nn.ReLU(),
-            nn.Conv2d(32, 64, 3, stride=2),
+            *((nn.Conv2d(first, last, 3), nn.ReLU()) if wide else ()),
+            nn.Conv2d(last if wide else first, last, 3, stride=2),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(64 * side * side, width),
+            nn.Linear(last * side * side, width),
         )
         self.where = nn.Linear(2, width)
         keep_variance(self.what)
-        if product:  # a product with a small random number would hide what is seen: where starts at one
+        if self.product:  # times a small random number would hide what is seen: where starts at one
             nn.init.zeros_(self.where.weight)
             nn.init.ones_(self.where.bias)
         else:

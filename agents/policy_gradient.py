@@ -21,7 +21,7 @@ from agents.training import BatchResult, Training, check_positive, error_on_vali
 class PolicyGradient(Training):
     """An experiment of RAM, or of DRAM, which sees a context where `env` has one.
 
-    policy, glimpses, core, detach: of RAM, see there; DRAM's glimpses are "conv" or "product". first_gaze: in
+    policy, glimpses, core, detach: of RAM, see there; DRAM has no "fc". first_gaze: in
     training, unless env's start_gaze is "blind"; in evaluation it is env's start_gaze. sigma: of the gaze, in
     gaze units, going to sigma_end in a straight line, or learned, where an entropy bonus keeps it from
     vanishing (entropy_weight, of a nat).
@@ -62,7 +62,7 @@ class PolicyGradient(Training):
         if self.backward and self.model != "dram":
             raise ValueError(f"backward is for model 'dram', got model {self.model!r}")
         if self.model == "dram" and self.glimpses == "fc":
-            raise ValueError("glimpses of model 'dram' must be 'conv' or 'product', got 'fc'")
+            raise ValueError("glimpses of model 'dram' must be of convolutions, got 'fc'")
         if self.model == "dram" and (self.policy, self.core, self.detach) != ("learned", "relu", False):
             raise ValueError("policy, core and detach are of model 'ram': leave them out for model 'dram'")
         if self.baseline == "leave_one_out" and self.rollouts < 2:

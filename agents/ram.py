@@ -16,7 +16,7 @@ from agents.interface import Agent, Step
 from agents.layers import ConvGlimpseNetwork, GazePolicy, GlimpseNetwork, LSTMCore, LSTMState, ReLUCore
 from glimpse_env.wrappers import scan_path
 
-Glimpses = Literal["fc", "conv", "product"]
+Glimpses = Literal["fc", "conv", "wide", "product"]
 Core = Literal["relu", "lstm"]
 Policy = Literal["learned", "random", "center", "raster"]
 GLIMPSES: tuple[Glimpses, ...] = get_args(Glimpses)
@@ -31,8 +31,7 @@ class RAM(Agent):
     retina_shape: the observation's (scales * C, s, s). sigma, learn_sigma: see GazePolicy. detach: whether
     REINFORCE trains the locator alone and the squared error the baseline alone, as in the common public code,
     or both also train the core and the glimpse network below them. glimpses, core: the paper's "fc" and
-    "relu", or convolutions, whose output the gaze is added to ("conv") or multiplied with as in DRAM
-    ("product"), and DRAM's LSTM ("lstm").
+    "relu", or convolutions (see ConvGlimpseNetwork), and DRAM's LSTM ("lstm").
     Raises ValueError for an unknown policy, glimpse network or core and a sigma that is not positive.
     """
 
@@ -60,7 +59,7 @@ class RAM(Agent):
         self.glimpse_network: nn.Module = (
             GlimpseNetwork(math.prod(retina_shape), parts=128, width=256)
             if glimpses == "fc"
-            else ConvGlimpseNetwork(retina_shape, width=256, product=glimpses == "product")
+            else ConvGlimpseNetwork(retina_shape, 256, glimpses)
         )
         self.core = ReLUCore(256, hidden) if core == "relu" else LSTMCore(256, hidden)
         self.classifier = nn.Linear(hidden, num_answers)

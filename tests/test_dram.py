@@ -14,7 +14,7 @@ from agents import losses
 from agents.build import build_agent, shapes_of
 from agents.dram import DRAM
 from agents.evaluate import evaluate, make_env
-from agents.layers import ConvGlimpseNetwork, LSTMCore
+from agents.layers import ConvGlimpseNetwork, Convolutions, LSTMCore
 from agents.playback import AgentPlayer
 from agents.policy_gradient import PolicyGradient
 from agents.ppo import PPOAgent
@@ -82,8 +82,10 @@ def test_long_numbers_teach_after_short_ones_have_ended() -> None:
 def test_a_context_that_is_too_small_is_named() -> None:
     with pytest.raises(ValueError, match="context"):
         make((1, 4, 4))
-    with pytest.raises(ValueError, match="retina"):
+    with pytest.raises(ValueError, match="retina of 8 or more, got 7"):
         ConvGlimpseNetwork((1, 7, 7), 8)
+    with pytest.raises(ValueError, match="retina of 12 or more, got 11"):
+        ConvGlimpseNetwork((1, 11, 11), 8, "wide")
 
 
 def test_the_lstm_is_torchs() -> None:
@@ -103,9 +105,12 @@ def test_the_lstm_is_torchs() -> None:
         torch.testing.assert_close(state, theirs)
 
 
-def test_where_is_added_to_what() -> None:
-    network = ConvGlimpseNetwork((2, 12, 12), 16)
-    retina, gaze = torch.rand(3, 2, 12, 12), torch.rand(3, 2)
+@pytest.mark.parametrize(("kind", "convolutions"), [("conv", 2), ("wide", 3)])
+@pytest.mark.parametrize("size", [12, 13, 20])
+def test_where_is_added_to_what(kind: Convolutions, convolutions: int, size: int) -> None:
+    network = ConvGlimpseNetwork((2, size, size), 16, kind)
+    assert sum(isinstance(layer, torch.nn.Conv2d) for layer in network.what) == convolutions
+    retina, gaze = torch.rand(3, 2, size, size), torch.rand(3, 2)
     here = network(retina, torch.zeros(3, 2))
     torch.testing.assert_close(here, network.what(retina).relu())
     by_hand = network.what(retina) + gaze @ network.where.weight.t()
@@ -114,7 +119,7 @@ def test_where_is_added_to_what() -> None:
 
 def test_where_multiplies_what() -> None:
     """Equation of g: with the gaze's half at zero nothing is seen, at one all of what."""
-    network = ConvGlimpseNetwork((2, 12, 12), 16, product=True)
+    network = ConvGlimpseNetwork((2, 12, 12), 16, "product")
     retina, gaze = torch.rand(3, 2, 12, 12), torch.rand(3, 2)
     torch.testing.assert_close(network(retina, gaze), network.what(retina).relu())
     with torch.no_grad():
