@@ -280,7 +280,7 @@ DEMO = PolicyGradient(
 )
 
 EXPERIMENTS: dict[str, Experiment] = {
-    # 12 to 15 minutes, test 1.09, 1.12, 1.11 with 4, 5, 6 glimpses (paper 1.54, 1.34, 1.12).
+    # 12 to 20 minutes; means of up to three seeds are in RESULTS.md (paper 1.54, 1.34, 1.12).
     **{f"ram-mnist-g{n}": with_glimpses(RAM_MNIST, n, epochs=250) for n in (2, 3, 4, 5, 6)},
     # 43 minutes, test 0.92, the mean of three seeds (paper 1.07).
     "ram-mnist": RAM_MNIST,
