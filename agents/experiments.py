@@ -106,6 +106,7 @@ DRAM_HOUSE = dataclasses.replace(
     env={"context": 18},
     glimpses="product",
     epochs=25,
+    learning_rate=1e-3,
     hidden=128,
     sigma=0.15,
     sigma_end=0.06,
