@@ -21,7 +21,8 @@ class DRAM(Agent):
     retina_shape: the observation's (scales * C, s, s). context_shape: that of its context (C, c, c), or None
     for DRAM without context, which starts from zeros. sigma, learn_sigma: see GazePolicy.
     backward: see Agent. glimpses: see ConvGlimpseNetwork, "product" is the paper's.
-    Raises ValueError for a retina or a context that is too small and a sigma that is not positive.
+    Raises ValueError for a retina or a context that is too small, an unknown glimpse network and a sigma that
+    is not positive.
     """
 
     def __init__(

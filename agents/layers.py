@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Convolutions = Literal["conv", "wide", "product"]
+CONVOLUTIONS: tuple[Convolutions, ...] = get_args(Convolutions)
 LSTMState = tuple[Tensor, Tensor]
 
 
@@ -58,11 +59,13 @@ class ConvGlimpseNetwork(nn.Module):
     The scales of the retina are the first convolution's input channels; no padding, no pooling. The paper has
     5x5-64, 3x3-64 and 3x3-128 and a linear layer. Ours is smaller, 4x4-32 and 3x3-64, both with stride 2, and
     the linear layer, for one core's sake; "wide" is 4x4-64 with stride 2, 3x3-128 and 3x3-128 with stride 2.
-    Raises ValueError for a retina that is too small.
+    Raises ValueError for an unknown kind and a retina that is too small.
     """
 
     def __init__(self, retina_shape: tuple[int, int, int], width: int, kind: Convolutions = "conv") -> None:
         super().__init__()
+        if kind not in CONVOLUTIONS:
+            raise ValueError(f"a convolutional glimpse network is one of {CONVOLUTIONS}, got {kind!r}")
         channels, size, _ = retina_shape
         wide = kind == "wide"
         side = ((size - 4) // 2 + 1 - 3 - 2 * wide) // 2 + 1

@@ -11,6 +11,7 @@ import numpy as np
 from agents import losses
 from agents.dram import DRAM
 from agents.evaluate import make_env
+from agents.layers import CONVOLUTIONS
 from agents.ram import RAM, Core, Glimpses, Policy
 from agents.rollout import rollout
 from agents.runs import Run
@@ -21,9 +22,9 @@ from agents.training import BatchResult, Training, check_positive, error_on_vali
 class PolicyGradient(Training):
     """An experiment of RAM, or of DRAM, which sees a context where `env` has one.
 
-    policy, glimpses, core, detach: of RAM, see there; DRAM has no "fc". first_gaze: in
-    training, unless env's start_gaze is "blind"; in evaluation it is env's start_gaze. sigma: of the gaze, in
-    gaze units, going to sigma_end in a straight line, or learned, where an entropy bonus keeps it from
+    policy, glimpses, core, detach: of RAM, see there; DRAM's glimpses are convolutions, not "fc". first_gaze:
+    in training, unless env's start_gaze is "blind"; in evaluation it is env's start_gaze. sigma: of the gaze,
+    in gaze units, going to sigma_end in a straight line, or learned, where an entropy bonus keeps it from
     vanishing (entropy_weight, of a nat).
     reinforce_weight: of REINFORCE beside the answer's cross-entropy. rollouts: episodes an image.
     baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's other
@@ -61,8 +62,8 @@ class PolicyGradient(Training):
         check_positive(self, "sigma", "sigma_end", "rollouts", "hidden")
         if self.backward and self.model != "dram":
             raise ValueError(f"backward is for model 'dram', got model {self.model!r}")
-        if self.model == "dram" and self.glimpses == "fc":
-            raise ValueError("glimpses of model 'dram' must be of convolutions, got 'fc'")
+        if self.model == "dram" and self.glimpses not in CONVOLUTIONS:
+            raise ValueError(f"glimpses of model 'dram' must be one of {CONVOLUTIONS}, got {self.glimpses!r}")
         if self.model == "dram" and (self.policy, self.core, self.detach) != ("learned", "relu", False):
             raise ValueError("policy, core and detach are of model 'ram': leave them out for model 'dram'")
         if self.baseline == "leave_one_out" and self.rollouts < 2:

@@ -88,6 +88,13 @@ def test_a_context_that_is_too_small_is_named() -> None:
         ConvGlimpseNetwork((1, 11, 11), 8, "wide")
 
 
+def test_an_unknown_glimpse_network_is_named() -> None:
+    with pytest.raises(ValueError, match=r"'conv', 'wide', 'product'.*got 'fc'"):
+        ConvGlimpseNetwork((1, 20, 20), 8, "fc")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"model 'dram'.*'conv', 'wide', 'product'.*got 'fc'"):
+        PolicyGradient(env_id=PAIRS, model="dram", glimpses="fc")
+
+
 def test_the_lstm_is_torchs() -> None:
     core, other = LSTMCore(5, 4), torch.nn.LSTMCell(5, 4)
     assert (core.glimpse.bias[4:8] == 1).all()
