@@ -135,6 +135,7 @@ def draw_scenes(
     difficulty: float,
     jitter: int,
     distortion: float,
+    distortion_share: float,
     canvas: NDArray[np.uint8],
     digits: NDArray[np.int64],
     boxes: NDArray[np.int64],
@@ -150,7 +151,8 @@ def draw_scenes(
     for a random one. images (N, C, h, w), labels (N,). difficulty in [0, 1]: below 1 a digit's offset
     stays near the centre and each distractor appears with that probability (the training curriculum).
     jitter: the offset may leave its range by so many pixels, and the digit the canvas (augmentation).
-    distortion: each entry of a digit's 2x2 matrix is off the identity's by up to so much (augmentation).
+    distortion: each entry of a digit's 2x2 matrix is off the identity's by up to so much (augmentation), of
+    distortion_share of the digits; the others stay crisp, which a bent one is not.
     Out: canvas (B, C, H, W), digits (B, K), K = 1 or 2, the labels from left to right, boxes (B, K, 4) as
     x, y, width, height in canvas pixels, start_gaze (B, 2), uniform in [-1, 1]².
     """
@@ -212,7 +214,11 @@ def draw_scenes(
         for k in range(num_digits):
             digit = images[chosen[k]]
             digits[b, k] = labels[chosen[k]]
-            if distortion > 0.0:
+            bent = distortion > 0.0
+            if bent and distortion_share < 1.0:
+                distortion_state += GOLDEN
+                bent = bool(_unit(_mix(distortion_state)) < distortion_share)
+            if bent:
                 for entry in range(4):
                     distortion_state += GOLDEN
                     off = distortion * (2.0 * _unit(_mix(distortion_state)) - 1.0)
@@ -233,9 +239,10 @@ class Aids(NamedTuple):
     difficulty: float
     jitter: int
     distortion: float
+    distortion_share: float
 
 
-NO_AIDS = Aids(1.0, 0, 0.0)
+NO_AIDS = Aids(1.0, 0, 0.0, 1.0)
 
 
 class DigitScenes:
@@ -285,7 +292,7 @@ class DigitScenes:
         """See `draw_scenes`."""
         draw_scenes(
             rows, keys, episodes, indices, self.images.images, self.images.labels,
-            self.distractors, self.distractor_size, aids.difficulty, aids.jitter, aids.distortion,
+            self.distractors, self.distractor_size, *aids,
             canvas, digits, boxes, start_gaze,
         )  # fmt: skip
 

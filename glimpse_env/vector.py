@@ -50,7 +50,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     one; step_cost is paid for each step. relative_gaze: the action's gaze is a displacement.
     start_gaze: "center"; "random", which is a function of the scene; or "blind", the centre with the eye
     shut: glimpse 1 counts but its retina is black, and the agent chooses where to see first.
-    difficulty, jitter, distortion: of training scenes, see `scenes.draw_scenes`.
+    difficulty, jitter, distortion, distortion_share: of training scenes, see `scenes.draw_scenes`.
 
     Raises ValueError for a keyword out of range and DatasetError for missing data.
     """
@@ -80,6 +80,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         difficulty: float = 1.0,
         jitter: int = 0,
         distortion: float = 0.0,
+        distortion_share: float = 1.0,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
@@ -94,6 +95,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             checks.left_out("distractor_size", distractor_size, 8, digits_of)
             checks.left_out("jitter", jitter, 0, digits_of)
             checks.left_out("distortion", distortion, 0, digits_of)
+            checks.left_out("distortion_share", distortion_share, 1, digits_of)
             self.scenes = HouseScenes(dataset, split, canvas_size)
         else:
             self.scenes = scenes.DigitScenes(
@@ -126,6 +128,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.difficulty = difficulty
         self.jitter = checks.integer("jitter", jitter, 0, height)
         self.distortion = checks.number("distortion", distortion, 0, 0.99)
+        self.distortion_share = checks.number("distortion_share", distortion_share, 0, 1)
         if max_episode_steps is not None:
             checks.integer("max_episode_steps", max_episode_steps, 1)
         self.max_episode_steps = max_episode_steps
@@ -264,7 +267,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self._episode[rows] += 1
             assert self._key is not None
             keys, episodes = self._key, self._episode
-            aids = scenes.Aids(self.difficulty, self.jitter, self.distortion)
+            aids = scenes.Aids(self.difficulty, self.jitter, self.distortion, self.distortion_share)
             indices = np.full(self.num_envs, -1, np.int64)
         else:
             keys, episodes = scenes.frozen_keys(self.split, self.num_envs), indices

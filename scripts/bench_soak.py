@@ -89,8 +89,8 @@ PLACES = ("gaze", "answer", "action", "seed", "options", "index", "reset_mask", 
 KEYWORDS = (
     "canvas_size", "digits", "distractors", "distractor_size", "retina_size", "scales", "context", "horizon",
     "glimpses_per_answer", "early_answer", "reward", "step_cost", "relative_gaze", "start_gaze", "difficulty",
-    "jitter", "distortion", "max_episode_steps", "task", "scene", "split", "render_mode", "autoreset_mode",
-    "dataset", "num_envs",
+    "jitter", "distortion", "distortion_share", "max_episode_steps", "task", "scene", "split", "render_mode",
+    "autoreset_mode", "dataset", "num_envs",
 )  # fmt: skip
 
 

@@ -121,7 +121,7 @@ def keywords(config: Any) -> dict[str, Any]:
     parameters = inspect.signature(GlimpseVectorEnv.__init__).parameters
     skip = {"self", "num_envs", "max_episode_steps", "autoreset_mode", "render_mode"}
     if config.scene == "houses":  # which has digits of its own, as they are
-        skip |= {"digits", "distractors", "distractor_size", "jitter", "distortion"}
+        skip |= {"digits", "distractors", "distractor_size", "jitter", "distortion", "distortion_share"}
     return {key: own.get(key, p.default) for key, p in parameters.items() if key not in skip}
 
 

@@ -32,6 +32,7 @@ def draw(
     difficulty: float = 1.0,
     jitter: int = 0,
     distortion: float = 0.0,
+    share: float = 1.0,
     indices: list[int] | None = None,
 ) -> tuple[scenes.Scenes, NDArray[np.float32]]:
     n = len(keys)
@@ -40,7 +41,7 @@ def draw(
     start = np.zeros((n, 2), np.float32)
     draw_scenes(
         np.ones(n, np.bool_), keys, np.array(episodes), np.array(indices or [-1] * n),
-        digits.images, digits.labels, distractors, 8, difficulty, jitter, distortion,
+        digits.images, digits.labels, distractors, 8, difficulty, jitter, distortion, share,
         canvas, target, boxes, start,
     )  # fmt: skip
     return scenes.Scenes(canvas, target[:, 0], boxes[:, 0]), start
@@ -169,6 +170,19 @@ def test_distortion_changes_the_digits_shape_and_nothing_else() -> None:
     assert ratio.mean() == pytest.approx(1, abs=0.1)
 
 
+def test_a_share_of_the_digits_stays_as_it_is() -> None:
+    digits = load("mnist-5k", "test")
+    keys = row_keys(np.arange(1000, dtype=np.uint64))
+    plain, bent, some, none = (
+        draw(digits, keys, [1] * 1000, 28, 0, distortion=d, share=share, indices=list(range(1000)))[0].canvas
+        for d, share in ((0.0, 1.0), (0.2, 1.0), (0.2, 0.3), (0.2, 0.0))
+    )
+    np.testing.assert_array_equal(none, plain)
+    crisp = (some == plain).all((1, 2, 3))
+    assert 1 - crisp.mean() == pytest.approx(0.3, abs=0.05)  # over three standard deviations of the mean
+    assert not (bent == plain).all((1, 2, 3)).any()
+
+
 def test_frozen_scenes_have_not_changed() -> None:
     # Golden value: SHA-256 of the first ten frozen test canvases, printed by this code on 2026-11-24, after
     # test_scenes_follow_the_protocol held. A change here makes new -v ids necessary.
@@ -233,7 +247,7 @@ def test_clutter_is_cut_from_neither_digit() -> None:
     target, boxes = np.zeros((n, 2), np.int64), np.zeros((n, 2, 4), np.int64)
     draw_scenes(
         np.ones(n, np.bool_), row_keys(np.arange(n, dtype=np.uint64)), np.zeros(n, np.int64), np.full(n, -1),
-        images, np.arange(3), 1, 8, 1.0, 0, 0.0, canvas, target, boxes, np.zeros((n, 2), np.float32),
+        images, np.arange(3), 1, 8, 1.0, 0, 0.0, 1.0, canvas, target, boxes, np.zeros((n, 2), np.float32),
     )  # fmt: skip
     seen = 0
     for b in range(n):
