@@ -112,7 +112,7 @@ class EDRAM(Agent):
 
 
 class SlimEDRAM(Agent):
-    """EDRAM made small and quick to train: the same windows and LSTMs of 256, no normalisation.
+    """EDRAM made small and quick to train: the same windows and LSTMs of 192, no normalisation.
 
     Its context is the canvas at half resolution, in which convolutions draw a heat map: the soft argmax of
     that is the first gaze. Then each theta is the last one plus what the upper LSTM says (residual emission).
@@ -121,7 +121,7 @@ class SlimEDRAM(Agent):
     sees: Sees = "canvas"
     SHARE = 0.3  # of the canvas, to begin with
 
-    def __init__(self, canvas_shape: tuple[int, int, int], num_answers: int, hidden: int = 256) -> None:
+    def __init__(self, canvas_shape: tuple[int, int, int], num_answers: int, hidden: int = 192) -> None:
         super().__init__()
         channels = canvas_shape[0]
         self.context = nn.Sequential(
@@ -136,14 +136,16 @@ class SlimEDRAM(Agent):
         self.heat = nn.Conv2d(32, 1, 1)
         self.start = nn.Linear(32 * 4 * 4, hidden)
         self.what = nn.Sequential(
-            PatchConv2d(channels, 32, 5, stride=2),
+            PatchConv2d(channels, 64, 4, stride=2),
             nn.ReLU(),
-            nn.Conv2d(32, 64, 3),
+            nn.Conv2d(64, 96, 3),
             nn.ReLU(),
-            nn.Conv2d(64, 64, 3, stride=2),
+            nn.Conv2d(96, 96, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(96, 128, 3, stride=2),
             nn.ReLU(),
             nn.Flatten(),
-            nn.Linear(64 * 4 * 4, hidden),
+            nn.Linear(128 * 4 * 4, hidden),
         )
         self.where = nn.Linear(6, hidden)
         self.lower = LSTMCore(hidden, hidden)

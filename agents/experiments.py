@@ -93,13 +93,15 @@ DRAM_PAIRS_CENTER = dataclasses.replace(
     init="dram-cluttered100-g3",
 )
 DRAM_TWO = dataclasses.replace(DRAM_PAIRS_CENTER, sigma=0.05, sigma_end=0.02, init="dram-pairs-center")
+DRAM_READ = dataclasses.replace(DRAM_TWO, env=TWO_SCALES, epochs=6)
+# Digits close together first, and a wide sigma: so every look learns to serve, not one a digit.
+DRAM_EVERY_LOOK = dataclasses.replace(DRAM_TWO, sigma=0.2, reinforce_weight=0.5, curriculum=0.3)
 DRAM_PAIRS = dataclasses.replace(
     DRAM_TWO,
     env={**DRAM_PAIRS_CENTER.env, "horizon": 5, "start_gaze": "blind"},
     epochs=14,
 )
-DRAM_READ = dataclasses.replace(DRAM_TWO, env=TWO_SCALES, epochs=6)
-DRAM_SUM = dataclasses.replace(DRAM_TWO, env_id="Glimpse/DigitSum-v0", env=TWO_SCALES, epochs=22)
+DRAM_SUM = dataclasses.replace(DRAM_EVERY_LOOK, env_id="Glimpse/DigitSum-v0", env=TWO_SCALES, epochs=40)
 DRAM_HOUSE = dataclasses.replace(
     DRAM_ONE,
     env_id="Glimpse/HouseNumbers-v0",
@@ -209,9 +211,10 @@ def convnet(recipe: PolicyGradient, epochs: int) -> Supervised:
 CLUTTERED100: dict[str, int | float | str] = {"distortion": 0.1}
 EDRAM_SLIM = Supervised(
     env_id="Glimpse/ClutteredMNIST100-v0",
-    env={**CLUTTERED100, "horizon": 2},
+    env={"distortion": 0.2, "distortion_share": 0.5, "horizon": 2},
     network="edram-slim",
-    epochs=20,
+    hidden=192,
+    epochs=30,
     batch_size=128,
     learning_rate=2e-3,
     warm_up=0.1,
