@@ -21,6 +21,7 @@ from agents.interface import Agent
 from glimpse_env import render
 
 sys.path.insert(0, str(ROOT / "scripts"))
+import bench_choices
 import evaluate
 
 TINY = "--env dataset=mnist-5k horizon=2 --epochs 2 --images-per-epoch 64 --batch-size 32 --quiet".split()  # noqa: SIM905
@@ -342,3 +343,28 @@ def test_bench_of_the_sb3_adapter_prints_ratios() -> None:
     lines = run("bench", "sb3", "--ids", "Glimpse/MNIST-v0").splitlines()[-2:]
     ratios = [float(line.split("|")[6].strip().removesuffix("x")) for line in lines]
     assert min(ratios) > 1  # a batch beats DummyVecEnv on any machine
+
+
+@pytest.mark.parametrize(
+    ("experiment", "choose", "key", "shape"),
+    [
+        ("dram-sum", bench_choices.channels_last, "retina", (2, 2, 20, 20)),
+        ("conv-cluttered", bench_choices.patches, "canvas", (2, 1, 60, 60)),
+    ],
+)
+def test_choices_for_speed_answer_the_same(
+    experiment: str, choose: bench_choices.Choice, key: str, shape: tuple[int, ...]
+) -> None:
+    step, agent, _ = bench_choices.training_step(experiment, "mnist-5k")
+    step()
+    seen = {
+        key: torch.rand(shape),
+        "gaze": torch.zeros(2, 2),
+        "context": torch.rand(2, 1, 25, 25),
+        "time": torch.ones(2, 1),
+    }
+    logits = []
+    for chosen in (False, True):
+        choose(agent, chosen)
+        logits.append(agent(seen, agent.initial(2), False)[0].logits)
+    torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-4)
