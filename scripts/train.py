@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> None:
         args=arguments,
     )
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # the tails of DRAW's Gaussians: 1.6 times the speed on Intel (LOG.md)
+    torch.set_flush_denormal(True)  # the tails of DRAW's Gaussians: 1.5 times the speed on Intel (BENCH.md)
     own = EXPERIMENTS[command.name].env
     settings = dataclasses.replace(command.settings, env={**own, **command.settings.env})
     folder = command.folder or Path("runs") / f"{command.name}-s{settings.seed}"
