@@ -354,7 +354,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "edram-house": EDRAM_HOUSE,
     "convnet-cluttered": convnet(RAM_CLUTTERED, epochs=20),
     "convnet-cluttered100": convnet(RAM_CLUTTERED100, epochs=20),
-    "convnet-sum": convnet(RAM_SUM, epochs=20),
+    "convnet-sum": convnet(RAM_SUM, epochs=20),  # 34 minutes, test 12.51 (paper 3.2)
     "convnet-house": convnet(RAM_HOUSE, epochs=20),
     "draw-classifier-g4": DRAW_CLASSIFIER,
     # As RAM's budgets: most is learned with four glimpses, which cost half as much.
