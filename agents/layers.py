@@ -95,7 +95,7 @@ class ConvGlimpseNetwork(nn.Module):
 
     def forward(self, retina: Tensor, gaze: Tensor) -> Tensor:
         """Retina (B, scales * C, s, s) in [0, 1], gaze (B, 2) -> (B, width)."""
-        # Channels last trains DRAM on a tenth more images a second with AMX (`bench.py choices`).
+        # Channels last: some 1.1 times the speed with AMX, measured on an uneven machine only (BENCH.md).
         retina = retina.contiguous(memory_format=torch.channels_last)
         what, where = self.what(retina), self.where(gaze)
         if self.product:
