@@ -351,7 +351,11 @@ EXPERIMENTS: dict[str, Experiment] = {
     "ram-pairs": dataclasses.replace(
         RAM_READ,
         env={**RAM_READ.env, "task": "unordered", "horizon": 4},
-        epochs=60,
+        epochs=100,
+        sigma=0.2,
+        reinforce_weight=0.5,
+        curriculum=0.5,
+        init="ram-cluttered100-g4",
     ),
     # 89 minutes, test 3.13 (paper 2.5).
     "dram-sum": DRAM_SUM,
