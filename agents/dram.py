@@ -20,8 +20,7 @@ class DRAM(Agent):
 
     retina_shape: the observation's (scales * C, s, s). context_shape: that of its context (C, c, c), or None
     for DRAM without context, which starts from zeros. sigma, learn_sigma: see GazePolicy.
-    backward: see Agent. glimpses: see ConvGlimpseNetwork, "product" is the paper's. detach: whether REINFORCE
-    and the baseline train from the upper LSTM on only, or also what lies below it, as in the paper.
+    backward: see Agent. glimpses: see ConvGlimpseNetwork, "product" is the paper's.
     Raises ValueError for a retina or a context that is too small, an unknown glimpse network and a sigma that
     is not positive.
     """
@@ -36,11 +35,9 @@ class DRAM(Agent):
         backward: bool = False,
         glimpses: Convolutions = "product",
         learn_sigma: bool = False,
-        detach: bool = False,
     ) -> None:
         super().__init__()
         self.backward = backward
-        self.detach = detach
         self.glimpse_network = ConvGlimpseNetwork(retina_shape, hidden, glimpses)
         self.lower = LSTMCore(hidden, hidden)
         self.upper = LSTMCore(hidden, hidden)
@@ -58,7 +55,7 @@ class DRAM(Agent):
         """See `Agent.forward`; the state is the lower and the upper LSTM's."""
         lower, upper = state if state is not None else (None, self._look_around(observation))
         lower = self.lower(self.glimpse_network(observation["retina"], observation["gaze"]), lower)
-        upper = self.upper(lower[0].detach() if self.detach else lower[0], upper)
+        upper = self.upper(lower[0], upper)
         with torch.autocast("cpu", enabled=False):  # a gaze in bfloat16 is up to 0.2 pixels off
             logits = self.classifier(lower[0].float())
             where = upper[0].float()

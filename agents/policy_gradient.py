@@ -22,10 +22,10 @@ from agents.training import BatchResult, Training, check_positive, error_on_vali
 class PolicyGradient(Training):
     """An experiment of RAM, or of DRAM, which sees a context where `env` has one.
 
-    policy, glimpses, core: of RAM, see there; DRAM's glimpses are convolutions, not "fc". detach: see RAM and
-    DRAM. first_gaze: in training, unless env's start_gaze is "blind"; in evaluation it is env's start_gaze.
-    sigma: of the gaze, in gaze units, going to sigma_end in a straight line, or learned, where an entropy
-    bonus keeps it from vanishing (entropy_weight, of a nat).
+    policy, glimpses, core, detach: of RAM, see there; DRAM's glimpses are convolutions, not "fc". first_gaze:
+    in training, unless env's start_gaze is "blind"; in evaluation it is env's start_gaze. sigma: of the gaze,
+    in gaze units, going to sigma_end in a straight line, or learned, where an entropy bonus keeps it from
+    vanishing (entropy_weight, of a nat).
     reinforce_weight: of REINFORCE beside the answer's cross-entropy. rollouts: episodes an image.
     baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's other
     rollouts (which needs two or more). objective: what the gaze is paid with, the right answers up to the
@@ -64,8 +64,8 @@ class PolicyGradient(Training):
             raise ValueError(f"backward is for model 'dram', got model {self.model!r}")
         if self.model == "dram" and self.glimpses not in CONVOLUTIONS:
             raise ValueError(f"glimpses of model 'dram' must be one of {CONVOLUTIONS}, got {self.glimpses!r}")
-        if self.model == "dram" and (self.policy, self.core) != ("learned", "relu"):
-            raise ValueError("policy and core are of model 'ram': leave them out for model 'dram'")
+        if self.model == "dram" and (self.policy, self.core, self.detach) != ("learned", "relu", False):
+            raise ValueError("policy, core and detach are of model 'ram': leave them out for model 'dram'")
         if self.baseline == "leave_one_out" and self.rollouts < 2:
             raise ValueError(f"baseline leave_one_out needs rollouts of 2 or more, got {self.rollouts}")
 
