@@ -92,10 +92,16 @@ DRAM_PAIRS_CENTER = dataclasses.replace(
     curriculum=0.0,
     init="dram-cluttered100-g3",
 )
-DRAM_TWO = dataclasses.replace(DRAM_PAIRS_CENTER, sigma=0.05, sigma_end=0.02, init="dram-pairs-center")
 # Digits close together first, and a wide sigma: so every look learns to serve, not one a digit. Half of the
 # digits bent: worth nothing to dram-sum, which keeps plain ones (LOG.md).
-DRAM_EVERY_LOOK = dataclasses.replace(DRAM_TWO, sigma=0.2, reinforce_weight=0.5, curriculum=0.3)
+DRAM_EVERY_LOOK = dataclasses.replace(
+    DRAM_PAIRS_CENTER,
+    sigma=0.2,
+    sigma_end=0.02,
+    reinforce_weight=0.5,
+    curriculum=0.3,
+    init="dram-pairs-center",
+)
 DRAM_READ = dataclasses.replace(DRAM_EVERY_LOOK, env=TWO_SCALES, epochs=13)
 DRAM_PAIRS = dataclasses.replace(
     DRAM_EVERY_LOOK,
