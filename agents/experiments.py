@@ -114,7 +114,9 @@ DRAM_PAIRS = dataclasses.replace(
     },
     epochs=22,
 )
-DRAM_SUM = dataclasses.replace(DRAM_EVERY_LOOK, env_id="Glimpse/DigitSum-v0", env=TWO_SCALES, epochs=40)
+DRAM_SUM = dataclasses.replace(
+    DRAM_EVERY_LOOK, env_id="Glimpse/DigitSum-v0", env=TWO_SCALES, epochs=40, classifier="hidden"
+)
 DRAM_HOUSE = dataclasses.replace(
     DRAM_ONE,
     env_id="Glimpse/HouseNumbers-v0",
