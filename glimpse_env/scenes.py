@@ -90,28 +90,59 @@ def _add_clipped(
                 canvas[c, y + i, x + j] = np.uint8(min(value, np.uint16(255)))
 
 
+@numba.njit(cache=True, inline="always")
+def _cubic(t: float) -> tuple[float, float, float, float]:
+    """Weights of the pixels at -1, 0, 1 and 2 for what lies at t in [0, 1): Keys (1981) with a = -0.75."""
+    u = 1 - t
+    before, after = -0.75 * t * u * u, -0.75 * u * t * t
+    near = 1 - t * t * (2.25 - 1.25 * t)
+    return before, near, 1 - before - near - after, after
+
+
+@numba.njit(cache=True)
+def _ink(picture: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+    """First and last line, first and last column that are not zero in picture (C, h, w)."""
+    channels, height, width = picture.shape
+    top, bottom, left, right = height, -1, width, -1
+    for c in range(channels):
+        for i in range(height):
+            for j in range(width):
+                if picture[c, i, j] > 0:
+                    top, bottom = min(top, i), max(bottom, i)
+                    left, right = min(left, j), max(right, j)
+    return top, bottom, left, right
+
+
 @numba.njit(cache=True)
 def warp(source: NDArray[np.uint8], matrix: NDArray[np.float64], out: NDArray[np.uint8]) -> None:
-    """Fill out (C, h, w) with source (C, h, w) seen through `matrix` (2, 2) about its middle, bilinearly.
+    """Fill out (C, h, w) with source (C, h, w) seen through `matrix` (2, 2) about its middle.
 
     The pixel at (y, x) from the middle shows what lies at matrix @ (y, x); outside the source is zero.
+    Bicubic, for what bilinear weights show is blurred, and an agent that learns from it reads crisp digits
+    badly (LOG.md).
     """
     channels, height, width = source.shape
+    padded = np.zeros((channels, height + 6, width + 6))
+    padded[:, 3:-3, 3:-3] = source
+    first_y, last_y, first_x, last_x = _ink(source)
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
     for i in range(height):
         for j in range(width):
             y = matrix[0, 0] * (i - middle_y) + matrix[0, 1] * (j - middle_x) + middle_y
             x = matrix[1, 0] * (i - middle_y) + matrix[1, 1] * (j - middle_x) + middle_x
+            if not (first_y - 2 < y < last_y + 2 and first_x - 2 < x < last_x + 2):
+                out[:, i, j] = 0
+                continue
             top, left = int(np.floor(y)), int(np.floor(x))
-            down, right = y - top, x - left
+            down, right = _cubic(y - top), _cubic(x - left)
             for c in range(channels):
                 value = 0.0
-                for di in range(2):
-                    for dj in range(2):
-                        if 0 <= top + di < height and 0 <= left + dj < width:
-                            weight = (down if di else 1 - down) * (right if dj else 1 - right)
-                            value += weight * source[c, top + di, left + dj]
-                out[c, i, j] = np.uint8(value + 0.5)
+                for k in range(4):
+                    row = padded[c, top + 2 + k, left + 2 : left + 6]
+                    value += down[k] * (
+                        right[0] * row[0] + right[1] * row[1] + right[2] * row[2] + right[3] * row[3]
+                    )
+                out[c, i, j] = np.uint8(min(max(value, 0.0), 255.0) + 0.5)
 
 
 @numba.njit(cache=True, inline="always")
@@ -152,7 +183,7 @@ def draw_scenes(
     stays near the centre and each distractor appears with that probability (the training curriculum).
     jitter: the offset may leave its range by so many pixels, and the digit the canvas (augmentation).
     distortion: each entry of a digit's 2x2 matrix is off the identity's by up to so much (augmentation), of
-    distortion_share of the digits; the others stay crisp, which a bent one is not.
+    distortion_share of the digits; the others stay as crisp as they are, which a bent one is not quite.
     Out: canvas (B, C, H, W), digits (B, K), K = 1 or 2, the labels from left to right, boxes (B, K, 4) as
     x, y, width, height in canvas pixels, start_gaze (B, 2), uniform in [-1, 1]².
     """

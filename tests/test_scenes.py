@@ -4,9 +4,10 @@ import hashlib
 
 import numpy as np
 import pytest
+import torch
 from conftest import OFFLINE, needs_full_mnist
 from numpy.typing import NDArray
-from scipy.ndimage import affine_transform
+from torch.nn.functional import affine_grid, grid_sample
 
 from glimpse_env import scenes
 from glimpse_env.datasets import Images, load
@@ -144,16 +145,31 @@ def test_jitter_shifts_the_digit_over_the_edge() -> None:
         np.testing.assert_array_equal(canvas, padded[2 - y : 30 - y, 2 - x : 30 - x])
 
 
-def test_warp_is_scipys_affine_transform() -> None:
+def test_warp_is_torchs_bicubic_sampling() -> None:
     digit = load("mnist-5k", "test").images[3]
     matrix = np.array([[1.1, -0.15], [0.2, 0.9]])
-    middle = np.array([13.5, 13.5])
-    expected = affine_transform(
-        digit[0].astype(float), matrix, offset=middle - matrix @ middle, order=1, mode="grid-constant"
-    )
+    theta = torch.zeros(1, 2, 3, dtype=torch.float64)
+    theta[0, :, :2] = torch.from_numpy(matrix[::-1, ::-1].copy())  # torch has x first
+    grid = affine_grid(theta, [1, 1, 28, 28], align_corners=True)
+    expected = grid_sample(torch.from_numpy(digit[None].astype(float)), grid, "bicubic", align_corners=True)
     got = np.empty_like(digit)
     warp(digit, matrix, got)
-    np.testing.assert_allclose(got[0], expected, atol=0.51)
+    np.testing.assert_allclose(got[0], expected[0, 0].clamp(0, 255), atol=0.51)
+
+
+def test_a_bent_digit_is_as_crisp_as_it_was() -> None:
+    """Unlike bilinear sampling, which loses a third of the power at 0.2 to 0.3 cycles a pixel."""
+    digits = load("mnist-5k", "test").images[:500]
+    cosine, sine = np.cos(0.15), np.sin(0.15)  # turned, not resized
+    warped = np.empty_like(digits)
+    for digit, out in zip(digits, warped, strict=True):
+        warp(digit, np.array([[cosine, sine], [-sine, cosine]]), out)
+    cycles = np.hypot(np.fft.fftfreq(28)[:, None], np.fft.fftfreq(28))
+    band = (cycles >= 0.2) & (cycles < 0.3)
+    before, after = (
+        (np.abs(np.fft.fft2(x[:, 0].astype(float))) ** 2)[:, band].mean() for x in (digits, warped)
+    )
+    assert after / before == pytest.approx(1, abs=0.15)
 
 
 def test_distortion_changes_the_digits_shape_and_nothing_else() -> None:
