@@ -146,6 +146,11 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Any:
 def supervised_agent(settings: Supervised, shapes: Shapes) -> Agent:
     """The agent of `settings.network`, which sees the canvas."""
     canvas, answers, hidden = shapes.canvas, shapes.num_answers, settings.hidden
+    if settings.network in ("st-cnn", "st-fcn") and shapes.length > 1:
+        raise ValueError(
+            f"network {settings.network!r} has one window and one answer, but {settings.env_id} asks for "
+            f"{shapes.length}"
+        )
     match settings.network:
         case "draw":
             return DRAWClassifier(canvas, answers, hidden)

@@ -115,7 +115,12 @@ DRAM_PAIRS = dataclasses.replace(
     epochs=22,
 )
 DRAM_SUM = dataclasses.replace(
-    DRAM_EVERY_LOOK, env_id="Glimpse/DigitSum-v0", env=TWO_SCALES, epochs=34, classifier="hidden"
+    DRAM_EVERY_LOOK,
+    env_id="Glimpse/DigitSum-v0",
+    env=TWO_SCALES,
+    epochs=24,
+    curriculum=0.2,
+    classifier="hidden",
 )
 DRAM_HOUSE = dataclasses.replace(
     DRAM_ONE,

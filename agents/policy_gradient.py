@@ -15,7 +15,14 @@ from agents.layers import CONVOLUTIONS
 from agents.ram import RAM, Core, Glimpses, Policy
 from agents.rollout import rollout
 from agents.runs import Run
-from agents.training import BatchResult, Training, check_positive, error_on_validation, train
+from agents.training import (
+    BatchResult,
+    Training,
+    check_not_negative,
+    check_positive,
+    error_on_validation,
+    train,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +67,9 @@ class PolicyGradient(Training):
         """Raise ValueError for a number out of range."""
         super().__post_init__()
         check_positive(self, "sigma", "sigma_end", "rollouts", "hidden")
+        check_not_negative(self, "entropy_weight", "reinforce_weight")
+        if not 0 <= self.trace <= 1:
+            raise ValueError(f"trace must be between 0 and 1, got {self.trace}")
         if (self.backward or self.classifier != "linear") and self.model != "dram":
             raise ValueError(f"backward and classifier are for model 'dram', got model {self.model!r}")
         if self.model == "dram" and self.glimpses not in CONVOLUTIONS:

@@ -26,7 +26,7 @@ from agents.evaluate import evaluate
 from agents.interface import Agent, Step
 from agents.runs import Run
 from agents.sb3 import GlimpseVecEnv
-from agents.training import EPOCH_SEED, EnvKeywords, check_keywords, check_positive
+from agents.training import EPOCH_SEED, EnvKeywords, check_keywords, check_not_negative, check_positive
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +65,14 @@ class PPOTraining:
             "n_epochs",
             "learning_rate",
         )
-        if not self.entropy >= 0:
-            raise ValueError(f"entropy must not be negative, got {self.entropy}")
+        check_not_negative(self, "entropy")
         if self.cells < 2:
             raise ValueError(f"cells must be at least 2, got {self.cells}")
         if self.batch_size < 2 or self.num_envs * self.n_steps < 2:
             raise ValueError("batch_size and num_envs * n_steps must be 2 or more: SB3 normalises over them")
         check_keywords(self.env)
+        if self.env.get("context"):
+            raise ValueError("PPO sees retina, gaze and time: leave out env context")
 
 
 class PPOAgent(Agent):

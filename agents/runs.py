@@ -18,7 +18,11 @@ class RunError(RuntimeError):
 
 
 class Run:
-    """An open run folder. `epoch` is the number of finished epochs; files change only by renaming."""
+    """An open run folder. `epoch` is the number of finished epochs; files change only by renaming.
+
+    A run that is overwritten stays until the first epoch of the new one is done; one without a finished epoch
+    is nothing to keep.
+    """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
         self.folder = folder
@@ -27,17 +31,17 @@ class Run:
         self.best = float("inf")
         if resume and overwrite:
             raise RunError("--resume goes on with a run and --overwrite deletes it: give one of them.")
-        if overwrite and (folder / "config.json").exists():
-            shutil.rmtree(folder)
+        self._replaces = overwrite and (folder / "config.json").exists()
         if resume:
-            self._check_same_config()
-        elif folder.exists() and any(folder.iterdir()):
+            self.config = self._resumed_config()
+        elif not self._replaces and {path.name for path in folder.glob("*")} - {"config.json"}:
             raise RunError(
                 f"{folder} already holds files: use --resume to go on with a run, --overwrite to delete "
                 "one and start anew, or another --folder."
             )
         folder.mkdir(parents=True, exist_ok=True)
-        write(folder / "config.json", json.dumps(config, indent=2) + "\n")
+        if not self._replaces:
+            write(folder / "config.json", json.dumps(self.config, indent=2) + "\n")
 
     @property
     def last(self) -> Path:
@@ -46,7 +50,7 @@ class Run:
 
     def load_last(self) -> dict[str, Tensor]:
         """The tensors of the last checkpoint, {} if there is none yet; sets `epoch` and `best`."""
-        if not self.last.exists():
+        if self._replaces or not self.last.exists():
             return {}
         tensors, saved = checkpoint.load(self.last)
         self.epoch, self.best = saved["epoch"], saved["best"]
@@ -59,6 +63,11 @@ class Run:
 
         A run that is killed between two of these steps repeats the epoch and writes the same again.
         """
+        if self._replaces:
+            shutil.rmtree(self.folder)
+            self.folder.mkdir()
+            write(self.folder / "config.json", json.dumps(self.config, indent=2) + "\n")
+            self._replaces = False
         self.epoch += 1
         if score < self.best:
             self.best = score
@@ -71,17 +80,21 @@ class Run:
         path = self.folder / "metrics.jsonl"
         return path.read_text().splitlines(keepends=True) if path.exists() else []
 
-    def _check_same_config(self) -> None:
+    def _resumed_config(self) -> dict[str, Any]:
+        """The config that the run was started with, once it is clear that this is the same run."""
         path = self.folder / "config.json"
         if not path.exists():
             raise RunError(f"{self.folder} holds no run to resume: start it without --resume.")
-        saved, now = _flat(json.loads(path.read_text())), _flat(self.config)
-        for key in saved.keys() | now.keys():
+        config: dict[str, Any] = json.loads(path.read_text())
+        saved, now = _flat(config), _flat(self.config)
+        # What it started from may have been trained anew since: that changes init_minutes and nothing else.
+        for key in (saved.keys() | now.keys()) - {"init_minutes"}:
             if saved.get(key) != now.get(key):
                 raise RunError(
                     f"{self.folder} was started with {key}={saved.get(key)!r}, not {now.get(key)!r}: "
                     "resume with the same settings."
                 )
+        return config
 
 
 def minutes(folder: Path) -> float:

@@ -14,9 +14,17 @@ from agents.baselines import WholeCanvasClassifier
 from agents.evaluate import make_env
 from agents.interface import Agent, to_tensors
 from agents.runs import Run
-from agents.training import BatchResult, Training, check_positive, error_on_validation, train
+from agents.training import (
+    BatchResult,
+    Training,
+    check_not_negative,
+    check_positive,
+    error_on_validation,
+    train,
+)
 
 Network = Literal["fc", "conv", "cnn", "convnet", "draw", "edram", "edram-slim", "st-cnn", "st-fcn"]
+WHOLE: tuple[Network, ...] = ("fc", "conv", "cnn", "convnet")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +47,11 @@ class Supervised(Training):
         """Raise ValueError for a number out of range."""
         super().__post_init__()
         check_positive(self, "hidden")
-        if not self.theta_weight >= 0:
-            raise ValueError(f"theta_weight must not be negative, got {self.theta_weight}")
+        check_not_negative(self, "theta_weight")
+        if self.network in WHOLE and (self.every_glimpse or self.theta_weight):
+            raise ValueError(
+                f"every_glimpse and theta_weight are for networks with windows, got network {self.network!r}"
+            )
 
 
 def train_supervised(

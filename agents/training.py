@@ -58,6 +58,13 @@ def check_positive(settings: object, *names: str) -> None:
             raise ValueError(f"{name} must be positive, got {getattr(settings, name)}")
 
 
+def check_not_negative(settings: object, *names: str) -> None:
+    """Raise ValueError for the first of these fields that is below zero."""
+    for name in names:
+        if not getattr(settings, name) >= 0:
+            raise ValueError(f"{name} must not be negative, got {getattr(settings, name)}")
+
+
 def check_keywords(env: EnvKeywords) -> None:
     """Raise ValueError for keywords of an environment that an experiment must not set."""
     taken = RESERVED & env.keys()
@@ -94,6 +101,7 @@ class Training:
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range and for what the loop itself decides."""
         check_positive(self, "epochs", "images_per_epoch", "batch_size", "learning_rate", "clip")
+        check_not_negative(self, "weight_decay")
         for name in ("warm_up", "curriculum", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
@@ -172,6 +180,7 @@ def train(
                 means = {name: f"{figure.item() / (i + 1):.2f}" for name, figure in sums.items()}
                 bar.set_postfix(means, refresh=False)
         bar.close()
+        check_finite(sums["loss"], epoch)
         rate = batches * settings.batch_size / (time.perf_counter() - began)
         validation = validate(averaged)
         metrics = {
@@ -188,6 +197,15 @@ def train(
         }
         run.finish_epoch(metrics, *validation.values(), state, averaged.state_dict())
         yield metrics
+
+
+def check_finite(loss: Tensor, epoch: int) -> None:
+    """Raise ValueError for a loss summed over an epoch that is infinite or NaN."""
+    if not loss.isfinite():
+        raise ValueError(
+            f"the loss is not finite in epoch {epoch + 1}: train anew with a lower learning_rate or clip; "
+            "what the epochs before it wrote is kept."
+        )
 
 
 def computes_bfloat16() -> bool:

@@ -315,9 +315,11 @@ def _read_cifar10_jpeg(part: str) -> Arrays:
 
 def _svhn_cropped(split: str) -> Arrays:
     """SVHN format 2, one 32x32 colour digit an image, from the official train_32x32.mat, test_32x32.mat."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
+    try:
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+    except ImportError:
+        raise DatasetError("dataset 'svhn-cropped' is read with scipy: run `pip install scipy`.") from None
     name = f"{'test' if split == 'test' else 'train'}_32x32.mat"
     path = files.find("svhn", name)
     if path is None:

@@ -143,6 +143,11 @@ def draw(model: DRAW, settings: Generative, options: argparse.Namespace) -> None
         env = make_scenes(settings, options.split, options.episodes)
         env.reset(options={"index": np.arange(options.index, options.index + options.episodes)})
         x = pictures(env, settings.binary, torch.Generator().manual_seed(BINARY_SEED))
+        if x.shape[1:] != model.shape:
+            raise ValueError(
+                f"{options.player} draws pictures of shape {model.shape}, got {tuple(x.shape[1:])}: "
+                "choose another --dataset"
+            )
     steps = drawing.drawn(model, x, options.episodes, seed=options.index)
     if options.out is not None:
         drawing.save(options.out, steps)

@@ -52,10 +52,11 @@ def main(arguments: list[str]) -> None:
         return
     begin, end = f"<!-- {which}: begin -->", f"<!-- {which}: end -->"
     text = options.write.read_text()
-    if begin not in text or end not in text:
-        raise ValueError(f"{options.write} has no lines {begin} and {end}: add them")
-    before, rest = text.split(begin, 1)
-    runs.write(options.write, f"{before}{begin}\n{table}\n{end}{rest.split(end, 1)[1]}")
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{options.write} has no line {begin} with {end} below it: add them")
+    runs.write(options.write, f"{before}{begin}\n{table}\n{end}{after}")
 
 
 if __name__ == "__main__":

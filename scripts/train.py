@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
     shapes = shapes_of(settings.env_id, settings.env)
     config = to_config(command.name, settings, shapes)
     agent = build_agent(settings, shapes)
-    if settings.init:
+    if settings.init and not command.resume:
         path = results.find_checkpoint(settings.init, settings.seed)
         tensors, origin = checkpoint.load(path)
         checkpoint.start_from(agent, tensors, path)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from PIL import Image
 
 from agents import checkpoint, results, runs
 from agents.build import load_agent
@@ -128,6 +129,7 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("train", ["st-cnn", "--env-id", "Glimpse/MNIST-v0", "--env", "dataset=mnist-5k"], "32 pixels"),
         ("train", ["fc-mnist", "--env-id", "CartPole-v1"], "CartPole-v1 is none of our environments"),
         ("train", ["ppo-mnist", "--batch-size", "1"], "batch_size"),
+        ("train", ["ppo-mnist", "--env", "dataset=mnist-5k", "context=12"], "leave out env context"),
         ("evaluate", ["ram-mnist", "--publish"], "metrics.jsonl"),
         ("report", ["--results", "nowhere.jsonl"], "nowhere.jsonl"),
         ("report", ["--results", "results/metrics/ram-cluttered.jsonl"], "line 1 of"),
@@ -317,6 +319,13 @@ def test_draw_is_trained_scored_and_shown(tmp_path: Path) -> None:
     assert "draws" in run("play", "random", *beside, fails=True)
     assert "leave out" in run("play", folder, "--grid", "--out", tmp_path / "y.gif", fails=True)
     assert "settings are not those" in run("evaluate", folder, "--publish", fails=True)
+    colour = tmp_path / "colour"
+    for label in ("red", "green"):
+        (colour / label).mkdir(parents=True)
+        for i in range(10):
+            Image.new("RGB", (28, 28), label).save(colour / label / f"{i}.png")
+    other = ["--dataset", f"folder:{colour}", "--out", tmp_path / "y.png"]
+    assert "pictures of shape (1, 28, 28)" in run("play", folder, *other, fails=True)
 
 
 def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:

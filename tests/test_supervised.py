@@ -22,6 +22,13 @@ from agents.stn import SpatialTransformer
 from agents.supervised import Supervised, look_through, train_supervised, windows_around
 
 SOFT = ("draw", "edram", "edram-slim", "st-cnn", "st-fcn")
+PLACES_WINDOWS = {
+    "draw": {"filters", "core"},
+    "edram": {"emission", "upper", "lower", "context"},
+    "edram-slim": {"emission", "upper", "lower", "context", "heat", "start"},
+    "st-cnn": {"localiser", "theta"},
+    "st-fcn": {"localiser", "theta"},
+}
 CLUTTERED = Supervised(
     env_id="Glimpse/ClutteredMNIST-v0", env={**OFFLINE, "horizon": 2}, hidden=32, network="draw"
 )
@@ -66,10 +73,36 @@ def test_every_part_learns_from_the_labels_and_the_windows(network: str) -> None
         if not parameter.abs().max() > 0:
             torch.nn.init.normal_(parameter, std=0.01)
     canvas, target = torch.rand(16, 1, 60, 60), torch.randint(0, 10, (16, 2))
-    logits, _ = look_through(agent, canvas, 2)
-    losses.cross_entropy(logits, target).backward()
+    logits, theta = look_through(agent, canvas, 2)
+    losses.cross_entropy(logits, target).backward(retain_graph=True)
     still = {name for name, p in agent.named_parameters() if p.grad is None or not p.grad.abs().max() > 0}
     assert not still
+    agent.zero_grad()
+    losses.theta_error(theta, torch.zeros_like(theta)).backward()
+    moved = {
+        name.split(".")[0] for name, p in agent.named_parameters() if p.grad is not None and p.grad.any()
+    }
+    assert moved >= PLACES_WINDOWS[network]
+    assert "classifier" not in moved
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"network": "conv", "theta_weight": 1.0}, "networks with windows"),
+        ({"network": "fc", "every_glimpse": True}, "networks with windows"),
+        ({"theta_weight": -1.0}, "theta_weight"),
+    ],
+)
+def test_bad_settings_are_named(changes: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        dataclasses.replace(CLUTTERED, **changes)
+
+
+@pytest.mark.parametrize("network", ["st-cnn", "st-fcn"])
+def test_one_window_cannot_read_a_sequence(network: str) -> None:
+    with pytest.raises(ValueError, match="one window and one answer"):
+        make(network, env_id="Glimpse/DigitPair-v0", env=OFFLINE)
 
 
 @pytest.mark.parametrize("network", SOFT)

@@ -114,8 +114,51 @@ def test_a_folder_in_use_is_refused_unless_told(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="one of them"):
         Run(tmp_path, config, resume=True, overwrite=True)
     assert (tmp_path / "last.safetensors").exists()
-    run = Run(tmp_path, config, resume=False, overwrite=True)
-    assert not run.last.exists()
+
+
+def test_an_overwritten_run_stays_until_the_new_one_has_an_epoch(tmp_path: Path) -> None:
+    config = to_config("test", TINY, SHAPES)
+    run_all(tmp_path, TINY, stop_after=1)
+    old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = {**config, "experiment": "other"}
+    run = Run(tmp_path, other, resume=False, overwrite=True)
+    assert run.load_last() == {}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
+    run.finish_epoch({"minutes": 1.0}, 5.0, {"w": torch.ones(1)}, {"w": torch.ones(1)})
+    assert json.loads((tmp_path / "config.json").read_text()) == other
+    assert run.load_last().keys() == {"w"}
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_run_that_never_finished_an_epoch_is_in_nobodys_way(tmp_path: Path) -> None:
+    for learning_rate in (0.1, 0.2):
+        config = to_config("test", dataclasses.replace(TINY, learning_rate=learning_rate), SHAPES)
+        Run(tmp_path, config, resume=False, overwrite=False)
+    assert json.loads((tmp_path / "config.json").read_text()) == config
+
+
+def test_a_resumed_run_keeps_what_it_started_from(tmp_path: Path) -> None:
+    config = to_config("test", TINY, SHAPES)
+    Run(tmp_path, {**config, "init_minutes": 7.0}, resume=False, overwrite=False)
+    assert Run(tmp_path, config, resume=True, overwrite=False).config["init_minutes"] == 7.0
+
+
+def test_a_training_that_diverges_says_so_and_keeps_what_was_written(tmp_path: Path) -> None:
+    settings = dataclasses.replace(TINY, epochs=2)
+    agent = build_agent(settings, SHAPES)
+    losses_to_come = iter([1.0] * 3 + [float("nan")] * 3)
+    settings = dataclasses.replace(settings, images_per_epoch=3 * settings.batch_size)
+
+    def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+        return BatchResult(next(losses_to_come) * agent.baseline.bias.sum(), {})
+
+    run = Run(tmp_path / "run", {}, resume=False, overwrite=False)
+    epochs = train(run, settings, agent, batch, lambda _: {"validation_error": 1.0}, quiet=True)
+    next(epochs)
+    before = run.last.read_bytes()
+    with pytest.raises(ValueError, match="not finite in epoch 2"):
+        next(epochs)
+    assert run.last.read_bytes() == before
 
 
 def test_overwriting_deletes_nothing_but_a_run(tmp_path: Path) -> None:
@@ -132,6 +175,9 @@ def test_overwriting_deletes_nothing_but_a_run(tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs"),
         ({"curriculum": 1.0}, "curriculum"),
         ({"rollouts": 1}, "leave_one_out"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"reinforce_weight": -1.0}, "reinforce_weight"),
+        ({"trace": 2.0}, "trace"),
         ({"model": "dram", "glimpses": "conv", "policy": "random"}, "of model 'ram'"),
         ({"model": "dram", "glimpses": "conv", "core": "lstm"}, "of model 'ram'"),
         ({"model": "dram", "glimpses": "conv", "detach": True}, "of model 'ram'"),
