@@ -102,7 +102,6 @@ DRAM_EVERY_LOOK = dataclasses.replace(
     curriculum=0.3,
     init="dram-pairs-center",
 )
-DRAM_READ = dataclasses.replace(DRAM_EVERY_LOOK, env=TWO_SCALES, epochs=13)
 DRAM_PAIRS = dataclasses.replace(
     DRAM_EVERY_LOOK,
     env={
@@ -113,6 +112,9 @@ DRAM_PAIRS = dataclasses.replace(
         "distortion_share": 0.5,
     },
     epochs=22,
+)
+DRAM_READ = dataclasses.replace(
+    DRAM_EVERY_LOOK, env=TWO_SCALES, epochs=8, sigma=0.1, curriculum=0.0, init="dram-pairs"
 )
 DRAM_SUM = dataclasses.replace(
     DRAM_EVERY_LOOK,

@@ -188,7 +188,15 @@ def share_seen(line: dict[str, Any]) -> float:
     """Numbers seen for each pixel of the canvas; scales count as they come, so that it may exceed one."""
     config = TABLE[line["env_id"]]
     channels = 3 if "cifar10" in (config.dataset, line["env"].get("dataset", "")[:7]) else 1
-    return float(line["pixels"] / (channels * config.canvas_size**2))
+    size = line["env"].get("canvas_size", config.canvas_size)
+    return float(line["pixels"] / (channels * size**2))
+
+
+def on_dataset(line: dict[str, Any]) -> str:
+    """ " on DATASET" where that is not the id's own, such as the JPEG copy of CIFAR-10, else ""."""
+    own = TABLE[line["env_id"]].dataset
+    dataset = line["env"].get("dataset", own)
+    return "" if dataset == own else f" on {dataset}"
 
 
 VARIANTS = ("task", "distractors", "distractor_size", "canvas_size")  # keywords that make another problem
@@ -252,7 +260,8 @@ def table(lines: list[dict[str, Any]], best_first: bool = False) -> str:
         )
         minutes = statistics.mean(line["minutes"] for line in seeds.values())
         out.append(
-            f"| {experiment} | {line['sees']}{' + context' if line['env'].get('context') else ''} "
+            f"| {experiment}{on_dataset(line)} "
+            f"| {line['sees']}{' + context' if line['env'].get('context') else ''} "
             f"| {taught_by(experiment)} | {line['glimpses'] or '–'} | {line['pixels']:,} "
             f"| {100 * share_seen(line):.0f} % | {line['parameters']:,} | {minutes:.0f} | {len(seeds)} "
             f"| {paper} | {public} | **{value:.2f}** [{low:.2f}, {high:.2f}] | {sampled} | {mc10} |"

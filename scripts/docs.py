@@ -146,9 +146,7 @@ def measured(env_id: str) -> dict[str, float]:
             continue
         if {"horizon", *results.VARIANTS} & env.keys():
             continue
-        dataset = env.get("dataset", TABLE[env_id].dataset)
-        on = "" if dataset == TABLE[env_id].dataset else f" on {dataset}"
-        found[line["experiment"] + on] = line["value"]
+        found[line["experiment"] + results.on_dataset(line)] = line["value"]
     return found
 
 
