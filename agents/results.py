@@ -193,7 +193,7 @@ def share_seen(line: dict[str, Any]) -> float:
 
 
 def on_dataset(line: dict[str, Any]) -> str:
-    """ " on DATASET" where that is not the id's own, such as the JPEG copy of CIFAR-10, else ""."""
+    """What a table adds to the name where the images are not the id's own, as CIFAR-10's JPEG copy: or ""."""
     own = TABLE[line["env_id"]].dataset
     dataset = line["env"].get("dataset", own)
     return "" if dataset == own else f" on {dataset}"

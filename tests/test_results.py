@@ -72,6 +72,18 @@ def test_published_rows_are_what_a_row_would_be_today(path: Path) -> None:
         assert today[key] == line[key], key
 
 
+def test_a_table_names_images_that_are_not_the_ids_own() -> None:
+    """And a canvas of another size than the id's is what was not all seen."""
+    line = {
+        "experiment": "conv-cifar10", "seed": 1, "mode": "deterministic", "sees": "canvas", "glimpses": 0,
+        "pixels": 3072, "parameters": 1, "minutes": 1.0, "value": 44.0, "ci95": [43.0, 45.0],
+        "env_id": "Glimpse/CIFAR10-v0", "env": {"dataset": "cifar10-jpeg"}, "metric": "test_error",
+    }  # fmt: skip
+    assert results.table([line]).splitlines()[2].startswith("| conv-cifar10 on cifar10-jpeg | canvas ")
+    assert results.table([{**line, "env": {}}]).splitlines()[2].startswith("| conv-cifar10 | canvas ")
+    assert results.share_seen({**line, "env": {"canvas_size": 64}}) == 0.25  # of 3 * 64**2
+
+
 def test_bounds_have_a_table_of_their_own_with_the_papers() -> None:
     errors = [line for line in LINES if line["metric"] != "nats"]
     drawn = {**latest("ram-mnist", 1), "experiment": "draw-mnist", "metric": "nats", "glimpses": 16}
