@@ -114,7 +114,7 @@ DRAM_PAIRS = dataclasses.replace(
     epochs=22,
 )
 DRAM_READ = dataclasses.replace(
-    DRAM_EVERY_LOOK, env=TWO_SCALES, epochs=8, sigma=0.1, curriculum=0.0, init="dram-pairs"
+    DRAM_EVERY_LOOK, env=TWO_SCALES, epochs=6, sigma=0.05, reinforce_weight=0.1, curriculum=0.0
 )
 DRAM_SUM = dataclasses.replace(
     DRAM_EVERY_LOOK,
