@@ -112,7 +112,6 @@ def build_agent(settings: Experiment, shapes: Shapes) -> Any:
                 settings.backward,
                 glimpses=settings.glimpses,
                 learn_sigma=settings.learn_sigma,
-                classifier=settings.classifier,
             )
         if isinstance(settings, PolicyGradient):
             return RAM(

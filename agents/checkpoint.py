@@ -64,7 +64,7 @@ def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> N
 
 
 def start_from(agent: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Copy `tensors` into `agent`; a classifier of other answers or layers keeps its fresh weights.
+    """Copy `tensors` into `agent`; a classifier of other answers keeps its fresh weights.
 
     A part that `agent` does not have at all, as DRAM without context has no context network, is left out.
     Raises CheckpointError naming the first tensor that does not fit.
@@ -72,10 +72,8 @@ def start_from(agent: nn.Module, tensors: dict[str, Tensor], path: Path) -> None
     parts = {name for name, _ in agent.named_children()}
     tensors = {k: v for k, v in tensors.items() if k.split(".")[0] in parts}
     fresh = {k: v for k, v in agent.state_dict().items() if k.startswith("classifier.")}
-    theirs = {k: v.shape for k, v in tensors.items() if k.startswith("classifier.")}
-    if theirs != {k: v.shape for k, v in fresh.items()}:
-        tensors = {k: v for k, v in tensors.items() if k not in theirs} | fresh
-    load_weights(agent, tensors, path)
+    other = {k: v for k, v in fresh.items() if k in tensors and tensors[k].shape != v.shape}
+    load_weights(agent, {**tensors, **other}, path)
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -8,15 +8,11 @@ read off it.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
 from agents.interface import Agent, Step
 from agents.layers import ConvGlimpseNetwork, Convolutions, GazePolicy, LSTMCore, LSTMState, keep_variance
-
-Classifier = Literal["linear", "hidden"]
 
 
 class DRAM(Agent):
@@ -24,8 +20,7 @@ class DRAM(Agent):
 
     retina_shape: the observation's (scales * C, s, s). context_shape: that of its context (C, c, c), or None
     for DRAM without context, which starts from zeros. sigma, learn_sigma: see GazePolicy.
-    backward: see Agent. glimpses: see ConvGlimpseNetwork, "product" is the paper's. classifier: "linear", or
-    with the paper's one "hidden" layer, as adding wants it.
+    backward: see Agent. glimpses: see ConvGlimpseNetwork, "product" is the paper's.
     Raises ValueError for a retina or a context that is too small, an unknown glimpse network and a sigma that
     is not positive.
     """
@@ -40,7 +35,6 @@ class DRAM(Agent):
         backward: bool = False,
         glimpses: Convolutions = "product",
         learn_sigma: bool = False,
-        classifier: Classifier = "linear",
     ) -> None:
         super().__init__()
         self.backward = backward
@@ -48,9 +42,7 @@ class DRAM(Agent):
         self.lower = LSTMCore(hidden, hidden)
         self.upper = LSTMCore(hidden, hidden)
         self.context_network = None if context_shape is None else ContextNetwork(context_shape, hidden)
-        self.classifier: nn.Module = nn.Linear(hidden, num_answers)
-        if classifier == "hidden":
-            self.classifier = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), self.classifier)
+        self.classifier = nn.Linear(hidden, num_answers)
         self.baseline = nn.Linear(hidden, 1)
         self.locator = GazePolicy(hidden, sigma, learn_sigma)
 

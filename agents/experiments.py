@@ -116,14 +116,7 @@ DRAM_PAIRS = dataclasses.replace(
     },
     epochs=22,
 )
-DRAM_SUM = dataclasses.replace(
-    DRAM_EVERY_LOOK,
-    env_id="Glimpse/DigitSum-v0",
-    env=TWO_SCALES,
-    epochs=24,
-    curriculum=0.2,
-    classifier="hidden",
-)
+DRAM_SUM = dataclasses.replace(DRAM_EVERY_LOOK, env_id="Glimpse/DigitSum-v0", env=TWO_SCALES, epochs=40)
 DRAM_HOUSE = dataclasses.replace(
     DRAM_ONE,
     env_id="Glimpse/HouseNumbers-v0",

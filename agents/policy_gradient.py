@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agents import losses
-from agents.dram import DRAM, Classifier
+from agents.dram import DRAM
 from agents.evaluate import make_env
 from agents.layers import CONVOLUTIONS
 from agents.ram import RAM, Core, Glimpses, Policy
@@ -29,15 +29,16 @@ from agents.training import (
 class PolicyGradient(Training):
     """An experiment of RAM, or of DRAM, which sees a context where `env` has one.
 
-    policy, glimpses, core, detach: of RAM, see there; DRAM's glimpses are convolutions, not "fc". classifier,
-    backward (from the last digit to the first): of DRAM. first_gaze: in training, unless env's start_gaze is
-    "blind"; in evaluation it is env's start_gaze. sigma: of the gaze, in gaze units, going to sigma_end in a
-    straight line, or learned, where an entropy bonus keeps it from vanishing (entropy_weight, of a nat).
+    policy, glimpses, core, detach: of RAM, see there; DRAM's glimpses are convolutions, not "fc". first_gaze:
+    in training, unless env's start_gaze is "blind"; in evaluation it is env's start_gaze. sigma: of the gaze,
+    in gaze units, going to sigma_end in a straight line, or learned, where an entropy bonus keeps it from
+    vanishing (entropy_weight, of a nat).
     reinforce_weight: of REINFORCE beside the answer's cross-entropy. rollouts: episodes an image.
     baseline: what REINFORCE subtracts, the learned value of each step or the mean of the image's other
     rollouts (which needs two or more). objective: what the gaze is paid with, the right answers up to the
     first wrong one (REINFORCE) or log p(target | glimpses), which makes the loss a sample of the variational
-    bound (Ba et al. 2015, equation 10; the lecture's F). trace: see losses.reinforce.
+    bound (Ba et al. 2015, equation 10; the lecture's F). trace: see losses.reinforce. backward: DRAM reads
+    from the last digit to the first.
     """
 
     model: Literal["ram", "dram"] = "ram"
@@ -56,7 +57,6 @@ class PolicyGradient(Training):
     trace: float = 1.0
     rollouts: int = 1
     backward: bool = False
-    classifier: Classifier = "linear"
 
     @property
     def learn_sigma(self) -> bool:
@@ -70,8 +70,8 @@ class PolicyGradient(Training):
         check_not_negative(self, "entropy_weight", "reinforce_weight")
         if not 0 <= self.trace <= 1:
             raise ValueError(f"trace must be between 0 and 1, got {self.trace}")
-        if (self.backward or self.classifier != "linear") and self.model != "dram":
-            raise ValueError(f"backward and classifier are for model 'dram', got model {self.model!r}")
+        if self.backward and self.model != "dram":
+            raise ValueError(f"backward is for model 'dram', got model {self.model!r}")
         if self.model == "dram" and self.glimpses not in CONVOLUTIONS:
             raise ValueError(f"glimpses of model 'dram' must be one of {CONVOLUTIONS}, got {self.glimpses!r}")
         if self.model == "dram" and (self.policy, self.core, self.detach) != ("learned", "relu", False):

@@ -80,7 +80,7 @@ class Training:
     replacement, in one epoch; each may be seen by several rollouts. average: decay a batch of the averaged
     weights, which are the ones evaluated and kept as best. bfloat16: autocast, where the processor can.
     init: what to start from, a published experiment (of the same seed), a run folder or a checkpoint; only
-    the classifier may have other shapes or layers, and then begins anew.
+    the classifier may have other shapes, and then begins anew.
     """
 
     env_id: str

@@ -95,16 +95,6 @@ def test_an_unknown_glimpse_network_is_named() -> None:
         PolicyGradient(env_id=PAIRS, model="dram", glimpses="fc")
 
 
-def test_the_papers_classifier_has_one_hidden_layer() -> None:
-    agent = DRAM((2, 12, 12), None, 10, hidden=32, classifier="hidden")
-    layers = [tuple(part.shape) for name, part in agent.named_parameters() if name.startswith("classifier")]
-    assert layers == [(32, 32), (32,), (10, 32), (10,)]
-    h = torch.tensor([[1.0, -1.0]]).repeat(1, 16)
-    w, b, v, c = agent.classifier.parameters()
-    expected = torch.clamp(h @ w.t() + b, min=0) @ v.t() + c
-    torch.testing.assert_close(agent.classifier(h), expected)
-
-
 def test_the_lstm_is_torchs() -> None:
     core, other = LSTMCore(5, 4), torch.nn.LSTMCell(5, 4)
     assert (core.glimpse.bias[4:8] == 1).all()

@@ -181,7 +181,6 @@ def test_overwriting_deletes_nothing_but_a_run(tmp_path: Path) -> None:
         ({"model": "dram", "glimpses": "conv", "policy": "random"}, "of model 'ram'"),
         ({"model": "dram", "glimpses": "conv", "core": "lstm"}, "of model 'ram'"),
         ({"model": "dram", "glimpses": "conv", "detach": True}, "of model 'ram'"),
-        ({"classifier": "hidden"}, "for model 'dram'"),
         ({"env": {"split": "test"}}, "split"),
         ({"env": {"max_episode_steps": 2}}, "max_episode_steps"),
     ],
