@@ -54,7 +54,8 @@ def main(arguments: list[str]) -> None:
     shapes = shapes_of(settings.env_id, settings.env)
     config = to_config(command.name, settings, shapes)
     agent = build_agent(settings, shapes)
-    if settings.init and not command.resume:
+    # A run that was stopped in its first epoch has nothing but its start to go on from.
+    if settings.init and not (command.resume and (folder / "last.safetensors").exists()):
         path = results.find_checkpoint(settings.init, settings.seed)
         tensors, origin = checkpoint.load(path)
         checkpoint.start_from(agent, tensors, path)

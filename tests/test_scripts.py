@@ -251,7 +251,8 @@ def test_publishing_adds_lines_and_a_checkpoint(
 
 def test_a_run_can_start_from_a_checkpoint(trained: Path, tmp_path: Path) -> None:
     best = trained / "best.safetensors"
-    run("train", "ram-mnist", *TINY, "--folder", tmp_path / "more", "--init", best, "--learning-rate", "1e-9")
+    still = ["--init", best, "--learning-rate", "1e-9"]
+    run("train", "ram-mnist", *TINY, "--folder", tmp_path / "more", *still)
     before, after = (
         load_agent(p)[0].core.recurrent.weight for p in (best, tmp_path / "more/best.safetensors")
     )
@@ -259,6 +260,12 @@ def test_a_run_can_start_from_a_checkpoint(trained: Path, tmp_path: Path) -> Non
     _, origin = checkpoint.load(best)
     _, config = checkpoint.load(tmp_path / "more/best.safetensors")
     assert config["init_minutes"] == results.training_minutes(best, origin) > 0
+    stopped = tmp_path / "stopped in its first epoch"
+    stopped.mkdir()
+    (stopped / "config.json").write_text((tmp_path / "more/config.json").read_text())
+    run("train", "ram-mnist", *TINY, "--folder", stopped, *still, "--resume")
+    again = load_agent(stopped / "best.safetensors")[0].core.recurrent.weight
+    torch.testing.assert_close(again, after, atol=0, rtol=0)
     total = config["init_minutes"] + runs.minutes(tmp_path / "more")
     assert results.training_minutes(tmp_path / "more/best.safetensors", config) == total
     error = run("train", "fc-mnist", *TINY, "--folder", tmp_path / "other", "--init", best, fails=True)
