@@ -47,6 +47,19 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
+def limit_gradient(rows: Tensor) -> Tensor:
+    """Rows (B, n) as they are; the gradient of each is shortened to at most 1 / B, for a loss averaged over B.
+
+    What says where to read changes what is read, and that what says where to read next: eight glimpses on, the
+    gradient of some scenes is a hundred thousand times that of others. Graves (2013) limits an LSTM's so.
+    """
+    if rows.requires_grad:
+        rows.register_hook(
+            lambda gradient: gradient * (1 / (len(rows) * gradient.norm(dim=1, keepdim=True))).clamp(max=1)
+        )
+    return rows
+
+
 def bounded(logarithm: Tensor, bound: float = MAX_LOG) -> Tensor:
     """Within [-bound, bound], so that no power of e overflows."""
     return logarithm.clamp(-bound, bound)

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.attention import at_least_float32, filter_read, filter_write, filters_of, window_of
+from agents.attention import (
+    at_least_float32,
+    filter_read,
+    filter_write,
+    filters_of,
+    limit_gradient,
+    window_of,
+)
 from agents.interface import Agent, Sees, Step, soft_step
 from agents.layers import LSTMCore, LSTMState
 
@@ -45,7 +52,7 @@ class DRAWClassifier(Agent):
         core = self.core(patch.flatten(1), core)
         h = at_least_float32(core[0])
         with torch.autocast("cpu", enabled=False):
-            logits, numbers = self.classifier(h), self.filters(h)
+            logits, numbers = self.classifier(h), limit_gradient(self.filters(h))
         following = window_of(filters_of(numbers, self.READ, self.pixels), self.READ, self.pixels)
         window = window_of(filters, self.READ, self.pixels)
         return soft_step(logits, window, patch, following), (core, numbers)

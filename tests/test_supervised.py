@@ -47,6 +47,15 @@ def shaken(agent: Agent) -> Agent:
     return agent.eval()
 
 
+def test_no_scene_drowns_the_others_in_what_draws_windows_learn() -> None:
+    """A row of B moves the windows by 1 / B at most, so three moves of them by 3 |h|, and |h| < sqrt(32)."""
+    agent, _ = make("draw", env={**OFFLINE, "horizon": 4})
+    logits, _ = look_through(shaken(agent), torch.rand(16, 1, 60, 60), 4)
+    (1e6 * losses.cross_entropy(logits[:, -1:], torch.arange(16)[:, None] % 10)).backward()
+    assert isinstance(agent, DRAWClassifier)
+    assert 0.1 < agent.filters.weight.grad.norm() <= 3 * 32**0.5
+
+
 @pytest.mark.parametrize("network", SOFT)
 def test_soft_agents_are_scored_through_the_environment_as_they_were_trained(network: str) -> None:
     """What the environment is told is what `look_through`, which training uses, says in the end."""
