@@ -48,10 +48,10 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def limit_gradient(rows: Tensor) -> Tensor:
-    """Rows (B, n) as they are; the gradient of each is shortened to at most 1 / B, for a loss averaged over B.
+    """Rows (B, n) as they are; the gradient of each is shortened to 1 / B at most: the loss is a mean over B.
 
-    What says where to read changes what is read, and that what says where to read next: eight glimpses on, the
-    gradient of some scenes is a hundred thousand times that of others. Graves (2013) limits an LSTM's so.
+    What says where to read changes what is read, and that what says where to read next: eight glimpses on,
+    the gradient of some scenes is a hundred thousand times that of others. Graves (2013) limits an LSTM's so.
     """
     if rows.requires_grad:
         rows.register_hook(

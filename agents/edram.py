@@ -44,7 +44,7 @@ class EDRAM(Agent):
                 (160, 192, 0),
             )
         )
-        # Without it, pooling alone takes a sixth of a training step (torch is slow at bfloat16 channels first).
+        # Without it, pooling alone takes a sixth of a training step in bfloat16.
         self.what.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.norms = nn.ModuleList(
             nn.ModuleList(nn.BatchNorm2d(conv.out_channels) for conv in self.what)  # type: ignore[arg-type]
