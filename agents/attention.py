@@ -47,17 +47,17 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
-def limit_gradient(rows: Tensor) -> Tensor:
-    """Rows (B, n) as they are; the gradient of each is shortened to 1 / B at most: the loss is a mean over B.
+def limit_gradient(rows: Tensor, limit: float) -> None:
+    """Shorten the gradient of each of the rows (B, n) to limit / B at most, of a loss that is a mean over B.
 
     What says where to read changes what is read, and that what says where to read next: eight glimpses on,
     the gradient of some scenes is a hundred thousand times that of others. Graves (2013) limits an LSTM's so.
     """
     if rows.requires_grad:
+        longest = limit / len(rows)
         rows.register_hook(
-            lambda gradient: gradient * (1 / (len(rows) * gradient.norm(dim=1, keepdim=True))).clamp(max=1)
+            lambda gradient: gradient * (longest / gradient.norm(dim=1, keepdim=True)).clamp(max=1)
         )
-    return rows
 
 
 def bounded(logarithm: Tensor, bound: float = MAX_LOG) -> Tensor:

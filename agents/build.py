@@ -152,7 +152,7 @@ def supervised_agent(settings: Supervised, shapes: Shapes) -> Agent:
         )
     match settings.network:
         case "draw":
-            return DRAWClassifier(canvas, answers, hidden)
+            return DRAWClassifier(canvas, answers, hidden, settings.window_clip)
         case "edram":
             return EDRAM(canvas, answers, horizon_of(settings.env_id, settings.env, shapes.length))
         case "edram-slim":

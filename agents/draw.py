@@ -26,13 +26,21 @@ class DRAWClassifier(Agent):
     """The paper's "differentiable RAM" (section 4.1): an LSTM that reads by 12x12 Gaussian filters.
 
     canvas_shape (C, H, W), square. The first window spans the canvas, each filter half a stride wide.
+    window_clip: of the gradient by which a scene moves its next window, see `limit_gradient`; 0 lets it be.
     """
 
     sees: Sees = "canvas"
     READ = 12
 
-    def __init__(self, canvas_shape: tuple[int, int, int], num_answers: int, hidden: int = 256) -> None:
+    def __init__(
+        self,
+        canvas_shape: tuple[int, int, int],
+        num_answers: int,
+        hidden: int = 256,
+        window_clip: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.window_clip = window_clip
         channels, self.pixels, _ = canvas_shape
         self.core = LSTMCore(channels * self.READ**2, hidden)
         self.classifier = nn.Linear(hidden, num_answers)
@@ -52,7 +60,9 @@ class DRAWClassifier(Agent):
         core = self.core(patch.flatten(1), core)
         h = at_least_float32(core[0])
         with torch.autocast("cpu", enabled=False):
-            logits, numbers = self.classifier(h), limit_gradient(self.filters(h))
+            logits, numbers = self.classifier(h), self.filters(h)
+        if self.window_clip:
+            limit_gradient(numbers, self.window_clip)
         following = window_of(filters_of(numbers, self.READ, self.pixels), self.READ, self.pixels)
         window = window_of(filters, self.READ, self.pixels)
         return soft_step(logits, window, patch, following), (core, numbers)

@@ -35,23 +35,27 @@ class Supervised(Training):
     differentiable windows, one at each of the environment's glimpses. hidden: the width of the network's
     layers, where the paper does not say it. every_glimpse: whether each glimpse is asked for the answer, or
     only the last before it. theta_weight: of the windows' error beside the cross-entropy; 0 teaches by the
-    labels alone, above it the windows are shown where the digits are.
+    labels alone, above it the windows are shown where the digits are. window_clip: of the gradient by which
+    a scene moves DRAW's next window, see attention.limit_gradient; 0 lets it be.
     """
 
     network: Network = "fc"
     hidden: int = 256
     every_glimpse: bool = False
     theta_weight: float = 0.0
+    window_clip: float = 0.0
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         super().__post_init__()
         check_positive(self, "hidden")
-        check_not_negative(self, "theta_weight")
+        check_not_negative(self, "theta_weight", "window_clip")
         if self.network in WHOLE and (self.every_glimpse or self.theta_weight):
             raise ValueError(
                 f"every_glimpse and theta_weight are for networks with windows, got network {self.network!r}"
             )
+        if self.network != "draw" and self.window_clip:
+            raise ValueError(f"window_clip is for network 'draw', got network {self.network!r}")
 
 
 def train_supervised(
