@@ -154,7 +154,8 @@ def supervised_agent(settings: Supervised, shapes: Shapes) -> Agent:
         case "draw":
             return DRAWClassifier(canvas, answers, hidden, settings.window_clip)
         case "edram":
-            return EDRAM(canvas, answers, horizon_of(settings.env_id, settings.env, shapes.length))
+            glimpses = horizon_of(settings.env_id, settings.env, shapes.length)
+            return EDRAM(canvas, answers, glimpses, settings.window_clip)
         case "edram-slim":
             return SlimEDRAM(canvas, answers, hidden)
         case "st-cnn":

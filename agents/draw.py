@@ -65,7 +65,9 @@ class DRAWClassifier(Agent):
             limit_gradient(numbers, self.window_clip)
         following = window_of(filters_of(numbers, self.READ, self.pixels), self.READ, self.pixels)
         window = window_of(filters, self.READ, self.pixels)
-        return soft_step(logits, window, patch, following), (core, numbers)
+        # What is shown is what was there: the gain only makes it loud or silent.
+        shown = patch / filters.gain[:, None, None, None]
+        return soft_step(logits, window, shown, following), (core, numbers)
 
 
 class Stroke(NamedTuple):

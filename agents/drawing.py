@@ -12,7 +12,7 @@ from torch import Tensor
 
 from agents.draw import DRAW, Stroke
 from agents.playback import SECONDS_AT_THE_END, whole_file, write_film
-from glimpse_env.render import Frame, tile
+from glimpse_env.render import Frame, parallelogram, tile
 
 FORMATS = (".gif", ".mp4", ".png")
 SECONDS_A_STEP = 0.2
@@ -26,7 +26,7 @@ def drawn(model: DRAW, x: Tensor | None, count: int, seed: int = 0) -> list[list
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         strokes = model.dream(count) if x is None else model.reconstruct(x)
-        return [_pictures(stroke) for stroke in strokes]
+        return [pictures_of(stroke) for stroke in strokes]
 
 
 def save(path: Path, steps: list[list[Frame]]) -> None:
@@ -46,8 +46,8 @@ def film_strip(steps: list[list[Frame]], moments: int = 8) -> Frame:
     return tile([steps[i][row] for row in range(len(steps[0])) for i in chosen], columns=len(chosen))
 
 
-def _pictures(stroke: Stroke) -> list[Frame]:
-    """Each canvas enlarged, with its windows."""
+def pictures_of(stroke: Stroke) -> list[Frame]:
+    """Each canvas of a step enlarged, with its windows."""
     canvas = (255 * torch.sigmoid(stroke.canvas)).round().to(torch.uint8).numpy()
     out = []
     for i, picture in enumerate(canvas):
@@ -61,12 +61,10 @@ def _pictures(stroke: Stroke) -> list[Frame]:
 
 
 def _outline(frame: Frame, theta: NDArray[np.float32], color: tuple[int, int, int]) -> None:
-    """A square window [[s, 0, x], [0, s, y]] on an enlarged picture, in place."""
+    """A square window [[s, 0, x], [0, s, y]] on an enlarged picture with a border of 1, in place."""
     pixels = (len(frame) - 2) // ZOOM
-    middle = ((theta[:, 2] + 1) / 2 * (pixels - 1) + 0.5) * ZOOM + 1
-    half = theta[0, 0] * pixels * ZOOM / 2
-    left, top, right, bottom = (
-        np.concatenate([middle - half, middle + half]).clip(0, len(frame) - 1).astype(int)
-    )
+    corner, across, down = parallelogram(theta, pixels, pixels)
+    corners = np.concatenate([corner, corner + across + down]) * ZOOM + 1
+    left, top, right, bottom = corners.round().clip(0, len(frame) - 1).astype(int)
     frame[top, left : right + 1] = frame[bottom, left : right + 1] = color
     frame[top : bottom + 1, left] = frame[top : bottom + 1, right] = color

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents.attention import affine_read, at_least_float32, soft_argmax
+from agents.attention import affine_read, at_least_float32, limit_gradient, soft_argmax
 from agents.interface import Agent, Sees, Step, soft_step
 from agents.layers import LSTMCore, LSTMState, PatchConv2d, keep_variance
 
@@ -25,13 +25,21 @@ class EDRAM(Agent):
 
     But what lies outside the canvas reads as zero, as it does for the retina, not as the nearest border.
     canvas_shape (C, H, W). glimpses: how many it takes, for each has its own statistics; one more raises
-    ValueError.
+    ValueError. window_clip: of the gradient by which a scene moves a window, see `limit_gradient`; 0 lets it
+    be.
     """
 
     sees: Sees = "canvas"
 
-    def __init__(self, canvas_shape: tuple[int, int, int], num_answers: int, glimpses: int) -> None:
+    def __init__(
+        self,
+        canvas_shape: tuple[int, int, int],
+        num_answers: int,
+        glimpses: int,
+        window_clip: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.window_clip = window_clip
         channels = canvas_shape[0]
         self.what = nn.ModuleList(
             nn.Conv2d(inputs, outputs, 3, padding=padding, bias=False)
@@ -98,7 +106,10 @@ class EDRAM(Agent):
     def _emit(self, h: Tensor) -> Tensor:
         """The next theta (B, 2, 3): tanh, its two scales within [0, 1]."""
         with torch.autocast("cpu", enabled=False):
-            theta = torch.tanh(self.emission(at_least_float32(h))).view(-1, 2, 3)
+            numbers = self.emission(at_least_float32(h))
+            if self.window_clip:
+                limit_gradient(numbers, self.window_clip)
+            theta = torch.tanh(numbers).view(-1, 2, 3)
             scale = torch.eye(2, 3)
             return theta * (1 - scale) + theta.clamp(0, 1) * scale
 

@@ -44,6 +44,8 @@ class Generative(Training):
         """Raise ValueError for a number out of range."""
         super().__post_init__()
         check_positive(self, "steps", "hidden", "latent", "read", "write")
+        if self.curriculum:
+            raise ValueError(f"DRAW draws whole scenes: curriculum must be 0, got {self.curriculum}")
         if not 0 < self.brightness < 1:
             raise ValueError(f"brightness must be between 0 and 1, got {self.brightness}")
 

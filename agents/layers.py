@@ -118,12 +118,12 @@ class PatchConv2d(nn.Conv2d):
         return F.linear(patches, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
-def two_convolutions(channels: int, size: int, num_answers: int, filters: int = 32) -> nn.Sequential:
-    """Jaderberg et al.'s (2015) CNN: 9x9 and 7x7 convolutions, each pooled, and a linear layer.
+def two_convolutions(channels: int, size: int, num_answers: int) -> nn.Sequential:
+    """Jaderberg et al.'s (2015) CNN: 64 filters of 9x9 and of 7x7, each pooled, and a linear layer.
 
     (B, channels, size, size) -> (B, num_answers).
     """
-    side = ((size - 8) // 2 - 6) // 2
+    side, filters = ((size - 8) // 2 - 6) // 2, 64
     layers = nn.Sequential(
         PatchConv2d(channels, filters, 9),
         nn.ReLU(),

@@ -26,6 +26,7 @@ button:focus-visible, input:focus-visible, select:focus-visible { outline: 2px s
 #scrub { flex: 1; accent-color: #ffc240; }
 #belief { display: flex; gap: 3px; align-items: flex-end; height: 7rem; background: #1b202a; border-radius: 6px;
   padding: .5rem; }
+#belief[hidden] { display: none; }
 #belief div { flex: 1; text-align: center; font-size: .7rem; color: #808a9c; min-width: 0; overflow: hidden; }
 #belief i { display: block; background: #5c8ede; border-radius: 2px; min-height: 1px; }
 #belief .top i { background: #ffc240; }

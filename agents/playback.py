@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,20 +128,27 @@ def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:
     return np.concatenate(rows)
 
 
-def grid(episodes: list[tuple[str, list[View]]]) -> list[Frame]:
-    """Frames of all episodes at once, tiled; those that have ended stay at their last moment."""
+def grid(episodes: list[tuple[str, list[View]]], together: int = 1) -> list[Frame]:
+    """Frames of all episodes at once, tiled; those that have ended stay at their last moment.
+
+    together: so many neighbours never part: they share a row.
+    """
     longest = max(len(views) for _, views in episodes)
+    columns = math.ceil(math.sqrt(len(episodes)) / together) * together
     return [
-        tile([draw_frame(views[min(t, len(views) - 1)], "strip") for _, views in episodes])
+        tile(
+            [caption(draw_frame(views[min(t, len(views) - 1)], "strip"), text) for text, views in episodes],
+            columns,
+        )
         for t in range(longest)
     ]
 
 
-def save(path: Path, episodes: list[tuple[str, list[View]]], *, tiled: bool = False) -> None:
-    """Write episodes as .gif or .mp4 (one after the other), .png (a film strip) or .html, atomically.
+def save(path: Path, episodes: list[tuple[str, list[View]]], *, together: int = 0) -> None:
+    """Write episodes as .gif or .mp4, .png (a film strip) or .html (one by one), atomically.
 
-    tiled: films show all episodes side by side. Raises ValueError for another ending and OSError where
-    the file cannot be written.
+    together: films show all episodes at once, see `grid`; 0 shows one after the other. Raises ValueError for
+    another ending and OSError where the file cannot be written.
     """
     if path.suffix not in FORMATS:
         raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}")
@@ -150,7 +158,11 @@ def save(path: Path, episodes: list[tuple[str, list[View]]], *, tiled: bool = Fa
         whole_file(path, lambda file: iio.imwrite(file, film_strip(episodes)))
     else:
         frames, seconds = [], []
-        for shown in [grid(episodes)] if tiled else [[draw_frame(view) for view in e] for _, e in episodes]:
+        for shown in (
+            [grid(episodes, together)]
+            if together
+            else [[draw_frame(view) for view in views] for _, views in episodes]
+        ):
             frames += shown
             seconds += [SECONDS_A_GLIMPSE] * (len(shown) - 1) + [SECONDS_AT_THE_END]
         whole_file(path, lambda file: write_film(file, frames, seconds))

@@ -53,7 +53,7 @@ class SpatialTransformer(Agent):
                 nn.Linear(20 * down * across, 64),
                 nn.ReLU(),
             ]
-            self.classifier = two_convolutions(channels, WINDOW, num_answers, filters=64)
+            self.classifier = two_convolutions(channels, WINDOW, num_answers)
         elif kind == "fcn":
             localiser = [
                 nn.Flatten(),

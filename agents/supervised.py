@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents import losses
-from agents.baselines import WholeCanvasClassifier
+from agents.baselines import NETWORKS, WholeCanvasClassifier
 from agents.evaluate import make_env
 from agents.interface import Agent, to_tensors
 from agents.runs import Run
@@ -24,7 +24,7 @@ from agents.training import (
 )
 
 Network = Literal["fc", "conv", "cnn", "convnet", "draw", "edram", "edram-slim", "st-cnn", "st-fcn"]
-WHOLE: tuple[Network, ...] = ("fc", "conv", "cnn", "convnet")
+STATISTICS = 16  # batches that batch normalisation's running statistics are measured on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Supervised(Training):
     layers, where the paper does not say it. every_glimpse: whether each glimpse is asked for the answer, or
     only the last before it. theta_weight: of the windows' error beside the cross-entropy; 0 teaches by the
     labels alone, above it the windows are shown where the digits are. window_clip: of the gradient by which
-    a scene moves DRAW's next window, see attention.limit_gradient; 0 lets it be.
+    a scene moves the next window of DRAW or EDRAM, see attention.limit_gradient; 0 lets it be.
     """
 
     network: Network = "fc"
@@ -50,12 +50,12 @@ class Supervised(Training):
         super().__post_init__()
         check_positive(self, "hidden")
         check_not_negative(self, "theta_weight", "window_clip")
-        if self.network in WHOLE and (self.every_glimpse or self.theta_weight):
+        if self.network in NETWORKS and (self.every_glimpse or self.theta_weight):
             raise ValueError(
                 f"every_glimpse and theta_weight are for networks with windows, got network {self.network!r}"
             )
-        if self.network != "draw" and self.window_clip:
-            raise ValueError(f"window_clip is for network 'draw', got network {self.network!r}")
+        if self.network not in ("draw", "edram") and self.window_clip:
+            raise ValueError(f"window_clip is for networks 'draw' and 'edram', got {self.network!r}")
 
 
 def train_supervised(
@@ -89,8 +89,28 @@ def train_supervised(
         right = losses.right_so_far(answers, target)[:, -1].float().mean()
         return BatchResult(loss, {"train_error": 100 * (1 - right)})
 
-    yield from train(run, settings, agent, batch, error_on_validation(settings), quiet=quiet)
+    def validate(averaged: Agent) -> dict[str, float]:
+        canvases = (to_tensors(env.reset()[0])["canvas"] for _ in range(STATISTICS))
+        measure_statistics(averaged, canvases, horizon)
+        return error_on_validation(settings)(averaged)
+
+    yield from train(run, settings, agent, batch, validate, quiet=quiet)
     env.close()
+
+
+@torch.no_grad()
+def measure_statistics(agent: Agent, canvases: Iterable[Tensor], glimpses: int) -> None:
+    """Give batch normalisation its running statistics: means over canvases, each a batch (B, C, H, W).
+
+    The average of many weights has none of its own (Izmailov et al. 2018, section 3.2), and those of the last
+    weights do not fit it. Without batch normalisation nothing is done. `agent` is in training mode.
+    """
+    norms = [module for module in agent.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # PyTorch's word for a plain mean
+    for canvas in canvases if norms else ():
+        look_through(agent, canvas, glimpses)
 
 
 def look_through(agent: Agent, canvas: Tensor, glimpses: int) -> tuple[Tensor, Tensor]:

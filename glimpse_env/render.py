@@ -103,7 +103,8 @@ def caption(frame: Frame, text: str) -> Frame:
     """The frame (H, W, 3) with a line of text above it: (H + 32, W, 3)."""
     surface = pygame.Surface((frame.shape[1] * SHARPNESS, 32 * SHARPNESS))
     surface.fill(BACKGROUND)
-    _Pen(surface).text(text, 8, 10, 20, TEXT)
+    size = min(20.0, 2.4 * frame.shape[1] / max(len(text), 1))  # so that a long line fits a narrow frame
+    _Pen(surface).text(text, 8, 10, size, TEXT)
     line = pygame.transform.smoothscale(surface, (frame.shape[1], 32))
     return np.concatenate([pygame.surfarray.array3d(line).swapaxes(0, 1), frame])
 
@@ -126,8 +127,10 @@ def assembled(view: View) -> Frame:
     picture = np.full((height, width, 3), UNSEEN, np.uint8)
     if view.windows is not None and view.patches is not None:
         pixels = np.stack(np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5), -1)
-        for theta, patch in zip(view.windows, view.patches, strict=True):
-            corner, across, down = _parallelogram(theta, width, height)
+        area = np.abs(np.linalg.det(view.windows[:, :, :2]))
+        for i in np.argsort(-area, kind="stable"):
+            theta, patch = view.windows[i], view.patches[i]
+            corner, across, down = parallelogram(theta, width, height)
             place = (pixels - corner) @ np.linalg.pinv(np.stack([across, down]))
             inside = ((place >= 0) & (place < 1)).all(-1)
             column, row = (place[inside] * patch.shape[-1]).astype(int).T
@@ -151,7 +154,7 @@ def assembled(view: View) -> Frame:
     return picture
 
 
-def _parallelogram(
+def parallelogram(
     theta: NDArray[np.float32], width: int, height: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """A window's first corner and its edges, across and down, in pixels from the canvas's corner."""
@@ -289,7 +292,7 @@ def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float],
         y = y0 + zoom * retina.patch_start(view.path[-1, 1], height, extent)
         pen.box(x, y, zoom * extent, zoom * extent, SCALES[k], 2.5 if k == 0 else 1.5)
     if view.windows is not None:
-        corner, across, down = (zoom * edge for edge in _parallelogram(view.windows[-1], width, height))
+        corner, across, down = (zoom * edge for edge in parallelogram(view.windows[-1], width, height))
         outline = [corner, corner + across, corner + across + down, corner + down, corner]
         pen.path([(x0 + float(x), y0 + float(y)) for x, y in outline], SCALES[0], 2.5)
     # A gaze names a pixel's centre, which lies half a pixel inside its drawn square.

@@ -112,6 +112,7 @@ def evaluate_bound(
     print(
         f"{config['experiment']}: {scored.error:.2f} nats a picture on {scored.scenes:,} {split} "
         f"pictures, 95% interval {low:.2f} to {high:.2f}"
+        + ("" if settings.binary else "; of shades of pixels, which bounds nothing")
     )
     if options.publish:
         minutes = results.training_minutes(path, config)

@@ -4,7 +4,8 @@ A trained agent is named as in evaluate.py. Live: space pauses, right steps, n g
 saves. A person aims with the arrow keys or the mouse, looks with Enter or a click, answers with a digit
 and sees only what the retina sees. `--out x.gif|x.mp4|x.png|x.html` records without a display
 instead; the html page plays in a browser, several `--episodes` in one. `draw-mnist` draws the pictures of
-those scenes, or `--dream`s. `--compare OTHER` plays both on the same scenes, side by side.
+those scenes, or `--dream`s. `--compare OTHER` plays both on the same scenes, side by side (on the html page
+one after the other). Live, these two know space and right; any other key closes the window.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ from agents.playback import (
     save,
 )
 from agents.results import find_checkpoint
+from agents.training import parse_keyword
+from glimpse_env.datasets import SPLITS
 from glimpse_env.files import DatasetError
 from glimpse_env.registry import TABLE
 from glimpse_env.render import Frame, NoDisplayError, View, Window, tile
@@ -46,11 +49,12 @@ from glimpse_env.render import Frame, NoDisplayError, View, Window, tile
 
 def main(arguments: list[str]) -> None:
     """Parse, then record or open the window."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("player", help="a trained agent, 'random' or 'person'")
     parser.add_argument("--env-id", choices=TABLE, help="the agent's own unless given")
     parser.add_argument("--dataset", help="mnist, or mnist-5k which needs no download")
-    parser.add_argument("--split", default="test")
+    parser.add_argument("--env", metavar="KEYWORD=VALUE", nargs="*", default=[], help="in place of its own")
+    parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument("--index", type=int, default=0, help="the first frozen scene to play")
     parser.add_argument("--episodes", type=int, default=1, help="how many to record")
     parser.add_argument("--grid", action="store_true", help="film the episodes side by side")
@@ -96,10 +100,10 @@ def main(arguments: list[str]) -> None:
     if options.out is not None:
         indices = range(options.index, options.index + options.episodes)
         recorded = [shown for i in indices for shown in episodes(i)]
-        save(options.out, recorded, tiled=options.grid or options.compare is not None)
+        save(options.out, recorded, together=len(players) if options.grid or options.compare else 0)
         print(f"wrote {options.out}")
     elif options.compare is not None:
-        films = (grid(episodes(i % env.vector.num_scenes)) for i in itertools.count(options.index))
+        films = (grid(episodes(i % env.vector.num_scenes), 2) for i in itertools.count(options.index))
         show((frame, SECONDS_A_GLIMPSE) for film in films for frame in [*film, *film[-1:] * 2])
     else:
         from agents.viewer import Viewer  # needs a display
@@ -124,20 +128,24 @@ def seat(
     settings: the agent's own, those of the agent that random is compared with, or None.
     """
     keywords = dict(settings.env) if settings and settings.env_id == options.env_id else {}
-    if options.dataset:
-        keywords["dataset"] = options.dataset
+    keywords.update(changes(options))
     if agent is not None:
         check_fits(agent, config, dataclasses.replace(settings, env_id=options.env_id, env=keywords))
     env: Any = gymnasium.make(options.env_id, **keywords, split=options.split).unwrapped
     return AgentPlayer(agent) if agent else RandomPlayer(env, seed=options.index), env
 
 
+def changes(options: argparse.Namespace) -> dict[str, int | float | str]:
+    """The environment's keywords that --env and --dataset give."""
+    given = dict(map(parse_keyword, options.env))
+    return {**given, "dataset": options.dataset} if options.dataset else given
+
+
 def draw(model: DRAW, settings: Generative, options: argparse.Namespace) -> None:
     """Record or show how DRAW draws the chosen scenes, or its dreams, all side by side."""
     if options.compare or options.env_id or options.grid:
         raise ValueError(f"{options.player} draws: leave out --compare, --env-id and --grid")
-    if options.dataset:
-        settings = dataclasses.replace(settings, env={**settings.env, "dataset": options.dataset})
+    settings = dataclasses.replace(settings, env={**settings.env, **changes(options)})
     x = None
     if not options.dream:
         env = make_scenes(settings, options.split, options.episodes)
@@ -158,15 +166,21 @@ def draw(model: DRAW, settings: Generative, options: argparse.Namespace) -> None
 
 
 def show(frames: Iterable[tuple[Frame, float]]) -> None:
-    """Show each frame for its seconds in a window, until that is closed or a key is pressed."""
+    """Show each frame for its seconds in a window: space pauses, right steps, any other key closes it."""
     window = Window("glimpse_env", fps=30)
+    paused = False
     for frame, seconds in frames:
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        step = False
+        while not step and (paused or time.monotonic() < until):
             window.show(frame)
-            if pygame.event.get((pygame.QUIT, pygame.KEYDOWN)):
-                window.close()
-                return
+            for event in pygame.event.get((pygame.QUIT, pygame.KEYDOWN)):
+                key = getattr(event, "key", None)
+                if key not in (pygame.K_SPACE, pygame.K_RIGHT):
+                    window.close()
+                    return
+                step = key == pygame.K_RIGHT
+                paused = step or not paused
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from conftest import OFFLINE
 
 from agents import drawing, generative
 from agents.build import build_agent, load_agent, shapes_of, to_config, train_experiment
-from agents.draw import DRAW
+from agents.draw import DRAW, Stroke
 from agents.generative import BINARY_SEED, Generative, bound, make_scenes, pictures
 from agents.runs import Run
 
@@ -188,6 +188,17 @@ def test_training_lowers_the_bound_and_its_checkpoint_loads(tmp_path: Path) -> N
     assert loaded == settings
     best = min(epoch["validation_nats"] for epoch in metrics)
     assert bound(model, settings, "validation").error == pytest.approx(best, rel=1e-5)
+
+
+def test_windows_are_drawn_where_they_are() -> None:
+    """A window of 4 pixels around pixel (7.5, 1.5) of 12: columns 6 to 10, rows 0 to 4, times six."""
+    theta = torch.tensor([[[4 / 12, 0, 2 * 7.5 / 11 - 1], [0, 4 / 12, 2 * 1.5 / 11 - 1]]])
+    stroke = Stroke(torch.zeros(1, 1, 12, 12), torch.zeros(1), None, theta)
+    frame = drawing.pictures_of(stroke)[0]
+    outlined = np.argwhere((frame == drawing.WRITE).all(-1))
+    assert outlined.min(0).tolist() == [1, 1 + 6 * 6]
+    assert outlined.max(0).tolist() == [1 + 4 * 6, 1 + 10 * 6]
+    assert len(outlined) == 4 * 24
 
 
 def test_films_show_every_step_with_its_windows(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from agents.playback import AgentPlayer, RandomPlayer, episode, film_strip, grid
 from agents.ram import RAM
 from agents.viewer import CANVAS_AT, CANVAS_SIDE, Viewer
 from glimpse_env.datasets import load
-from glimpse_env.render import View
+from glimpse_env.render import View, caption, draw_frame
 
 
 @pytest.fixture
@@ -195,11 +195,23 @@ def test_a_grid_shows_all_episodes_at_once_until_the_longest_ends(tmp_path: Path
     short = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=2).unwrapped
     long = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=4).unwrapped
     recorded = [(str(i), list(episode(RandomPlayer(e, 0), e, i))) for i, e in enumerate([short, long, long])]
-    save(tmp_path / "x.gif", recorded, tiled=True)
-    assert iio.imread(tmp_path / "x.gif").shape == (5, 2 * 492, 2 * 240, 3)
+    save(tmp_path / "x.gif", recorded, together=1)
+    assert iio.imread(tmp_path / "x.gif").shape == (5, 2 * 524, 2 * 240, 3)
     film = grid(recorded)
-    assert (film[2][:492, :240] == film[4][:492, :240]).all()  # the short one stays at its end
-    assert (film[2][:492, 240:] != film[4][:492, 240:]).any()
+    assert (film[2][:524, :240] == film[4][:524, :240]).all()  # the short one stays at its end
+    assert (film[2][:524, 240:] != film[4][:524, 240:]).any()
+    assert (film[0][:32, :240] != film[0][:32, 240:]).any()  # each has its own name above
+
+
+def test_those_who_are_compared_share_a_row() -> None:
+    env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=1).unwrapped
+    recorded = [(str(i), list(episode(RandomPlayer(env, i), env, i // 2))) for i in range(6)]
+    frame = grid(recorded, together=2)[0]
+    assert frame.shape == (2 * 524, 4 * 240, 3)
+    for i, (text, views) in enumerate(recorded):
+        y, x = 524 * (i // 4), 240 * (i % 4)
+        expected = caption(draw_frame(views[0], "strip"), text)
+        np.testing.assert_array_equal(frame[y : y + 524, x : x + 240], expected)
 
 
 def test_a_person_types_a_sum_and_enters_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

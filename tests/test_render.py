@@ -153,6 +153,12 @@ def test_a_window_that_an_agent_placed_is_drawn_in_place_of_the_retina() -> None
     np.testing.assert_array_equal(seen[10:, 10:, 0], patch[0].repeat(5, 0).repeat(5, 1))
     assert (seen[:10] == render.UNSEEN).all()
     assert (seen[:, :10] == render.UNSEEN).all()
+    # A later, coarser window paints around what was read more finely, never over it.
+    whole = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    blurred = np.full((1, 2, 2), 90, np.uint8)
+    both = assembled(looking._replace(windows=np.stack([quarter, whole]), patches=np.stack([patch, blurred])))
+    np.testing.assert_array_equal(both[10:, 10:], seen[10:, 10:])
+    assert (both[:10] == 90).all()
     # Canvas 30..506 x 32..508: the window's left edge is the canvas's middle, in the eye's colour.
     assert (draw_frame(looking)[340:480, 268] == render.SCALES[0]).all(-1).mean() > 0.9
     # The eye sees the patch, 118 wide at (540, 52).

@@ -90,8 +90,19 @@ def test_bounds_have_a_table_of_their_own_with_the_papers() -> None:
     drawn |= {"parameters": 1_234_567, "minutes": 99.6}
     first, last = {**drawn, "value": 99.0, "ci95": [98, 100]}, {**drawn, "value": 90.0, "ci95": [89.5, 90.5]}
     *_, row = results.nats_table([*errors, first, last]).splitlines()
-    assert row == "| draw-mnist | 16 | 1,234,567 | 100 | 80.97 | **90.00** [89.50, 90.50] |"
+    assert row == "| draw-mnist | binary | 16 | 1,234,567 | 100 | 80.97 | **90.00** [89.50, 90.50] |"
     assert results.table([*errors, last]) == results.table(errors)
+    shades = {**last, "experiment": "draw-house", "metric": "cross_entropy"}
+    *_, row = results.nats_table([last, shades]).splitlines()
+    assert row == "| draw-house | shades: no bound | 16 | 1,234,567 | 100 | – | **90.00** [89.50, 90.50] |"
+    assert results.table([shades]) == results.table([])
+
+
+def test_only_a_bound_is_called_one() -> None:
+    drawn = Generative(env_id="Glimpse/MNIST-v0")
+    assert results.metric_of(drawn, "test") == "nats"
+    assert results.metric_of(dataclasses.replace(drawn, binary=False), "test") == "cross_entropy"
+    assert results.metric_of(EXPERIMENTS["fc-mnist"], "validation") == "validation_error"
 
 
 def test_students_quantiles_are_scipys() -> None:

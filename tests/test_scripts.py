@@ -290,10 +290,11 @@ def test_two_players_are_compared_on_the_same_scenes(trained: Path, tmp_path: Pa
     run("play", trained, "--compare", "random", "--out", out)  # on the digits that `trained` knows
     frames = iio.imread(out)
     width, height = render.SIZES["strip"]
-    assert frames.shape[1:3] == (height, 2 * width)
+    assert frames.shape[1:3] == (32 + height, 2 * width)  # their names above them
     # Both canvases, but for what is drawn on them, are the same: bright where the other is.
-    left, right = (half[8:232, 8:232].min(-1) > 200 for half in np.split(frames[0], 2, 1))
+    left, right = (half[40:264, 8:232].min(-1) > 200 for half in np.split(frames[0], 2, 1))
     assert (left & right).sum() > 0.5 * left.sum() > 100
+    run("play", "st-cnn", "--env", "dataset=mnist-5k", "distractors=2", "--out", out)  # on other clutter
     other = ["--env-id", "Glimpse/DigitSum-v0", "--dataset", "mnist-5k", "--out", out]
     assert "was made for" in run("play", "ram-cluttered100", *other, fails=True)
     fewer = ["--env", "dataset=mnist-5k", "distractors=1", "horizon=2"]

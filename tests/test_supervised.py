@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import OFFLINE
+from safetensors.torch import load_file
 
 from agents import losses, supervised
 from agents.attention import affine_read
@@ -19,7 +20,14 @@ from agents.evaluate import make_env, play_all
 from agents.interface import Agent, count_parameters, to_tensors
 from agents.runs import Run
 from agents.stn import SpatialTransformer
-from agents.supervised import Supervised, look_through, train_supervised, windows_around
+from agents.supervised import (
+    STATISTICS,
+    Supervised,
+    look_through,
+    measure_statistics,
+    train_supervised,
+    windows_around,
+)
 
 SOFT = ("draw", "edram", "edram-slim", "st-cnn", "st-fcn")
 PLACES_WINDOWS = {
@@ -54,6 +62,15 @@ def test_no_scene_drowns_the_others_in_what_draws_windows_learn() -> None:
     (1e6 * losses.cross_entropy(logits[:, -1:], torch.arange(16)[:, None] % 10)).backward()
     assert isinstance(agent, DRAWClassifier)
     assert 0.1 < agent.filters.weight.grad.norm() <= 6 * 32**0.5
+
+
+def test_no_scene_drowns_the_others_in_edram_either() -> None:
+    """Four windows, each moved by 2 / B at most by each row of B: 8 in all."""
+    agent, _ = make("edram", env={**OFFLINE, "horizon": 4}, window_clip=2.0)
+    logits, _ = look_through(shaken(agent), torch.rand(8, 1, 60, 60), 4)
+    (1e6 * losses.cross_entropy(logits[:, -1:], torch.arange(8)[:, None])).backward()
+    assert isinstance(agent, EDRAM)
+    assert 0.1 < agent.emission.bias.grad.norm() <= 8
 
 
 @pytest.mark.parametrize("network", SOFT)
@@ -99,7 +116,7 @@ def test_every_part_learns_from_the_labels_and_the_windows(network: str) -> None
     ("changes", "says"),
     [
         ({"network": "conv", "theta_weight": 1.0}, "networks with windows"),
-        ({"network": "st-cnn", "window_clip": 1.0}, "for network 'draw'"),
+        ({"network": "st-cnn", "window_clip": 1.0}, "for networks 'draw'"),
         ({"network": "fc", "every_glimpse": True}, "networks with windows"),
         ({"theta_weight": -1.0}, "theta_weight"),
     ],
@@ -211,6 +228,28 @@ def test_windows_of_numbers_shorter_than_the_longest_are_free() -> None:
     assert losses.theta_error(off, theta).item() == pytest.approx(5)
     with pytest.raises(ValueError, match="box"):
         windows_around(boxes, torch.Size([54, 54]), 1)
+
+
+def test_measured_statistics_are_those_of_the_batch() -> None:
+    """In evaluation a batch that all was measured on is then normalised as in training, by itself."""
+    agent, _ = make("edram")
+    shaken(agent).train()
+    canvas = torch.rand(64, 1, 60, 60)
+    expected, _ = look_through(agent, canvas, 2)
+    measure_statistics(agent, [canvas], 2)
+    told, _ = look_through(agent.eval(), canvas, 2)
+    assert expected.std() > 0.01
+    torch.testing.assert_close(told, expected, rtol=0.02, atol=0.02 * expected.std().item())
+
+
+def test_the_averaged_weights_are_scored_with_statistics_of_their_own(tmp_path: Path) -> None:
+    agent, settings = make("edram", epochs=1, images_per_epoch=4, batch_size=2)
+    run = Run(tmp_path / "run", {}, resume=False, overwrite=False)
+    list(train_supervised(run, settings, agent, quiet=True))
+    kept = load_file(tmp_path / "run" / "best.safetensors")
+    counts = [int(kept[name]) for name in kept if name.endswith("num_batches_tracked")]
+    assert counts
+    assert set(counts) == {STATISTICS}
 
 
 @pytest.mark.parametrize("network", ["edram-slim", "draw"])
