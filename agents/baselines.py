@@ -20,8 +20,9 @@ class WholeCanvasClassifier(Agent):
 
     "fc": two fully connected layers of `hidden` units. "conv": 8 filters of 10x10 with stride 5, then a
     fully connected layer of `hidden` units (both Mnih et al. 2014). "cnn": Jaderberg et al.'s (2015), see
-    layers.two_convolutions. "convnet": three layers of 64 filters of 5x5, 3x3 and 3x3 with stride 2, pooled,
-    then 512 units (Ba et al. 2015, whose strides are not told; it is also the yardstick of other canvases).
+    layers.two_convolutions. "convnet": three layers of `hidden` / 8 filters of 5x5, 3x3 and 3x3 with
+    stride 2, pooled, then `hidden` units (512 in Ba et al. 2015, whose strides are not told; it is also the
+    yardstick of other canvases, as wide as whom it is compared with).
     length: answers to give, each from logits of its own. Raises ValueError for another network.
     """
 
@@ -49,16 +50,17 @@ class WholeCanvasClassifier(Agent):
             first = [PatchConv2d(channels, 8, kernel_size=10, stride=5), nn.Flatten()]
             features = 8 * ((height - 10) // 5 + 1) * ((width - 10) // 5 + 1)
         elif network == "convnet":
+            filters = hidden // 8
             first = [
-                PatchConv2d(channels, 64, 5, stride=2),
+                PatchConv2d(channels, filters, 5, stride=2),
                 nn.ReLU(),
-                nn.Conv2d(64, 64, 3, stride=2),
+                nn.Conv2d(filters, filters, 3, stride=2),
                 nn.ReLU(),
-                nn.Conv2d(64, 64, 3, stride=2),
+                nn.Conv2d(filters, filters, 3, stride=2),
                 nn.MaxPool2d(2),
                 nn.Flatten(),
             ]
-            features = 64 * math.prod((((n - 3) // 2 - 1) // 2 - 1) // 4 for n in (height, width))
+            features = filters * math.prod((((n - 3) // 2 - 1) // 2 - 1) // 4 for n in (height, width))
         else:
             raise ValueError(f"network must be one of {NETWORKS}, got {network!r}")
         self.network = nn.Sequential(

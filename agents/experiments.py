@@ -219,11 +219,11 @@ def whole_canvas(recipe: PolicyGradient, epochs: int) -> Supervised:
     )
 
 
-def convnet(recipe: PolicyGradient, epochs: int) -> Supervised:
-    """Ba et al.'s convnet on the scenes of `recipe`: the yardstick of all who look."""
+def convnet(recipe: PolicyGradient, epochs: int, hidden: int = 512) -> Supervised:
+    """Ba et al.'s convnet, of any width, on the scenes of `recipe`: the yardstick of all who look."""
     env = {key: value for key, value in recipe.env.items() if key in ("dataset", "distortion")}
     whole = dataclasses.replace(whole_canvas(recipe, epochs), env=env)
-    return dataclasses.replace(whole, network="convnet", hidden=512, warm_up=0.1, weight_decay=1e-2)
+    return dataclasses.replace(whole, network="convnet", hidden=hidden, warm_up=0.1, weight_decay=1e-2)
 
 
 # The differentiable family, on RAM's scenes; an agent that sees the canvas needs no start_gaze.
@@ -381,7 +381,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "edram": EDRAM,
     "edram-house": EDRAM_HOUSE,  # 77 minutes, test 2.19
     "convnet-cluttered": convnet(RAM_CLUTTERED, epochs=20),
-    "convnet-cluttered100": convnet(RAM_CLUTTERED100, epochs=20),
+    "convnet-cluttered100": convnet(RAM_CLUTTERED100, epochs=20, hidden=640),  # as many as edram-slim
     "convnet-sum": convnet(RAM_SUM, epochs=20),  # 34 minutes, test 12.51 (paper 3.2)
     "convnet-house": convnet(RAM_HOUSE, epochs=20),  # 9 minutes, test 17.56
     "draw-classifier-g4": DRAW_CLASSIFIER,

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import imageio.v3 as iio
 import numpy as np
+import pygame
 import pytest
 import torch
 from conftest import ROOT
@@ -24,6 +26,7 @@ from glimpse_env import render
 sys.path.insert(0, str(ROOT / "scripts"))
 import bench_choices
 import evaluate
+import play
 
 TINY = "--env dataset=mnist-5k horizon=2 --epochs 2 --images-per-epoch 64 --batch-size 32 --quiet".split()  # noqa: SIM905
 
@@ -301,6 +304,21 @@ def test_two_players_are_compared_on_the_same_scenes(trained: Path, tmp_path: Pa
     run("train", "ram-cluttered", *TINY, *fewer, "--folder", tmp_path / "fewer", "--init", "")
     beside = ["--compare", "ram-cluttered", "--dataset", "mnist-5k", "--out", out]
     assert "other scenes" in run("play", tmp_path / "fewer", *beside, fails=True)
+
+
+def test_a_film_in_a_window_pauses_steps_and_closes(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    closed: list[bool] = []
+    window = SimpleNamespace(show=shown.append, close=lambda: closed.append(True))
+    space, right, other = (
+        [pygame.event.Event(pygame.KEYDOWN, key=key)] for key in (pygame.K_SPACE, pygame.K_RIGHT, pygame.K_q)
+    )
+    presses = iter([space, [], right, [], right, other])
+    monkeypatch.setattr(play, "Window", lambda *_, **__: window)
+    monkeypatch.setattr(pygame.event, "get", lambda *_: next(presses))
+    play.show((frame, 0.0 if frame == 2 else 1e6) for frame in range(9))  # type: ignore[arg-type, misc]
+    assert shown == [0, 0, 0, 1, 1, 2]  # paused, the third stays although its time is over
+    assert closed == [True]
 
 
 def test_draw_is_trained_scored_and_shown(tmp_path: Path) -> None:
