@@ -50,7 +50,7 @@ class WholeCanvasClassifier(Agent):
             first = [PatchConv2d(channels, 8, kernel_size=10, stride=5), nn.Flatten()]
             features = 8 * ((height - 10) // 5 + 1) * ((width - 10) // 5 + 1)
         elif network == "convnet":
-            filters = hidden // 8
+            filters = max(hidden // 8, 1)
             first = [
                 PatchConv2d(channels, filters, 5, stride=2),
                 nn.ReLU(),

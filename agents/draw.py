@@ -61,8 +61,7 @@ class DRAWClassifier(Agent):
         h = at_least_float32(core[0])
         with torch.autocast("cpu", enabled=False):
             logits, numbers = self.classifier(h), self.filters(h)
-        if self.window_clip:
-            limit_gradient(numbers, self.window_clip)
+        limit_gradient(numbers, self.window_clip)
         following = window_of(filters_of(numbers, self.READ, self.pixels), self.READ, self.pixels)
         window = window_of(filters, self.READ, self.pixels)
         # What is shown is what was there: the gain only makes it loud or silent.

@@ -107,8 +107,7 @@ class EDRAM(Agent):
         """The next theta (B, 2, 3): tanh, its two scales within [0, 1]."""
         with torch.autocast("cpu", enabled=False):
             numbers = self.emission(at_least_float32(h))
-            if self.window_clip:
-                limit_gradient(numbers, self.window_clip)
+            limit_gradient(numbers, self.window_clip)
             theta = torch.tanh(numbers).view(-1, 2, 3)
             scale = torch.eye(2, 3)
             return theta * (1 - scale) + theta.clamp(0, 1) * scale

@@ -179,7 +179,7 @@ def show(frames: Iterable[tuple[Frame, float]]) -> None:
                 if key not in (pygame.K_SPACE, pygame.K_RIGHT):
                     window.close()
                     return
-                step = key == pygame.K_RIGHT
+                step = step or key == pygame.K_RIGHT
                 paused = step or not paused
 
 

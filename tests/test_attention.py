@@ -165,6 +165,11 @@ def test_a_long_gradient_is_shortened_and_keeps_its_direction() -> None:
     out.backward(torch.tensor([[0.0, 0.0], [0.03, 0.04], [-0.2, 0.15], [-3e4, 4e4]]))
     expected = 2 * torch.tensor([[0.0, 0.0], [0.03, 0.04], [-0.2, 0.15], [-0.15, 0.2]])
     torch.testing.assert_close(rows.grad, expected)
+    free = torch.ones(4, 2, requires_grad=True)
+    out = 2 * free
+    attention.limit_gradient(out, 0.0)
+    out.backward(torch.full((4, 2), 3e4))
+    assert (free.grad == 6e4).all()
     attention.limit_gradient(torch.ones(4, 2), 1.0)  # nothing to limit where nothing is learned
 
 

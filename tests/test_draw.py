@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -188,6 +189,12 @@ def test_training_lowers_the_bound_and_its_checkpoint_loads(tmp_path: Path) -> N
     assert loaded == settings
     best = min(epoch["validation_nats"] for epoch in metrics)
     assert bound(model, settings, "validation").error == pytest.approx(best, rel=1e-5)
+
+
+def test_settings_that_drawing_does_not_know_are_refused() -> None:
+    for wrong in ({"curriculum": 0.5}, {"brightness": 1.0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            dataclasses.replace(TINY, **wrong)
 
 
 def test_windows_are_drawn_where_they_are() -> None:

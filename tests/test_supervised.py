@@ -230,6 +230,17 @@ def test_windows_of_numbers_shorter_than_the_longest_are_free() -> None:
         windows_around(boxes, torch.Size([54, 54]), 1)
 
 
+def test_what_draw_shows_does_not_depend_on_its_gain() -> None:
+    agent, _ = make("draw")
+    assert isinstance(agent, DRAWClassifier)
+    canvas = torch.rand(2, 1, 60, 60)
+    plain, _ = agent({"canvas": canvas}, None, False)
+    agent.filters.bias.data[4] = 2.0
+    loud, _ = agent({"canvas": canvas}, None, False)
+    torch.testing.assert_close(loud.patch, plain.patch)
+    assert not torch.allclose(loud.logits, plain.logits)
+
+
 def test_measured_statistics_are_those_of_the_batch() -> None:
     """In evaluation a batch that all was measured on is then normalised as in training, by itself."""
     agent, _ = make("edram")
