@@ -81,7 +81,7 @@ def filterbank(center: Tensor, stride: Tensor, sigma: Tensor, count: int, pixels
         mean = ((center + 1) * 0.5 * (pixels - 1))[:, None] + steps * stride[:, None]
         mean = mean.clamp(-FAR, FAR)
         distance = torch.arange(pixels) - mean[..., None]
-        return torch.softmax(-(distance**2) / (2 * sigma[:, None, None] ** 2), -1)
+        return torch.softmax(distance.square() * (-0.5 / sigma.square())[:, None, None], -1)
 
 
 def filter_read(canvas: Tensor, filters: Filters, count: int) -> Tensor:

@@ -76,19 +76,20 @@ def start_from(agent: nn.Module, tensors: dict[str, Tensor], path: Path) -> None
     load_weights(agent, {**tensors, **other}, path)
 
 
-def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def flatten_optimizer(optimizer: torch.optim.Optimizer, prefix: str = "optimizer.") -> dict[str, Tensor]:
     """The optimiser's per-weight state as flat tensors, so that it fits into a safetensors file."""
     state = optimizer.state_dict()["state"]
-    return {f"optimizer.{i}.{name}": value for i, own in state.items() for name, value in own.items()}
+    return {f"{prefix}{i}.{name}": value for i, own in state.items() for name, value in own.items()}
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = "optimizer."
+) -> None:
     """Undo `flatten_optimizer`; the learning rate is the schedule's business."""
     state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        if key.startswith("optimizer."):
-            _, index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
+    for key, value in part(tensors, prefix).items():
+        index, name = key.split(".")
+        state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 

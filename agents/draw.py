@@ -44,7 +44,8 @@ class DRAWClassifier(Agent):
         channels, self.pixels, _ = canvas_shape
         self.core = LSTMCore(channels * self.READ**2, hidden)
         self.classifier = nn.Linear(hidden, num_answers)
-        self.filters = filter_layer(hidden, self.READ, self.pixels)
+        # A window as wide as the canvas is dim: as loud as training made it, it is heard from the start.
+        self.filters = filter_layer(hidden, self.READ, self.pixels, gain=5.0)
 
     def initial(self, batch_size: int) -> None:
         """The core starts from zeros."""
@@ -178,10 +179,10 @@ class DRAW(nn.Module):
         return canvas, window_of(filters, self.write_size, self.pixels)
 
 
-def filter_layer(inputs: int, count: int, pixels: int) -> nn.Linear:
+def filter_layer(inputs: int, count: int, pixels: int, gain: float = 1.0) -> nn.Linear:
     """A layer that says where filters are: at first `count` span the canvas, half a stride wide."""
     layer = nn.Linear(inputs, 5)
     nn.init.normal_(layer.weight, std=0.01)
     stride = (pixels - 1) / max(count - 1, 1)
-    layer.bias.data = torch.tensor([0, 0, 2 * math.log(stride / 2), 0, 0])
+    layer.bias.data = torch.tensor([0, 0, 2 * math.log(stride / 2), 0, math.log(gain)])
     return layer

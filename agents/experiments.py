@@ -385,16 +385,19 @@ EXPERIMENTS: dict[str, Experiment] = {
     "convnet-sum": convnet(RAM_SUM, epochs=20),  # 34 minutes, test 12.51 (paper 3.2)
     "convnet-house": convnet(RAM_HOUSE, epochs=20),  # 9 minutes, test 17.56
     "draw-classifier-g4": DRAW_CLASSIFIER,
-    # 62 minutes, test 4.67 (paper 3.36). From scratch it reads the digit several times; from four glimpses it
-    # goes on reading it once (LOG.md).
+    # From scratch it reads the digit several times; from four glimpses it goes on reading it once (LOG.md).
     "draw-classifier": dataclasses.replace(
         DRAW_CLASSIFIER,
         env={**CLUTTERED100, "horizon": 8, "distortion_share": 0.5},
+        epochs=125,
         hidden=384,
+        optimizer="muon",
         learning_rate=1.5e-3,
+        weight_decay=1e-2,
+        warm_up=0.02,
         clip=1.0,
         window_clip=10.0,
-        curriculum=0.15,
+        curriculum=0.02,
     ),
     # 71, 20 and 9 minutes: test 1.69, 4.55, 18.77 (paper 1.7, 2.0, 13.2). cnn-cluttered16 has as many
     # parameters as st-cnn, and about its minutes.

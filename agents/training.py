@@ -8,7 +8,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,7 @@ def parse_keyword(pair: str) -> tuple[str, int | float | str]:
 
 RESERVED = {"split", "num_envs", "autoreset_mode", "max_episode_steps", "render_mode"}
 Model = TypeVar("Model", bound=nn.Module)
+MUON_SIDE = 32  # logits and windows are narrower, every hidden layer wider
 EPOCH_SEED = 1_000_003  # spreads the seeds of runs and epochs apart
 
 
@@ -79,6 +80,7 @@ class Training:
     env: keywords of `gymnasium.make` beyond the id's own. images_per_epoch: images drawn, with
     replacement, in one epoch; each may be seen by several rollouts. average: decay a batch of the averaged
     weights, which are the ones evaluated and kept as best. bfloat16: autocast, where the processor can.
+    optimizer: see `optimizers_of`.
     init: what to start from, a published experiment (of the same seed), a run folder or a checkpoint; only
     the classifier may have other shapes, and then begins anew.
     """
@@ -94,6 +96,7 @@ class Training:
     clip: float = 5.0
     average: float = 0.998
     bfloat16: bool = True
+    optimizer: Literal["adamw", "muon"] = "adamw"
     curriculum: float = 0.0
     init: str = ""
     seed: int = 1
@@ -139,14 +142,13 @@ def train(
     resumed run ends with the same weights as one that was never stopped.
     """
     averaged = copy.deepcopy(agent)
-    optimizer = torch.optim.AdamW(
-        agent.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    optimizers = optimizers_of(agent, settings)
     saved = run.load_last()
     if saved:
         checkpoint.load_weights(agent, checkpoint.part(saved, "agent."), run.last)
         checkpoint.load_weights(averaged, checkpoint.part(saved, "average."), run.last)
-        checkpoint.restore_optimizer(optimizer, saved)
+        for prefix, optimizer in optimizers.items():
+            checkpoint.restore_optimizer(optimizer, saved, prefix)
     autocast = settings.bfloat16 and computes_bfloat16()
     batches = math.ceil(settings.images_per_epoch / settings.batch_size)
     for epoch in range(run.epoch, settings.epochs):
@@ -163,15 +165,16 @@ def train(
         )
         for i in range(batches):
             done = (epoch * batches + i) / (settings.epochs * batches)
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * schedule(done, settings.warm_up)
+            for optimizer in optimizers.values():
+                optimizer.param_groups[0]["lr"] = settings.learning_rate * schedule(done, settings.warm_up)
             seeds = epoch_seeds(settings, epoch) if i == 0 else None
             with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
                 result = batch(seeds, done)
-            optimizer.zero_grad()
+            agent.zero_grad()
             result.loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(agent.parameters(), settings.clip)
-            optimizer.step()
+            for optimizer in optimizers.values():
+                optimizer.step()
             update_average(averaged, agent, settings.average, epoch * batches + i)
             for name, figure in {"loss": result.loss, **result.figures}.items():
                 sums[name] = sums.get(name, torch.zeros(())) + figure.detach()
@@ -193,10 +196,30 @@ def train(
         state = {
             **checkpoint.with_prefix(agent, "agent."),
             **checkpoint.with_prefix(averaged, "average."),
-            **checkpoint.flatten_optimizer(optimizer),
         }
+        for prefix, optimizer in optimizers.items():
+            state.update(checkpoint.flatten_optimizer(optimizer, prefix))
         run.finish_epoch(metrics, *validation.values(), state, averaged.state_dict())
         yield metrics
+
+
+def optimizers_of(agent: nn.Module, settings: Training) -> dict[str, torch.optim.Optimizer]:
+    """Who moves which weights, by the prefix of their state in a checkpoint.
+
+    With "muon", matrices with more than MUON_SIDE rows and columns are Muon's (Jordan et al. 2024), whose
+    steps are as long in every direction; what speaks to the world in a few numbers stays AdamW's.
+    """
+    rate, decay = settings.learning_rate, settings.weight_decay
+    muon = settings.optimizer == "muon"
+    matrices = [p for p in agent.parameters() if muon and p.ndim == 2 and min(p.shape) > MUON_SIDE]
+    others = [p for p in agent.parameters() if all(p is not matrix for matrix in matrices)]
+    made: dict[str, torch.optim.Optimizer] = {
+        "optimizer.": torch.optim.AdamW(others, rate, weight_decay=decay, fused=True)
+    }
+    if matrices:
+        # Steps scaled to be as long as AdamW's, so that one learning rate fits both (Liu et al. 2025).
+        made["muon."] = torch.optim.Muon(matrices, rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+    return made
 
 
 def check_finite(loss: Tensor, epoch: int) -> None:

@@ -44,6 +44,8 @@ TINY = PolicyGradient(
     baseline="leave_one_out",
 )
 
+FC = dataclasses.replace(EXPERIMENTS["fc-mnist"], env=OFFLINE, epochs=3, images_per_epoch=512)
+
 
 def run_all(folder: Path, settings: Experiment, stop_after: int = 99, resume: bool = False) -> list[dict]:
     run = Run(folder, to_config("test", settings, SHAPES), resume=resume, overwrite=False)
@@ -62,7 +64,7 @@ def same_tensors(a: Path, b: Path) -> bool:
 
 @pytest.mark.parametrize(
     "settings",
-    [TINY, dataclasses.replace(EXPERIMENTS["fc-mnist"], env=OFFLINE, epochs=3, images_per_epoch=512)],
+    [TINY, FC, dataclasses.replace(FC, optimizer="muon")],
 )
 def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, settings: Experiment) -> None:
     whole = run_all(tmp_path / "whole", settings)
@@ -324,6 +326,25 @@ def test_progress_rate_and_scenes_of_every_batch(tmp_path: Path, monkeypatch: py
     assert [s is None for s in seeds] == [False, True, True] * 2
     assert len({*seeds[0], *seeds[3]}) == 2 * settings.batch_size
     assert agent.baseline.bias.item() < start.item()
+
+
+def test_muon_steps_as_far_in_every_direction_and_leaves_the_rest_to_adam() -> None:
+    """The singular values of a step are alike, whatever the gradient's; as long as Adam's, 0.2 a weight."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(48, 64), torch.nn.Linear(64, 10))
+    settings = dataclasses.replace(TINY, optimizer="muon", learning_rate=0.01, weight_decay=0.0)
+    optimizers = training.optimizers_of(network, settings)
+    sides = [[tuple(p.shape) for p in o.param_groups[0]["params"]] for o in optimizers.values()]
+    assert sides == [[(64,), (10, 64), (10,)], [(64, 48)]]
+    (matrix,) = optimizers["muon."].param_groups[0]["params"]
+    before = matrix.detach().clone()
+    left, _, right = torch.linalg.svd(torch.randn(64, 48), full_matrices=False)
+    matrix.grad = left @ torch.diag(torch.logspace(0, -1.5, 48)) @ right  # up to 30 times as steep
+    optimizers["muon."].step()
+    lengths = torch.linalg.svdvals((matrix - before).detach() / (0.01 * 0.2 * 8))  # 8 = sqrt(64)
+    assert ((lengths > 0.6) & (lengths < 1.3)).all()
+    plain = training.optimizers_of(network, dataclasses.replace(settings, optimizer="adamw"))
+    assert {name: len(o.param_groups[0]["params"]) for name, o in plain.items()} == {"optimizer.": 4}
 
 
 def test_running_statistics_are_averaged_by_copying() -> None:
