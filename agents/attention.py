@@ -96,8 +96,8 @@ def filter_write(patch: Tensor, filters: Filters, height: int, width: int) -> Te
     """F_y^T patch F_x / gain (DRAW, equation 29): patch (B, C, N, N) -> canvas (B, C, height, width)."""
     with torch.autocast("cpu", enabled=False):
         down, across = _banks(filters, patch.shape[2], height, width)
-        canvas = down[:, None].mT @ at_least_float32(patch) @ across[:, None]
-        return canvas / filters.gain[:, None, None, None]
+        quiet = at_least_float32(patch) / filters.gain[:, None, None, None]
+        return down[:, None].mT @ quiet @ across[:, None]
 
 
 def _banks(filters: Filters, count: int, height: int, width: int) -> tuple[Tensor, Tensor]:

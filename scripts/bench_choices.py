@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from agents import losses
+from agents import attention, losses
+from agents.attention import filterbank
 from agents.baselines import WholeCanvasClassifier
 from agents.build import build_agent, shapes_of
 from agents.dram import DRAM
@@ -34,6 +35,7 @@ def bench_choices(dataset: str) -> None:
     for experiment, name, choose in (
         ("dram-sum", "channels last", channels_last),
         ("draw-classifier-g4", "tails of Gaussians are zero", flush_denormal),
+        ("draw-classifier-g4", "exponents by one product", exponents),
         ("conv-cluttered", "PatchConv2d for nn.Conv2d", patches),
     ):
         step, agent, images = training_step(experiment, dataset)
@@ -65,6 +67,18 @@ def channels_last(agent: Agent, chosen: bool) -> None:
 def flush_denormal(agent: Agent, chosen: bool) -> None:
     """As scripts/train.py does for every training."""
     torch.set_flush_denormal(chosen)
+
+
+def exponents(agent: Agent, chosen: bool) -> None:
+    """Gaussians' exponents as the paper writes them, a minus and a quotient a pixel, or as one product."""
+
+    def as_written(center: Tensor, stride: Tensor, sigma: Tensor, count: int, pixels: int) -> Tensor:
+        steps = torch.arange(count) - (count - 1) / 2
+        mean = ((center + 1) * 0.5 * (pixels - 1))[:, None] + steps * stride[:, None]
+        distance = torch.arange(pixels) - mean.clamp(-attention.FAR, attention.FAR)[..., None]
+        return torch.softmax(-(distance**2) / (2 * sigma[:, None, None] ** 2), -1)
+
+    attention.filterbank = filterbank if chosen else as_written
 
 
 def patches(agent: Agent, chosen: bool) -> None:

@@ -384,6 +384,7 @@ def test_bench_of_the_sb3_adapter_prints_ratios() -> None:
     ("experiment", "choose", "key", "shape"),
     [
         ("dram-sum", bench_choices.channels_last, "retina", (2, 2, 20, 20)),
+        ("draw-classifier-g4", bench_choices.exponents, "canvas", (2, 1, 100, 100)),
         ("conv-cluttered", bench_choices.patches, "canvas", (2, 1, 60, 60)),
     ],
 )
