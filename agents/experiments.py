@@ -399,8 +399,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         window_clip=10.0,
         curriculum=0.02,
     ),
-    # 71, 20 and 9 minutes: test 1.69, 4.55, 18.77 (paper 1.7, 2.0, 13.2). cnn-cluttered16 has as many
-    # parameters as st-cnn, and about its minutes.
+    # 71, 20, 63 and 9 minutes: test 1.69, 4.55, 2.02, 18.77 (paper 1.7, 2.0, 3.5, 13.2). cnn-cluttered16 has
+    # as many parameters as st-cnn, and about its minutes.
     "st-cnn": ST_CNN,
     "st-fcn": dataclasses.replace(ST_CNN, network="st-fcn", epochs=150),
     "cnn-cluttered16": dataclasses.replace(ST_CNN, network="cnn", epochs=16),
