@@ -150,11 +150,11 @@ def supervised_agent(settings: Supervised, shapes: Shapes) -> Agent:
             f"network {settings.network!r} has one window and one answer, but {settings.env_id} asks for "
             f"{shapes.length}"
         )
+    glimpses = horizon_of(settings.env_id, settings.env, shapes.length)
     match settings.network:
         case "draw":
-            return DRAWClassifier(canvas, answers, hidden, settings.window_clip)
+            return DRAWClassifier(canvas, answers, glimpses, hidden, settings.window_clip)
         case "edram":
-            glimpses = horizon_of(settings.env_id, settings.env, shapes.length)
             return EDRAM(canvas, answers, glimpses, settings.window_clip)
         case "edram-slim":
             return SlimEDRAM(canvas, answers, hidden)

@@ -25,8 +25,9 @@ from agents.layers import LSTMCore, LSTMState
 class DRAWClassifier(Agent):
     """The paper's "differentiable RAM" (section 4.1): an LSTM that reads by 12x12 Gaussian filters.
 
-    canvas_shape (C, H, W), square. The first window spans the canvas, each filter half a stride wide.
-    window_clip: of the gradient by which a scene moves its next window, see `limit_gradient`; 0 lets it be.
+    canvas_shape (C, H, W), square. glimpses: each has a bias of its own for where it reads (the paper has one
+    for all), so that an untrained eye zooms in, see `zoom`; further ones share the last. window_clip: of
+    the gradient by which a scene moves its next window, see `limit_gradient`; 0 lets it be.
     """
 
     sees: Sees = "canvas"
@@ -36,6 +37,7 @@ class DRAWClassifier(Agent):
         self,
         canvas_shape: tuple[int, int, int],
         num_answers: int,
+        glimpses: int,
         hidden: int = 256,
         window_clip: float = 0.0,
     ) -> None:
@@ -44,30 +46,35 @@ class DRAWClassifier(Agent):
         channels, self.pixels, _ = canvas_shape
         self.core = LSTMCore(channels * self.READ**2, hidden)
         self.classifier = nn.Linear(hidden, num_answers)
-        # A window as wide as the canvas is dim: as loud as training made it, it is heard from the start.
-        self.filters = filter_layer(hidden, self.READ, self.pixels, gain=5.0)
+        self.filters = nn.Linear(hidden, 5, bias=False)
+        nn.init.normal_(self.filters.weight, std=0.01)
+        self.biases = nn.Parameter(zoom(glimpses, self.READ, self.pixels))
 
     def initial(self, batch_size: int) -> None:
         """The core starts from zeros."""
 
     def forward(
-        self, observation: dict[str, Tensor], state: tuple[LSTMState, Tensor] | None, sample: bool
-    ) -> tuple[Step, tuple[LSTMState, Tensor]]:
-        """One read; the state is the core's and what it says of the next read (B, 5)."""
+        self, observation: dict[str, Tensor], state: tuple[LSTMState, Tensor, int] | None, sample: bool
+    ) -> tuple[Step, tuple[LSTMState, Tensor, int]]:
+        """One read; the state is the core's, what it says of the next read (B, 5), and which that is."""
         canvas = observation["canvas"]
-        core, numbers = state if state is not None else (None, self.filters.bias.expand(len(canvas), -1))
+        core, numbers, glimpse = (
+            state if state is not None else (None, self.biases[:1].expand(len(canvas), -1), 0)
+        )
         filters = filters_of(numbers, self.READ, self.pixels)
         patch = filter_read(canvas, filters, self.READ)
         core = self.core(patch.flatten(1), core)
         h = at_least_float32(core[0])
+        glimpse += 1
         with torch.autocast("cpu", enabled=False):
-            logits, numbers = self.classifier(h), self.filters(h)
+            logits = self.classifier(h)
+            numbers = self.filters(h) + self.biases[min(glimpse, len(self.biases) - 1)]
         limit_gradient(numbers, self.window_clip)
         following = window_of(filters_of(numbers, self.READ, self.pixels), self.READ, self.pixels)
         window = window_of(filters, self.READ, self.pixels)
         # What is shown is what was there: the gain only makes it loud or silent.
         shown = patch / filters.gain[:, None, None, None]
-        return soft_step(logits, window, shown, following), (core, numbers)
+        return soft_step(logits, window, shown, following), (core, numbers, glimpse)
 
 
 class Stroke(NamedTuple):
@@ -179,10 +186,24 @@ class DRAW(nn.Module):
         return canvas, window_of(filters, self.write_size, self.pixels)
 
 
-def filter_layer(inputs: int, count: int, pixels: int, gain: float = 1.0) -> nn.Linear:
+def zoom(glimpses: int, count: int, pixels: int) -> Tensor:
+    """Where `count` filters begin, (glimpses, 5): the first span the canvas, the last a digit of 28 pixels.
+
+    Each spans the same share of the one before. Training makes their gain about 5: a wide window is dim.
+    """
+    share = torch.linspace(0, 1, glimpses)
+    log_span = share * math.log(min(1, 28 / pixels))
+    numbers = torch.zeros(glimpses, 5)
+    numbers[:, 2] = 2 * (log_span + math.log((pixels - 1) / (count - 1) / 2))  # half a stride wide
+    numbers[:, 3] = log_span
+    numbers[:, 4] = math.log(5)
+    return numbers
+
+
+def filter_layer(inputs: int, count: int, pixels: int) -> nn.Linear:
     """A layer that says where filters are: at first `count` span the canvas, half a stride wide."""
     layer = nn.Linear(inputs, 5)
     nn.init.normal_(layer.weight, std=0.01)
     stride = (pixels - 1) / max(count - 1, 1)
-    layer.bias.data = torch.tensor([0, 0, 2 * math.log(stride / 2), 0, math.log(gain)])
+    layer.bias.data = torch.tensor([0, 0, 2 * math.log(stride / 2), 0, 0])
     return layer

@@ -389,7 +389,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "draw-classifier": dataclasses.replace(
         DRAW_CLASSIFIER,
         env={**CLUTTERED100, "horizon": 8, "distortion_share": 0.5},
-        epochs=100,
+        epochs=52,
         hidden=384,
         optimizer="muon",
         learning_rate=1.5e-3,

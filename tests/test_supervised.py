@@ -138,7 +138,7 @@ def test_a_soft_agent_sees_only_what_its_windows_show(network: str) -> None:
     agent, _ = make(network)
     agent.eval()
     if isinstance(agent, DRAWClassifier):
-        agent.filters.bias.data = torch.tensor([0, 0, -3.0, -2.0, 0])
+        agent.biases.data[:] = torch.tensor([0, 0, -3.0, -2.0, 0])
     elif isinstance(agent, SpatialTransformer):
         agent.theta.bias.data = torch.tensor([0.2, 0, 0, 0, 0.2, 0])
     elif isinstance(agent, EDRAM):
@@ -199,11 +199,15 @@ def test_the_slim_one_begins_where_its_heat_map_is_hottest() -> None:
     torch.testing.assert_close(windows[0, 0], torch.tensor([[0.3, 0, 0], [0, 0.3, 0]]))
 
 
-def test_draw_begins_with_the_whole_canvas() -> None:
-    agent = DRAWClassifier((1, 100, 100), 10)
-    _, windows = look_through(agent, torch.rand(2, 1, 100, 100), 1)
-    # 12 filters, 9 pixels apart, on 100 pixels.
-    torch.testing.assert_close(windows[0, 0], torch.tensor([[1.08, 0, 0], [0, 1.08, 0]]))
+def test_draw_begins_with_the_whole_canvas_and_ends_with_a_digit() -> None:
+    agent = DRAWClassifier((1, 100, 100), 10, glimpses=3)
+    torch.nn.init.zeros_(agent.filters.weight)
+    _, windows = look_through(agent, torch.rand(2, 1, 100, 100), 4)
+    # 12 filters, 9 pixels apart, on 100 pixels; 28 % of that in the end, and its square root in between.
+    spans = 1.08 * torch.tensor([1, 0.28**0.5, 0.28, 0.28])
+    torch.testing.assert_close(windows[0], spans[:, None, None] * torch.eye(2, 3))
+    small = DRAWClassifier((1, 28, 28), 10, glimpses=3)
+    assert (small.biases[:, 3] == 0).all()  # a digit is all there is
 
 
 def test_windows_around_boxes_show_exactly_them() -> None:
@@ -235,7 +239,7 @@ def test_what_draw_shows_does_not_depend_on_its_gain() -> None:
     assert isinstance(agent, DRAWClassifier)
     canvas = torch.rand(2, 1, 60, 60)
     plain, _ = agent({"canvas": canvas}, None, False)
-    agent.filters.bias.data[4] = 2.0
+    agent.biases.data[:, 4] += 1.0
     loud, _ = agent({"canvas": canvas}, None, False)
     torch.testing.assert_close(loud.patch, plain.patch)
     assert not torch.allclose(loud.logits, plain.logits)
