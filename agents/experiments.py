@@ -390,6 +390,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "convnet-cluttered100": convnet(RAM_CLUTTERED100, epochs=20, hidden=640),  # as many as edram-slim
     "convnet-sum": convnet(RAM_SUM, epochs=20),  # 34 minutes, test 12.51 (paper 3.2)
     "convnet-house": convnet(RAM_HOUSE, epochs=20),  # 9 minutes, test 17.56
+    # 31 and 52 minutes: test 4.60 and 3.85 (paper 4.18, 3.36).
     "draw-classifier-g4": DRAW_CLASSIFIER,
     "draw-classifier": dataclasses.replace(
         DRAW_CLASSIFIER, env={**DRAW_CLASSIFIER.env, "horizon": 8}, epochs=52, window_clip=10.0
