@@ -253,8 +253,8 @@ EDRAM = dataclasses.replace(
     clip=10.0,
     window_clip=1.0,
 )
-# Windows that zoom and Muon learn in a third of the images that AdamW and a bias for all did; eight windows'
-# gradient needs its limit (LOG.md).
+# Windows that zoom and Muon learn more from as many images than AdamW and a bias for all; only with eight windows
+# is their gradient limited (LOG.md).
 DRAW_CLASSIFIER = Supervised(
     env_id="Glimpse/ClutteredMNIST100-v0",
     env={**CLUTTERED100, "horizon": 4, "distortion_share": 0.5},
@@ -395,7 +395,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "draw-classifier": dataclasses.replace(
         DRAW_CLASSIFIER, env={**DRAW_CLASSIFIER.env, "horizon": 8}, epochs=52, window_clip=10.0
     ),
-    # 71, 20, 63 and 9 minutes: test 1.69, 4.55, 2.02, 18.77 (paper 1.7, 2.0, 3.5, 13.2). cnn-cluttered16 has
+    # 71, 20, 62 and 9 minutes: test 1.69, 4.55, 2.02, 18.77 (paper 1.7, 2.0, 3.5, 13.2). cnn-cluttered16 has
     # as many parameters as st-cnn, and about its minutes.
     "st-cnn": ST_CNN,
     "st-fcn": dataclasses.replace(ST_CNN, network="st-fcn", epochs=150),

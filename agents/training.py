@@ -105,6 +105,8 @@ class Training:
         """Raise ValueError for a number out of range and for what the loop itself decides."""
         check_positive(self, "epochs", "images_per_epoch", "batch_size", "learning_rate", "clip")
         check_not_negative(self, "weight_decay")
+        if self.optimizer not in ("adamw", "muon"):
+            raise ValueError(f"optimizer must be 'adamw' or 'muon', got {self.optimizer!r}")
         for name in ("warm_up", "curriculum", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")

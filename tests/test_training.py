@@ -345,6 +345,8 @@ def test_muon_steps_as_far_in_every_direction_and_leaves_the_rest_to_adam() -> N
     assert ((lengths > 0.6) & (lengths < 1.3)).all()
     plain = training.optimizers_of(network, dataclasses.replace(settings, optimizer="adamw"))
     assert {name: len(o.param_groups[0]["params"]) for name, o in plain.items()} == {"optimizer.": 4}
+    with pytest.raises(ValueError, match="'adamw' or 'muon', got 'sgd'"):
+        dataclasses.replace(settings, optimizer="sgd")
 
 
 def test_running_statistics_are_averaged_by_copying() -> None:
