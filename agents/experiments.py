@@ -253,8 +253,8 @@ EDRAM = dataclasses.replace(
     clip=10.0,
     window_clip=1.0,
 )
-# Windows that zoom and Muon learn more from as many images than AdamW and a bias for all; only with eight windows
-# is their gradient limited (LOG.md).
+# Windows that zoom and Muon learn more from as many images than AdamW and a bias for all; only eight windows
+# have their gradient limited (LOG.md).
 DRAW_CLASSIFIER = Supervised(
     env_id="Glimpse/ClutteredMNIST100-v0",
     env={**CLUTTERED100, "horizon": 4, "distortion_share": 0.5},
