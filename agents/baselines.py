@@ -13,6 +13,7 @@ from agents.layers import PatchConv2d, keep_variance, two_convolutions
 
 Network = Literal["fc", "conv", "cnn", "convnet"]
 NETWORKS: tuple[Network, ...] = get_args(Network)
+LEAST_SIDE = {"conv": 10, "cnn": 24, "convnet": 25}  # pixels, of which their strides leave one
 
 
 class WholeCanvasClassifier(Agent):
@@ -23,7 +24,8 @@ class WholeCanvasClassifier(Agent):
     layers.two_convolutions. "convnet": three layers of `hidden` / 8 filters of 5x5, 3x3 and 3x3 with
     stride 2, pooled, then `hidden` units (512 in Ba et al. 2015, whose strides are not told; it is also the
     yardstick of other canvases, as wide as whom it is compared with).
-    length: answers to give, each from logits of its own. Raises ValueError for another network.
+    length: answers to give, each from logits of its own. Raises ValueError for another network and too
+    small a canvas.
     """
 
     sees: Sees = "canvas"
@@ -40,6 +42,11 @@ class WholeCanvasClassifier(Agent):
         super().__init__()
         channels, height, width = canvas_shape
         self.length = length
+        if min(height, width) < LEAST_SIDE.get(network, 1):
+            raise ValueError(
+                f"network {network!r} needs a canvas of {LEAST_SIDE[network]} pixels or more, "
+                f"got {canvas_shape}"
+            )
         if network == "cnn":
             self.network = two_convolutions(channels, height, length * num_answers)
             return

@@ -26,7 +26,9 @@ from agents.ram import RAM
 from agents.runs import Run
 from agents.stn import SpatialTransformer
 from agents.supervised import Supervised, train_supervised
+from agents.training import check_keywords
 from glimpse_env.single import GlimpseEnv
+from glimpse_env.vector import HORIZON
 
 KINDS: dict[str, type[Experiment]] = {
     "policy_gradient": PolicyGradient,
@@ -49,15 +51,21 @@ class Shapes(NamedTuple):
     length: int = 1
 
 
-def shapes_of(env_id: str, env: Mapping[str, Any]) -> Shapes:
-    """The shapes of an environment with keywords `env`; ValueError for a keyword that does not exist."""
+def single_env(env_id: str, env: Mapping[str, Any], **more: Any) -> GlimpseEnv:
+    """An environment with keywords `env`, what a user may set, and `more`; ValueError for an unknown one."""
+    check_keywords(env)
     try:
-        made = gymnasium.make(env_id, **env).unwrapped
+        made = gymnasium.make(env_id, **env, **more).unwrapped
     except (TypeError, gymnasium.error.Error) as error:
         raise ValueError(str(error)) from None
     if not isinstance(made, GlimpseEnv):
         raise ValueError(f"{env_id} is none of our environments: choose one of Glimpse/…")
-    vector = made.vector
+    return made
+
+
+def shapes_of(env_id: str, env: Mapping[str, Any]) -> Shapes:
+    """The shapes of an environment with keywords `env`; ValueError for a keyword that does not exist."""
+    vector = single_env(env_id, env).vector
     if vector.early_answer or vector.relative_gaze:
         raise ValueError(
             f"{env_id} with {dict(env)} does not ask for absolute gazes and answers at their time, as the "
@@ -75,7 +83,7 @@ def shapes_of(env_id: str, env: Mapping[str, Any]) -> Shapes:
 
 def horizon_of(env_id: str, env: Mapping[str, Any], length: int = 1) -> int:
     """The budget of glimpses of `env_id` with keywords `env`, whose task has `length` answers."""
-    keywords = {**gymnasium.spec(env_id).kwargs, **env}
+    keywords = {"horizon": HORIZON, **gymnasium.spec(env_id).kwargs, **env}
     share = keywords.get("glimpses_per_answer")
     return int(keywords["horizon"] if share is None else share * length)
 

@@ -50,25 +50,27 @@ class DRAWClassifier(Agent):
         nn.init.normal_(self.filters.weight, std=0.01)
         self.biases = nn.Parameter(zoom(glimpses, self.READ, self.pixels))
 
-    def initial(self, batch_size: int) -> None:
-        """The core starts from zeros."""
+    def initial(self, batch_size: int) -> tuple[None, Tensor, Tensor]:
+        """The core starts from zeros; the first read is where its bias says."""
+        return None, self.biases[:1].expand(batch_size, -1), torch.zeros(batch_size, dtype=torch.long)
 
     def forward(
-        self, observation: dict[str, Tensor], state: tuple[LSTMState, Tensor, int] | None, sample: bool
-    ) -> tuple[Step, tuple[LSTMState, Tensor, int]]:
-        """One read; the state is the core's, what it says of the next read (B, 5), and which that is."""
+        self,
+        observation: dict[str, Tensor],
+        state: tuple[LSTMState | None, Tensor, Tensor],
+        sample: bool,
+    ) -> tuple[Step, tuple[LSTMState, Tensor, Tensor]]:
+        """One read; the state is the core's, what it says of the next read (B, 5), and which that is (B,)."""
         canvas = observation["canvas"]
-        core, numbers, glimpse = (
-            state if state is not None else (None, self.biases[:1].expand(len(canvas), -1), 0)
-        )
+        core, numbers, glimpse = state
         filters = filters_of(numbers, self.READ, self.pixels)
         patch = filter_read(canvas, filters, self.READ)
         core = self.core(patch.flatten(1), core)
         h = at_least_float32(core[0])
-        glimpse += 1
+        glimpse = glimpse + 1
         with torch.autocast("cpu", enabled=False):
             logits = self.classifier(h)
-            numbers = self.filters(h) + self.biases[min(glimpse, len(self.biases) - 1)]
+            numbers = self.filters(h) + self.biases[glimpse.clamp(max=len(self.biases) - 1)]
         limit_gradient(numbers, self.window_clip)
         following = window_of(filters_of(numbers, self.READ, self.pixels), self.READ, self.pixels)
         window = window_of(filters, self.READ, self.pixels)

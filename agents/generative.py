@@ -82,11 +82,18 @@ def pictures(env: GlimpseVectorEnv, binary: bool, generator: torch.Generator | N
     return torch.bernoulli(x, generator=generator) if binary else x
 
 
+def binary_generator(first: int, shape: tuple[int, int, int]) -> torch.Generator:
+    """What draws the pixels of frozen pictures (C, H, W) from number `first` on: the same in any batches."""
+    generator = torch.Generator().manual_seed(BINARY_SEED)
+    torch.bernoulli(torch.zeros(first, *shape), generator=generator)  # what the pictures before it take
+    return generator
+
+
 @torch.no_grad()
 def bound(model: DRAW, settings: Generative, split: str) -> Evaluation:
     """The mean bound over the frozen pictures of `split`, in nats, one draw of z each, with its interval."""
     env = make_scenes(settings, split, BATCH)
-    generator = torch.Generator().manual_seed(BINARY_SEED)
+    generator = binary_generator(0, model.shape)
     scenes = env.unwrapped.num_scenes
     nats = []
     with torch.random.fork_rng():

@@ -18,6 +18,7 @@ from agents.runs import Run
 from agents.training import (
     BatchResult,
     Training,
+    check_no_context,
     check_not_negative,
     check_positive,
     error_on_validation,
@@ -72,6 +73,8 @@ class PolicyGradient(Training):
             raise ValueError(f"trace must be between 0 and 1, got {self.trace}")
         if self.backward and self.model != "dram":
             raise ValueError(f"backward is for model 'dram', got model {self.model!r}")
+        if self.model != "dram":
+            check_no_context(self.env, f"model {self.model!r}", "retina and gaze")
         if self.model == "dram" and self.glimpses not in CONVOLUTIONS:
             raise ValueError(f"glimpses of model 'dram' must be one of {CONVOLUTIONS}, got {self.glimpses!r}")
         if self.model == "dram" and (self.policy, self.core, self.detach) != ("learned", "relu", False):

@@ -26,7 +26,14 @@ from agents.evaluate import evaluate
 from agents.interface import Agent, Step
 from agents.runs import Run
 from agents.sb3 import GlimpseVecEnv
-from agents.training import EPOCH_SEED, EnvKeywords, check_keywords, check_not_negative, check_positive
+from agents.training import (
+    EPOCH_SEED,
+    EnvKeywords,
+    check_keywords,
+    check_no_context,
+    check_not_negative,
+    check_positive,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +78,7 @@ class PPOTraining:
         if self.batch_size < 2 or self.num_envs * self.n_steps < 2:
             raise ValueError("batch_size and num_envs * n_steps must be 2 or more: SB3 normalises over them")
         check_keywords(self.env)
-        if self.env.get("context"):
-            raise ValueError("PPO sees retina, gaze and time: leave out env context")
+        check_no_context(self.env, "PPO", "retina, gaze and time")
 
 
 class PPOAgent(Agent):

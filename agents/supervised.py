@@ -17,6 +17,7 @@ from agents.runs import Run
 from agents.training import (
     BatchResult,
     Training,
+    check_no_context,
     check_not_negative,
     check_positive,
     error_on_validation,
@@ -32,11 +33,12 @@ class Supervised(Training):
     """An experiment of an agent that sees the canvas.
 
     network: "fc", "conv", "cnn" and "convnet" see it all at once (baselines.py); the others look by
-    differentiable windows, one at each of the environment's glimpses. hidden: the width of the network's
-    layers, where the paper does not say it. every_glimpse: whether each glimpse is asked for the answer, or
-    only the last before it. theta_weight: of the windows' error beside the cross-entropy; 0 teaches by the
-    labels alone, above it the windows are shown where the digits are. window_clip: of the gradient by which
-    a scene moves the next window of DRAW or EDRAM, see attention.limit_gradient; 0 lets it be.
+    differentiable windows, one at each of the environment's glimpses. hidden: the width of "fc", "conv",
+    "convnet", "draw" and "edram-slim"; the others have their own. every_glimpse: whether each glimpse is
+    asked for the answer, or only the last before it. theta_weight: of the windows' error beside the
+    cross-entropy; 0 teaches by the labels alone, above it the windows are shown where the digits are.
+    window_clip: of the gradient by which a scene moves the next window of DRAW or EDRAM, see
+    attention.limit_gradient; 0 lets it be.
     """
 
     network: Network = "fc"
@@ -56,6 +58,7 @@ class Supervised(Training):
             )
         if self.network not in ("draw", "edram") and self.window_clip:
             raise ValueError(f"window_clip is for networks 'draw' and 'edram', got {self.network!r}")
+        check_no_context(self.env, f"network {self.network!r}", "all of the canvas")
 
 
 def train_supervised(

@@ -73,6 +73,12 @@ def check_keywords(env: EnvKeywords) -> None:
         raise ValueError(f"env must not set {', '.join(sorted(taken))}: training decides that")
 
 
+def check_no_context(env: EnvKeywords, who: str, sees: str) -> None:
+    """Raise ValueError for keywords by which the environment shows a context to `who`, that sees `sees`."""
+    if env.get("context"):
+        raise ValueError(f"{who} sees {sees}: leave out env context")
+
+
 @dataclasses.dataclass(frozen=True)
 class Training:
     """What every training shares; an experiment adds its agent, environment and loss.

@@ -23,7 +23,6 @@ from glimpse_env.single import GlimpseEnv
 WATCH_KEYS = "space: pause   right: step   n: next   s: save   esc: quit"
 PERSON_KEYS = "arrows or mouse: aim   enter or click: look   0-9: answer   n: next   s: save   esc: quit"
 ANSWER_KEYS = {pygame.K_0 + i: str(i) for i in range(10)} | {pygame.K_e: tasks.END}
-ONE_KEY_ANSWERS = 12  # ten digits, END and "look": a key says them; longer lists need Enter
 AIM_STEP = 0.05  # gaze units an arrow key moves the aim
 CANVAS_AT, CANVAS_SIDE = (30, 32 + 32), 476  # the canvas in a captioned full frame
 
@@ -110,9 +109,13 @@ class Viewer:
                     typed += ANSWER_KEYS[key]
                 elif key == pygame.K_RETURN and not typed and self._may_look():
                     self._act(aim, self._silence())
-                if typed and (key == pygame.K_RETURN or len(view.answer_names) <= ONE_KEY_ANSWERS):
+                if typed and (key == pygame.K_RETURN or self._one_key_answers()):
                     self._answer(typed, aim)
                     typed = ""
+
+    def _one_key_answers(self) -> bool:
+        """Whether one key says any answer; where some have two digits, Enter ends them."""
+        return all(len(name) == 1 or name == tasks.END for name in self.env.vector.task.answers)
 
     def _end_key(self) -> str:
         return "   e: end of the number" if self.env.vector.task.end >= 0 else ""
@@ -136,6 +139,8 @@ class Viewer:
         self._act(aim, names.index(typed))
 
     def _act(self, gaze: np.ndarray, answer: int) -> None:  # type: ignore[type-arg]
+        if self.env.vector.relative_gaze:
+            gaze = gaze - self.views[-1].path[-1]
         self.env.step({"gaze": gaze.astype(np.float32), "answer": answer})
         self.views.append(self.env.vector.view(0))
 

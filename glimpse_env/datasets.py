@@ -169,6 +169,10 @@ def _check_arrays(images: NDArray[Any], labels: NDArray[Any]) -> Arrays:
         raise ValueError(
             f"labels must be {len(images)} integers of at least 0, got {labels.dtype} {labels.shape}"
         )
+    if labels.max() >= len(images):
+        raise ValueError(
+            f"labels must number the classes from 0, got {labels.max()} among {len(images)} images"
+        )
     if len(images) < 10:
         raise ValueError(f"images must be at least ten, to share out among the splits, got {len(images)}")
     return np.array(images), np.array(labels)

@@ -29,7 +29,7 @@ SCENES = ("digits", "houses")
 START_GAZES = ("center", "random", "blind")
 RENDER_MODES = ["human", "rgb_array"]
 RENDER_FPS = 3
-MAX_HORIZON = 10_000
+HORIZON, MAX_HORIZON = 7, 10_000
 
 
 class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
@@ -70,7 +70,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         retina_size: int = 8,
         scales: int = 1,
         context: int = 0,
-        horizon: int = 7,
+        horizon: int = HORIZON,
         glimpses_per_answer: int | None = None,
         early_answer: bool = False,
         reward: str = "terminal",

@@ -59,6 +59,7 @@ class GridAction(gymnasium.ActionWrapper[Observation, NDArray[np.int64], dict[st
 
     def __init__(self, env: gymnasium.Env[Observation, dict[str, Any]], cells: int = 9) -> None:
         super().__init__(env)
+        _check_absolute(env)
         self._grid = self.action_space = grid_space(cells, _answers(env.action_space))
 
     def action(self, action: NDArray[np.int64]) -> dict[str, Any]:
@@ -71,6 +72,7 @@ class VectorGridAction(VectorActionWrapper[Any, Any, Any, Any]):
 
     def __init__(self, env: Any, cells: int = 9) -> None:
         super().__init__(env)
+        _check_absolute(env)
         self.autoreset_mode = env.metadata["autoreset_mode"]  # TorchRL looks for it here
         self._grid = self.single_action_space = grid_space(cells, _answers(env.single_action_space))
         self.action_space = batch_space(self.single_action_space, env.num_envs)
@@ -117,6 +119,7 @@ class RelativeGaze(gymnasium.ActionWrapper[Observation, dict[str, Any], dict[str
     def __init__(self, env: gymnasium.Env[Observation, dict[str, Any]], reach: float = 0.5) -> None:
         super().__init__(env)
         _answers(env.action_space)
+        _check_absolute(env)
         self._reach = checks.number("reach", reach, 0.01, 2)  # two units are the whole canvas
 
     def action(self, action: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +146,7 @@ class ScanPath(gymnasium.ActionWrapper[Observation, int, dict[str, Any]]):
     ) -> None:
         super().__init__(env)
         _answers(env.action_space)
+        _check_absolute(env)
         self.action_space = env.action_space["answer"]  # type: ignore[index]
         self.path = scan_path(cells, order, seed)
 
@@ -229,6 +233,13 @@ class WholeCanvas(VectorWrapper[Any, Any, Any, Any, NDArray[Any]]):
     def _with_canvas(self, observation: Observation) -> Observation:
         canvas = self.env.unwrapped.present_scenes().canvas  # type: ignore[attr-defined]
         return {**observation, "canvas": canvas.astype(np.float32) / np.float32(255)}
+
+
+def _check_absolute(env: Any) -> None:
+    """Raise ValueError for an env, single or vector, that takes the gaze for a displacement."""
+    inner = env.unwrapped
+    if getattr(inner, "vector", inner).relative_gaze:
+        raise ValueError("the wrapper says where to look, not how far to move: leave out relative_gaze")
 
 
 def _answers(action_space: gymnasium.Space[Any]) -> int:

@@ -25,6 +25,7 @@ import gymnasium
 import numpy as np
 
 import glimpse_env
+from glimpse_env.files import DatasetError
 
 BATCHES = (1, 16, 256, 1024, 4096, 16384)
 SYNC_LIMIT = 256  # SyncVectorEnv's speed does not grow with the batch, its start-up does
@@ -227,4 +228,7 @@ def ap_gym_speed(batch: int) -> float | None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except (DatasetError, OSError, ValueError) as error:
+        sys.exit(f"bench.py: {error}")

@@ -107,7 +107,7 @@ def page(env_id: str) -> str:
         "",
         "| who | error |",
         "|---|---:|",
-        f"| the best guess without looking, all digits being equally frequent | {blind(env_id):.1f} |"
+        f"| the best guess without looking, all classes being equally frequent | {blind(env_id):.1f} |"
         if config.scene == "digits"
         else f"| the best guess without looking | {blind(env_id):.1f} |",
         *[f"| {name} | {value:.2f} |" for name, value in measured(env_id).items()],
@@ -135,7 +135,7 @@ def blind(env_id: str) -> float:
 
 
 def measured(env_id: str) -> dict[str, float]:
-    """The latest published errors (means over seeds) on the id's own task and budget, along the mean gaze.
+    """The latest published errors (means over seeds) on the id's own task and horizon, along the mean gaze.
 
     Those on another data set than the id's (the JPEG copy of CIFAR-10) say so in their name.
     """
@@ -183,7 +183,7 @@ def film(env_id: str) -> None:
     """A GIF of one random episode, at half size."""
     import imageio.v3 as iio
 
-    from agents.playback import RandomPlayer, episode
+    from agents.playback import RandomPlayer, episode, whole_file
     from glimpse_env.render import draw_frame
 
     keywords = {"dataset": OFFLINE[env_id]} if env_id in OFFLINE else {}
@@ -194,7 +194,9 @@ def film(env_id: str) -> None:
         return
     frames = [draw_frame(view) for view in episode(RandomPlayer(env, seed=0), env, 1)]  # type: ignore[arg-type]
     small = [frame.reshape(270, 2, 480, 2, 3).mean((1, 3)).astype("uint8") for frame in frames]
-    iio.imwrite(page_path(env_id).with_suffix(".gif"), small, duration=800, loop=0)
+    whole_file(
+        page_path(env_id).with_suffix(".gif"), lambda gif: iio.imwrite(gif, small, duration=800, loop=0)
+    )
 
 
 if __name__ == "__main__":

@@ -19,16 +19,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pygame
 import torch
 
 from agents import drawing
-from agents.build import check_fits, load_agent
+from agents.build import check_fits, load_agent, shapes_of, single_env
 from agents.checkpoint import CheckpointError
 from agents.draw import DRAW
-from agents.generative import BINARY_SEED, Generative, make_scenes, pictures
+from agents.generative import Generative, binary_generator, make_scenes, pictures
 from agents.playback import (
     FORMATS,
     SECONDS_A_GLIMPSE,
@@ -45,6 +44,7 @@ from glimpse_env.datasets import SPLITS
 from glimpse_env.files import DatasetError
 from glimpse_env.registry import TABLE
 from glimpse_env.render import Frame, NoDisplayError, View, Window, tile
+from glimpse_env.single import GlimpseEnv
 
 
 def main(arguments: list[str]) -> None:
@@ -122,7 +122,7 @@ def load(name: str) -> tuple[Any, Any, dict[str, Any]]:
 
 def seat(
     agent: Any, settings: Any, config: dict[str, Any], options: argparse.Namespace
-) -> tuple[Player, Any]:
+) -> tuple[Player, GlimpseEnv]:
     """The player and an environment for it; ValueError where it does not fit.
 
     settings: the agent's own, those of the agent that random is compared with, or None.
@@ -131,7 +131,7 @@ def seat(
     keywords.update(changes(options))
     if agent is not None:
         check_fits(agent, config, dataclasses.replace(settings, env_id=options.env_id, env=keywords))
-    env: Any = gymnasium.make(options.env_id, **keywords, split=options.split).unwrapped
+    env = single_env(options.env_id, keywords, split=options.split)
     return AgentPlayer(agent) if agent else RandomPlayer(env, seed=options.index), env
 
 
@@ -148,14 +148,15 @@ def draw(model: DRAW, settings: Generative, options: argparse.Namespace) -> None
     settings = dataclasses.replace(settings, env={**settings.env, **changes(options)})
     x = None
     if not options.dream:
-        env = make_scenes(settings, options.split, options.episodes)
-        env.reset(options={"index": np.arange(options.index, options.index + options.episodes)})
-        x = pictures(env, settings.binary, torch.Generator().manual_seed(BINARY_SEED))
-        if x.shape[1:] != model.shape:
+        shape = shapes_of(settings.env_id, settings.env).canvas
+        if shape != model.shape:
             raise ValueError(
-                f"{options.player} draws pictures of shape {model.shape}, got {tuple(x.shape[1:])}: "
+                f"{options.player} draws pictures of shape {model.shape}, got {shape}: "
                 "choose another --dataset"
             )
+        env = make_scenes(settings, options.split, options.episodes)
+        env.reset(options={"index": np.arange(options.index, options.index + options.episodes)})
+        x = pictures(env, settings.binary, binary_generator(options.index, shape))
     steps = drawing.drawn(model, x, options.episodes, seed=options.index)
     if options.out is not None:
         drawing.save(options.out, steps)

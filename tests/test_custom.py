@@ -78,6 +78,7 @@ def test_bad_pictures_are_named(tmp_path: Path) -> None:
         ((IMAGES[0], LABELS), "uint8"),
         ((IMAGES, LABELS[:3]), "labels must be 60"),
         ((IMAGES, LABELS - 1), "labels"),
+        ((IMAGES, 10**9 * LABELS), "2000000000 among 60 images"),
         ((IMAGES[:5], LABELS[:5]), "ten"),
         ((RNG.integers(0, 9, (20, 2, 9, 9)).astype(np.uint8), np.arange(20)), "channels"),
     ]:

@@ -35,7 +35,7 @@ def test_the_best_guess_without_looking() -> None:
 
 
 def test_bounds_of_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Smaller budgets and other modes stay out, and what nobody measured is a dash."""
+    """Other horizons and other modes stay out, and what nobody measured is a dash."""
     pair, cifar = "Glimpse/DigitPair-v0", "Glimpse/CIFAR10-v0"
     line = {"env_id": "Glimpse/MNIST-v0", "mode": "deterministic", "env": {}, "metric": "test_error"}
     line |= {"seed": 1, "ci95": [0, 100]}

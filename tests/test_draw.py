@@ -14,7 +14,7 @@ from conftest import OFFLINE
 from agents import drawing, generative
 from agents.build import build_agent, load_agent, shapes_of, to_config, train_experiment
 from agents.draw import DRAW, Stroke
-from agents.generative import BINARY_SEED, Generative, bound, make_scenes, pictures
+from agents.generative import Generative, binary_generator, bound, make_scenes, pictures
 from agents.runs import Run
 
 TINY = Generative(
@@ -150,13 +150,22 @@ def test_it_learns_to_draw_one_picture() -> None:
 def test_binarisation_is_fixed_where_it_is_scored() -> None:
     env = make_scenes(TINY, "test", 50)
     env.reset(options={"index": 0})
-    one, other = (pictures(env, True, torch.Generator().manual_seed(BINARY_SEED)) for _ in range(2))
+    one, other = (pictures(env, True, binary_generator(0, (1, 28, 28))) for _ in range(2))
     assert torch.equal(one, other)
     assert set(one.unique().tolist()) == {0, 1}
     grey = pictures(env, False)
     assert not torch.equal(pictures(env, True), one)
     # Pixels are one as often as they are bright: 39,200 of them.
     assert one.mean().item() == pytest.approx(grey.mean().item(), abs=0.005)
+
+
+def test_a_picture_has_the_same_pixels_wherever_its_batch_begins() -> None:
+    env = make_scenes(TINY, "test", 30)
+    env.reset(options={"index": 0})
+    all_of_them = pictures(env, True, binary_generator(0, (1, 28, 28)))
+    env = make_scenes(TINY, "test", 7)
+    env.reset(options={"index": np.arange(5, 12)})
+    assert torch.equal(pictures(env, True, binary_generator(5, (1, 28, 28))), all_of_them[5:12])
 
 
 def test_bound_is_the_mean_over_all_pictures_and_leaves_the_generator_alone(

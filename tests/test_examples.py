@@ -12,8 +12,9 @@ from conftest import ROOT
 
 TINY = {
     "at_random.py": (["--episodes", "1000"], 7, 13),  # chance: 10 % of 1,000, three standard errors
-    "plain_ppo.py": (["--updates", "2", "--envs", "32"], 0, 100),
-    "with_sb3.py": (["--steps", "900", "--envs", "16"], 0, 100),
+    # So short a training is chance, give or take what 32 episodes and one habit of 1,000 can: never near 100.
+    "plain_ppo.py": (["--updates", "2", "--envs", "32"], 0, 35),
+    "with_sb3.py": (["--steps", "900", "--envs", "16"], 3, 35),
 }
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import OFFLINE
 
+import glimpse_env
 from agents import viewer as viewer_module
 from agents.interface import Agent, Step
 from agents.playback import AgentPlayer, RandomPlayer, episode, film_strip, grid, save
@@ -222,6 +223,26 @@ def test_a_person_types_a_sum_and_enters_it(tmp_path: Path, monkeypatch: pytest.
     shown.play(first_index=0)
     assert shown.views[-1].answers == (12,)
     np.testing.assert_allclose(shown.views[-1].path, [[0, 0], [0.5, 0.5]], atol=0.02)
+
+
+def test_a_person_aims_where_a_gaze_is_a_displacement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = {"relative_gaze": True, "horizon": 4, "start_gaze": "random"}
+    env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, **moved, split="test").unwrapped
+    Script(monkeypatch, [click(0.4, 0.4)], [click(0.4, 0.4)], [key(pygame.K_7)], [])
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=5)
+    np.testing.assert_allclose(shown.views[-1].path[1:], [[0.4, 0.4]] * 3, atol=0.03)
+
+
+def test_a_person_types_the_eleventh_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (120, 28, 28)).astype(np.uint8)
+    env = glimpse_env.make_custom(images, np.arange(120) % 12, horizon=1).unwrapped
+    Script(monkeypatch, [key(pygame.K_1)], [key(pygame.K_1)], [key(pygame.K_RETURN)], [])
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=0)
+    assert shown.views[-1].answers == (11,)
 
 
 def test_a_person_reads_a_house_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

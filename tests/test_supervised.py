@@ -6,13 +6,16 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import OFFLINE
 from safetensors.torch import load_file
 
+import glimpse_env
 from agents import losses, supervised
 from agents.attention import affine_read
+from agents.baselines import WholeCanvasClassifier
 from agents.build import build_agent, shapes_of
 from agents.draw import DRAWClassifier
 from agents.edram import EDRAM, IDENTITY, SlimEDRAM
@@ -119,11 +122,31 @@ def test_every_part_learns_from_the_labels_and_the_windows(network: str) -> None
         ({"network": "st-cnn", "window_clip": 1.0}, "for networks 'draw'"),
         ({"network": "fc", "every_glimpse": True}, "networks with windows"),
         ({"theta_weight": -1.0}, "theta_weight"),
+        ({"env": {"context": 12}}, "sees all of the canvas: leave out env context"),
     ],
 )
 def test_bad_settings_are_named(changes: dict, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         dataclasses.replace(CLUTTERED, **changes)
+
+
+@pytest.mark.parametrize(("network", "least"), [("fc", 1), ("conv", 10), ("cnn", 24), ("convnet", 25)])
+def test_the_least_canvas_of_each_whole_canvas_network(network: Any, least: int) -> None:
+    """One pixel less has no feature left, which torch itself says where ours does not."""
+    torch.manual_seed(0)
+    canvas = torch.rand(2, 1, least, least)
+    logits = WholeCanvasClassifier((1, least, least), 10, network, 16).answers(canvas)
+    assert logits.var(0).min() > 0
+    if least > 1:
+        with pytest.raises(ValueError, match=f"canvas of {least} pixels or more"):
+            WholeCanvasClassifier((1, least - 1, least - 1), 10, network, 16)
+
+
+def test_an_agent_is_made_for_the_horizon_that_an_id_leaves_out() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28)).astype(np.uint8)
+    env_id = glimpse_env.register_custom("ForTraining", images, np.arange(20) % 2)
+    agent, _ = make("draw", env_id=env_id, env={})
+    assert len(agent.biases) == 7  # a glimpse each: the environment's own horizon, which the id leaves out
 
 
 @pytest.mark.parametrize("network", ["st-cnn", "st-fcn"])
@@ -238,9 +261,9 @@ def test_what_draw_shows_does_not_depend_on_its_gain() -> None:
     agent, _ = make("draw")
     assert isinstance(agent, DRAWClassifier)
     canvas = torch.rand(2, 1, 60, 60)
-    plain, _ = agent({"canvas": canvas}, None, False)
+    plain, _ = agent({"canvas": canvas}, agent.initial(len(canvas)), False)
     agent.biases.data[:, 4] += 1.0
-    loud, _ = agent({"canvas": canvas}, None, False)
+    loud, _ = agent({"canvas": canvas}, agent.initial(len(canvas)), False)
     torch.testing.assert_close(loud.patch, plain.patch)
     assert not torch.allclose(loud.logits, plain.logits)
 
@@ -267,10 +290,12 @@ def test_the_averaged_weights_are_scored_with_statistics_of_their_own(tmp_path: 
     assert set(counts) == {STATISTICS}
 
 
+@pytest.mark.parametrize("env_id", ["Glimpse/DigitPair-v0", "Glimpse/HouseNumbers-v0"])
 @pytest.mark.parametrize("network", ["edram-slim", "draw"])
-def test_sequences_are_read_one_glimpse_or_more_an_answer(network: str) -> None:
+def test_sequences_are_read_one_glimpse_or_more_an_answer(network: str, env_id: str) -> None:
+    """What follows a number's END is not asked, whatever the state that is then left out."""
     settings = Supervised(
-        env_id="Glimpse/DigitPair-v0",
+        env_id=env_id,
         env={**OFFLINE, "glimpses_per_answer": 2},
         hidden=32,
         network=network,  # type: ignore[arg-type]
@@ -281,8 +306,10 @@ def test_sequences_are_read_one_glimpse_or_more_an_answer(network: str) -> None:
     env.reset(options={"index": 0})
     canvas = torch.from_numpy(env.unwrapped.present_scenes().canvas) / 255
     with torch.inference_mode():
-        logits, _ = look_through(agent, canvas, 4)
-    torch.testing.assert_close(told.probabilities, logits[:, 1::2].softmax(-1), rtol=1e-3, atol=1e-5)
+        logits, _ = look_through(agent, canvas, env.unwrapped.horizon)
+    asked = told.target >= 0
+    wanted = logits[:, 1::2].softmax(-1)
+    torch.testing.assert_close(told.probabilities[asked], wanted[asked], rtol=1e-3, atol=1e-5)
 
 
 def test_the_loss_of_windows_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

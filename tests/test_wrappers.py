@@ -116,6 +116,16 @@ def test_relative_gaze_is_a_displacement() -> None:
         RelativeGaze(env.env, reach=0)
 
 
+def test_who_says_where_to_look_is_not_taken_for_a_displacement() -> None:
+    env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, relative_gaze=True)
+    for wrapper in (GridAction, RelativeGaze, ScanPath):
+        with pytest.raises(ValueError, match="leave out relative_gaze"):
+            wrapper(env)
+    with pytest.raises(ValueError, match="leave out relative_gaze"):
+        VectorGridAction(GlimpseVectorEnv(3, **OFFLINE, relative_gaze=True))
+    BoxAction(env).reset(seed=0)  # flat, and still a displacement
+
+
 def test_a_raster_reads_line_by_line() -> None:
     env = ScanPath(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=6), cells=2)
     assert env.action_space.n == 10
