@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,9 +27,10 @@ from agents.ram import RAM
 from agents.runs import Run
 from agents.stn import SpatialTransformer
 from agents.supervised import Supervised, train_supervised
-from agents.training import check_keywords
+from agents.training import RESERVED, check_keywords
+from glimpse_env.checks import did_you_mean
 from glimpse_env.single import GlimpseEnv
-from glimpse_env.vector import HORIZON
+from glimpse_env.vector import HORIZON, GlimpseVectorEnv
 
 KINDS: dict[str, type[Experiment]] = {
     "policy_gradient": PolicyGradient,
@@ -54,9 +56,14 @@ class Shapes(NamedTuple):
 def single_env(env_id: str, env: Mapping[str, Any], **more: Any) -> GlimpseEnv:
     """An environment with keywords `env`, what a user may set, and `more`; ValueError for an unknown one."""
     check_keywords(env)
+    known = set(inspect.signature(GlimpseVectorEnv.__init__).parameters) - RESERVED - {"self"}
+    for key in env.keys() - known:
+        raise ValueError(
+            f"{env_id} has no keyword {key!r}{did_you_mean(key, known) or ', docs/ has a page of each id'}"
+        )
     try:
         made = gymnasium.make(env_id, **env, **more).unwrapped
-    except (TypeError, gymnasium.error.Error) as error:
+    except gymnasium.error.Error as error:
         raise ValueError(str(error)) from None
     if not isinstance(made, GlimpseEnv):
         raise ValueError(f"{env_id} is none of our environments: choose one of Glimpse/…")

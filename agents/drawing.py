@@ -29,35 +29,45 @@ def drawn(model: DRAW, x: Tensor | None, count: int, seed: int = 0) -> list[list
         return [pictures_of(stroke) for stroke in strokes]
 
 
-def save(path: Path, steps: list[list[Frame]]) -> None:
-    """Write `drawn` steps as .gif or .mp4, or some of them as .png; ValueError for another ending."""
+def save(path: Path, steps: list[list[Frame]], x: Tensor | None = None) -> None:
+    """Write `drawn` steps as .gif or .mp4, or some of them as .png, after x, what they were drawn from.
+
+    Raises ValueError for another ending.
+    """
     if path.suffix not in FORMATS:
         raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}")
     seconds = [SECONDS_A_STEP] * (len(steps) - 1) + [SECONDS_AT_THE_END]
     if path.suffix == ".png":
-        whole_file(path, lambda file: iio.imwrite(file, film_strip(steps)))
+        originals = [] if x is None else [[_enlarged((255 * picture).byte()) for picture in x]]
+        whole_file(path, lambda file: iio.imwrite(file, film_strip(steps, originals)))
     else:
         whole_file(path, lambda file: write_film(file, [tile(step) for step in steps], seconds))
 
 
-def film_strip(steps: list[list[Frame]], moments: int = 8) -> Frame:
-    """A row a picture, a column a step: some of the steps, the last one included."""
+def film_strip(steps: list[list[Frame]], before: list[list[Frame]], moments: int = 8) -> Frame:
+    """A row a picture, a column a step: what comes `before`, and some of the steps, the last one included."""
     chosen = np.linspace(0, len(steps) - 1, min(moments, len(steps))).round().astype(int)
-    return tile([steps[i][row] for row in range(len(steps[0])) for i in chosen], columns=len(chosen))
+    columns = [*before, *(steps[i] for i in chosen)]
+    return tile([column[row] for row in range(len(steps[0])) for column in columns], columns=len(columns))
 
 
 def pictures_of(stroke: Stroke) -> list[Frame]:
     """Each canvas of a step enlarged, with its windows."""
-    canvas = (255 * torch.sigmoid(stroke.canvas)).round().to(torch.uint8).numpy()
+    canvas = (255 * torch.sigmoid(stroke.canvas)).round().byte()
     out = []
     for i, picture in enumerate(canvas):
-        rgb = np.broadcast_to(picture, (3, *picture.shape[1:])).transpose(1, 2, 0)
-        frame = np.pad(rgb.repeat(ZOOM, 0).repeat(ZOOM, 1), ((1, 1), (1, 1), (0, 0)), constant_values=40)
+        frame = _enlarged(picture)
         for windows, color in ((stroke.read, READ), (stroke.write, WRITE)):
             if windows is not None:
                 _outline(frame, windows[i].numpy(), color)
         out.append(frame)
     return out
+
+
+def _enlarged(picture: Tensor) -> Frame:
+    """uint8 (C, H, W) -> a frame with a grey border of one pixel."""
+    rgb = picture.expand(3, -1, -1).permute(1, 2, 0).numpy()
+    return np.pad(rgb.repeat(ZOOM, 0).repeat(ZOOM, 1), ((1, 1), (1, 1), (0, 0)), constant_values=40)
 
 
 def _outline(frame: Frame, theta: NDArray[np.float32], color: tuple[int, int, int]) -> None:

@@ -71,7 +71,15 @@ def to_tensors(observation: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
 
 
 def to_action(step: Step, never: int = -1) -> dict[str, NDArray[Any]]:
-    """The environment's action: the step's gaze and its most probable answer, except the answer `never`."""
+    """The environment's action: the step's gaze and its most probable answer, except the answer `never`.
+
+    Raises ValueError for a gaze that is no number, as that of weights that diverged.
+    """
+    if not step.gaze.isfinite().all():
+        raise ValueError(
+            "the agent's gaze is not finite, its training diverged: "
+            "train anew with a lower learning_rate or clip"
+        )
     logits = step.logits.detach()
     if never >= 0:
         logits = logits.clone()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from agents.interface import Agent, Sees, to_action, to_tensors
 from agents.page import write_html
 from agents.rollout import backwards
-from glimpse_env.render import Frame, View, caption, draw_frame, tile
+from glimpse_env.render import BACKGROUND, Frame, View, caption, draw_frame, tile
 from glimpse_env.single import GlimpseEnv
 
 FORMATS = (".gif", ".mp4", ".png", ".html")
@@ -118,14 +118,25 @@ def _as_played(env: GlimpseEnv, player: Player, looks: list[Moment]) -> View:
 
 
 def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:
-    """A row an episode, its caption above; a column a glimpse, the end included."""
+    """A row an episode, its caption above; a column a glimpse, the last one with what came of it."""
+    episodes = [(text, _each_glimpse_once(views)) for text, views in episodes]
     longest = max(len(views) for _, views in episodes)
     rows = []
     for text, views in episodes:
         frames = [draw_frame(view, "strip") for view in views]
-        frames += [np.full_like(frames[0], 14)] * (longest - len(frames))
+        frames += [np.full_like(frames[0], BACKGROUND)] * (longest - len(frames))
         rows.append(caption(tile(frames, columns=longest), text))
     return np.concatenate(rows)
+
+
+def _each_glimpse_once(views: list[View]) -> list[View]:
+    """The views without those whose gaze is the next one's too: an answer moves no eye."""
+    following = [*views[1:], None]
+    return [
+        view
+        for view, after in zip(views, following, strict=True)
+        if after is None or len(after.path) > len(view.path)
+    ]
 
 
 def grid(episodes: list[tuple[str, list[View]]], together: int = 1) -> list[Frame]:
@@ -170,6 +181,8 @@ def save(path: Path, episodes: list[tuple[str, list[View]]], *, together: int = 
 
 def whole_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Let `write` write to a temporary name with the same ending, and rename that."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     try:
         write(temporary)

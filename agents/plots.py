@@ -149,26 +149,31 @@ def _marker(line: Line) -> str:
 
 
 def draw_minutes(latest: dict[str, Line]) -> Figure:
-    """A panel a problem: validation error in percent by minutes on one core, those of its init before it."""
+    """A panel a problem: validation error in percent by minutes on one core, those of its init before it.
+
+    Of the first seed whose metrics were kept.
+    """
     problems = sorted({results.problem(line) for line in latest.values()}, key=_order)
     rows = math.ceil(len(problems) / 5)
-    figure, grid = pyplot.subplots(rows, 5, figsize=(18, 3.5 * rows), layout="constrained", squeeze=False)
+    figure, grid = pyplot.subplots(
+        rows, 5, figsize=(18, 3.5 * rows), layout="constrained", squeeze=False, sharey=True
+    )
     for panel, problem in zip(grid.flat, problems, strict=False):
         for name in results.on_problem(latest, problem):
-            path = results.metrics_path(name, 1)
-            if name.startswith(CONTROLS) or not path.exists():
+            kept = [path for seed in (1, 2, 3) if (path := results.metrics_path(name, seed)).exists()]
+            if name.startswith(CONTROLS) or not kept:
                 continue
-            epochs = [json.loads(text) for text in path.read_text().splitlines()]
+            epochs = [json.loads(text) for text in kept[0].read_text().splitlines()]
             minutes = np.cumsum([epoch["minutes"] for epoch in epochs])
-            started = latest[name]["minutes"] - minutes[-1]  # what its init had taken
-            panel.plot(
-                max(0, started) + minutes, [epoch["validation_error"] for epoch in epochs], label=name, lw=1
-            )
-        panel.set(yscale="log")
-        panel.set_title(problem.removeprefix("Glimpse/"), fontsize=9)
+            started = max(0, latest[name]["minutes"] - minutes[-1]) if EXPERIMENTS[name].init else 0
+            errors = [epoch["validation_error"] for epoch in epochs]
+            panel.plot(started + minutes, errors, label=name, lw=1)
+        panel.set(yscale="log", ylim=(0.5, 200))
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.set_title(problem.removeprefix("Glimpse/"), fontsize=8)
         panel.grid(alpha=0.3, which="both")
         if panel.lines:
-            panel.legend(frameon=False, fontsize=6, loc="upper right")
+            panel.legend(frameon=False, fontsize=6, loc="upper right", ncols=1 + (len(panel.lines) > 5))
     for panel in grid.flat[len(problems) :]:
         panel.set_axis_off()
     figure.supxlabel("minutes on one core")

@@ -9,6 +9,7 @@ import os
 import platform
 import statistics
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from agents.experiments import EXPERIMENTS, Experiment
 from agents.generative import Generative
 from agents.interface import Agent, count_parameters
 from agents.supervised import Supervised
+from glimpse_env.checks import did_you_mean
 from glimpse_env.registry import TABLE
 
-RESULTS = Path("results/results.jsonl")
-PRETRAINED = Path("results/pretrained")
-METRICS = Path("results/metrics")
+HOME = Path(__file__).resolve().parents[1] / "results"  # from wherever a script is called
+RESULTS, PRETRAINED, METRICS = HOME / "results.jsonl", HOME / "pretrained", HOME / "metrics"
 LARGEST = 3 * 2**20 - 2**14  # bytes of a published checkpoint's weights, its config beside them
 
 # Test error in percent: Mnih et al. (2014), tables 1 and 2; the plain name is the largest budget of glimpses.
@@ -201,9 +202,14 @@ def share_seen(line: dict[str, Any]) -> float:
 
 def on_dataset(line: dict[str, Any]) -> str:
     """What a table adds to the name where the images are not the id's own, as CIFAR-10's JPEG copy: or ""."""
-    own = TABLE[line["env_id"]].dataset
-    dataset = line["env"].get("dataset", own)
-    return "" if dataset == own else f" on {dataset}"
+    dataset = dataset_of(line["env_id"], line["env"])
+    return "" if dataset == TABLE[line["env_id"]].dataset else f" on {dataset}"
+
+
+def dataset_of(env_id: str, env: Mapping[str, Any]) -> str:
+    """The data set of `env_id` with keywords `env`."""
+    keywords = {"dataset": "mnist", **gymnasium.spec(env_id).kwargs, **env}
+    return str(keywords["dataset"])
 
 
 VARIANTS = ("task", "distractors", "distractor_size", "canvas_size")  # keywords that make another problem
@@ -349,13 +355,21 @@ def over_seeds(lines: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def find_checkpoint(source: str, seed: int = 1) -> Path:
-    """The best checkpoint that `source` names: a file, a run folder or a published experiment."""
+    """The best checkpoint that `source` names: a file, a run folder or a published experiment.
+
+    Raises ValueError for what is none of them.
+    """
     path = Path(source)
     if path.is_dir():
         return path / "best.safetensors"
-    if path.suffix == ".safetensors":
+    if path.is_file() or path.suffix == ".safetensors":
         return path
-    return pretrained_path(source, seed)
+    published = pretrained_path(source, seed)
+    if source not in EXPERIMENTS and not published.exists():
+        raise ValueError(
+            f"{source!r} is no run folder, no checkpoint and no experiment{did_you_mean(source, EXPERIMENTS)}"
+        )
+    return published
 
 
 def training_minutes(path: Path, config: dict[str, Any]) -> float:

@@ -70,7 +70,7 @@ def check_keywords(env: EnvKeywords) -> None:
     """Raise ValueError for keywords of an environment that an experiment must not set."""
     taken = RESERVED & env.keys()
     if taken:
-        raise ValueError(f"env must not set {', '.join(sorted(taken))}: training decides that")
+        raise ValueError(f"env must not set {', '.join(sorted(taken))}: the script itself decides that")
 
 
 def check_no_context(env: EnvKeywords, who: str, sees: str) -> None:

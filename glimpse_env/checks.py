@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,12 @@ def choice(name: str, value: Any, allowed: tuple[str, ...] | list[str]) -> str:
     if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {tuple(allowed)}, got {value!r}")
     return str(value)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question that names those of `known` that `name` may be a slip for, or nothing."""
+    alike = difflib.get_close_matches(name, known)
+    return f": did you mean {' or '.join(map(repr, alike))}?" if alike else ""
 
 
 def flag(name: str, value: Any) -> bool:

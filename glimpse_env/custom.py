@@ -25,7 +25,7 @@ def register_custom(name: str, images: Any, labels: Any = None, **keywords: Any)
     if isinstance(images, str | Path):
         if labels is not None:
             raise ValueError("labels of a folder are its sub-folders: leave labels out")
-        dataset = f"folder:{Path(images).resolve()}"
+        dataset = f"folder:{Path(images).expanduser().resolve()}"
     else:
         dataset = f"custom:{name}"
         datasets.register(dataset, images, labels)

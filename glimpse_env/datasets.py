@@ -115,7 +115,7 @@ def load(name: str, split: str) -> Images:
 @cache
 def _load(name: str, split: str) -> Images:
     if name.startswith("folder:"):
-        return _seal(*_share(*_read_folder(Path(name.removeprefix("folder:"))), split))
+        return _seal(*_share(*_read_folder(Path(name.removeprefix("folder:")).expanduser()), split))
     if name in LOADERS:
         return _seal(*LOADERS[name](split), num_classes=10)
     if name in _registered:
@@ -183,8 +183,18 @@ def _share(images: NDArray[np.uint8], labels: NDArray[Any], split: str) -> tuple
     order = np.argsort(labels, kind="stable")
     turn = np.empty(len(labels), np.int64)
     turn[order] = np.arange(len(labels)) % 10
-    keep = _turns(turn)[split]
+    keep = np.flatnonzero(_turns(turn)[split])
+    keep = keep[_mixed(labels[keep])]
     return images[keep], labels[keep], int(labels.max()) + 1
+
+
+def _mixed(labels: NDArray[Any]) -> NDArray[np.int64]:
+    """An order in which classes take turns, each in its own order: the first scenes show all of them."""
+    by_class = np.argsort(labels, kind="stable")
+    first = np.searchsorted(labels[by_class], labels[by_class])
+    turn = np.empty(len(labels), np.int64)
+    turn[by_class] = np.arange(len(labels)) - first
+    return np.lexsort((labels, turn))
 
 
 def _turns(turn: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
@@ -195,7 +205,11 @@ def _read_folder(folder: Path) -> Arrays:
     """Pictures of one size in one sub-folder a class; classes are numbered in the order of their names."""
     from PIL import Image, UnidentifiedImageError
 
-    classes = sorted(p for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    if not folder.is_dir():
+        raise DatasetError(
+            f"there is no folder {folder}: name one with a sub-folder of pictures for each class."
+        )
+    classes = sorted(p for p in folder.iterdir() if p.is_dir())
     paths = [
         (p, i) for i, c in enumerate(classes) for p in sorted(c.iterdir()) if p.suffix.lower() in PICTURES
     ]
@@ -266,7 +280,9 @@ def _mnist_5k(split: str) -> Arrays:
     numbers = np.fromstring(text.decode().replace("\n", ","), sep=",", dtype=np.float32)
     table = numbers.reshape(5000, 785).astype(np.uint8)
     keep = _turns(np.arange(5000) % 10)[split]
-    return table[keep, :-1].reshape(-1, 28, 28), table[keep, -1]
+    images, labels = table[keep, :-1].reshape(-1, 28, 28), table[keep, -1]
+    mixed = _mixed(labels)
+    return images[mixed], labels[mixed]
 
 
 def _cifar10(split: str) -> Arrays:

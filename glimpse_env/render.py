@@ -25,6 +25,7 @@ Layout = Literal["full", "strip"]
 SIZES: dict[Layout, tuple[int, int]] = {"full": (960, 540), "strip": (240, 492)}
 LARGEST_WINDOW = (1600, 1000)
 MAX_BARS = 13  # of belief, one below the other
+NO_BELIEF = "(no belief offered)"
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
 
 BACKGROUND: Color = (14, 17, 23)
@@ -53,7 +54,8 @@ class View(NamedTuple):
     the episode has ended. Of an agent that sees the canvas and places its own windows there, in place of a
     retina: windows (t, 2, 3), affine maps [[s_x, k_x, x], [k_y, s_y, y]] from a square [-1, 1]² to the
     canvas, (x, y) a gaze and s the share of the canvas; patches uint8 (t, C, n, n), what it read there.
-    blind: whether the eye was shut at the first gaze.
+    blind: whether the eye was shut at the first gaze. context: the small view of the whole canvas, uint8
+    (C, n, n), where the environment shows one.
     """
 
     canvas: NDArray[np.uint8]
@@ -68,6 +70,7 @@ class View(NamedTuple):
     windows: NDArray[np.float32] | None = None
     patches: NDArray[np.uint8] | None = None
     blind: bool = False
+    context: NDArray[np.uint8] | None = None
 
 
 def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False) -> Frame:
@@ -86,14 +89,20 @@ def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False
         _draw_side(pen, view, 540, 388)
     else:
         _draw_canvas(pen, view, picture, (8, 8), 224)
-        _draw_time(pen, view, (8, 242), 224)
-        patches = len(_glimpse(view))
+        if view.target is None:
+            _draw_time(pen, view, (8, 242), 224)
+        else:
+            text = _outcome(view)
+            pen.text(text, 8, 241, min(17.0, 2.4 * 224 / len(text)), _verdict(view))
+        patches = len(_shown(view))
         grid = 1 if patches == 1 else 2 if patches <= 4 else 3
         _draw_glimpse(pen, view, (8, 264), 108 / grid, columns=grid)
         pen.image(assembled(view), (124, 264), 108)
         pen.box(8, 380, 224, 106, PANEL)
         if view.belief is not None:
             _draw_belief(pen, view, view.belief, 13, 383, 216, 100)
+        else:
+            pen.text(NO_BELIEF, 120, 433, 15, FAINT, center=True)
     small = pygame.transform.smoothscale(surface, (width, height))
     frame: Frame = pygame.surfarray.array3d(small).swapaxes(0, 1).copy()
     return frame
@@ -172,6 +181,12 @@ def _glimpse(view: View) -> list[NDArray[np.uint8]]:
     glimpse = retina.look(view.canvas[None], view.path[-1:], view.retina_size, view.scales)[0]
     patches = (255 * glimpse * (not _shut(view)) + 0.5).astype(np.uint8)
     return [patches[k : k + channels] for k in range(0, len(patches), channels)]
+
+
+def _shown(view: View) -> list[tuple[NDArray[np.uint8], Color]]:
+    """What the agent is shown at this moment and in which frame: the glimpse, last the context."""
+    patches = list(zip(_glimpse(view), SCALES, strict=False))
+    return patches if view.context is None else [*patches, (view.context, TEXT)]
 
 
 def _shut(view: View) -> bool:
@@ -317,8 +332,9 @@ def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float],
 
 def _draw_side(pen: _Pen, view: View, x: float, width: float) -> None:
     """Right of the canvas: what the eye sees, what it has seen, what it believes, the time left."""
-    pen.text("THE EYE SEES", x, 32, 15, FAINT)
-    patches = len(_glimpse(view))
+    also = "" if view.context is None else ", AND LAST A SMALL VIEW OF ALL"
+    pen.text("THE EYE SEES" + also, x, 32, 15, FAINT)
+    patches = len(_shown(view))
     _draw_glimpse(pen, view, (x, 52), min(132.0, width / patches), columns=patches)
     pen.text("IT HAS SEEN", x, 196, 15, FAINT)
     pen.image(assembled(view), (x, 216), 172)
@@ -328,43 +344,44 @@ def _draw_side(pen: _Pen, view: View, x: float, width: float) -> None:
     if view.belief is not None:
         _draw_belief(pen, view, view.belief, x + 208, 222, 172, 160)
     else:
-        pen.text("(no belief offered)", x + 294, 302, 15, FAINT, center=True)
+        pen.text(NO_BELIEF, x + 294, 302, 15, FAINT, center=True)
 
     pen.text("TIME LEFT", x, 416, 15, FAINT)
     _draw_time(pen, view, (x, 436), width)
-    said = _say(view, view.answers)
     if view.target is not None:
-        verdict = "right" if view.answers == view.target else f"wrong, it is {_say(view, view.target)}"
-        pen.text(f"answer {said or '(none)'}: {verdict}", x, 472, 32, _verdict(view))
-    elif said:
-        pen.text(f"so far {said}", x, 472, 32, FAINT)
+        pen.text(_outcome(view), x, 472, 32, _verdict(view))
+    elif view.answers:
+        pen.text(f"so far {_say(view, view.answers)}", x, 472, 32, FAINT)
 
 
 def _draw_glimpse(pen: _Pen, view: View, at: tuple[float, float], cell: float, columns: int) -> None:
-    """The patches of the present glimpse, finest first, each in a frame of its square's colour."""
+    """What is shown: the patches, finest first, each in a frame of its square's colour, and the context."""
     gap = cell / 10
-    for k, patch in enumerate(_glimpse(view)):
+    for k, (patch, color) in enumerate(_shown(view)):
         x, y = at[0] + k % columns * cell, at[1] + k // columns * cell
         pen.image(_to_rgb(patch), (x, y), cell - gap)
-        pen.box(x - 2, y - 2, cell - gap + 4, cell - gap + 4, SCALES[k], 2)
+        pen.box(x - 2, y - 2, cell - gap + 4, cell - gap + 4, color, 2)
 
 
 def _draw_belief(
     pen: _Pen, view: View, belief: NDArray[np.float32], x: float, y: float, w: float, h: float
 ) -> None:
-    """One bar an answer: its name, its probability; the leading one is bright, in the verdict's colour."""
-    columns = -(-len(belief) // MAX_BARS)
-    lines = -(-len(belief) // columns)
+    """One bar an answer: its name, its probability; the leading one is bright, in the verdict's colour.
+
+    Of more answers than two columns hold, the most probable ones.
+    """
+    best_first = np.argsort(-belief, kind="stable")
+    answers = best_first[:MAX_BARS] if len(belief) > 2 * MAX_BARS else np.arange(len(belief))
+    columns = -(-len(answers) // MAX_BARS)
+    lines = -(-len(answers) // columns)
     line, column = h / lines, w / columns
-    chosen = int(np.argmax(belief))
     label = min(15.0, line) * 0.55 * max(map(len, view.answer_names)) + 7
-    for i, p in enumerate(belief):
+    for i, answer in enumerate(answers):
         left, top = x + i // lines * column, y + i % lines * line
-        color = BELIEF
-        if i == chosen:
-            color = SCALES[0] if view.target is None else _verdict(view)
-        if line >= 9:
-            pen.text(view.answer_names[i], left, top + 1, min(15.0, line), TEXT if i == chosen else FAINT)
+        p, color, ink = belief[answer], BELIEF, FAINT
+        if answer == best_first[0]:
+            color, ink = SCALES[0] if view.target is None else _verdict(view), TEXT
+        pen.text(view.answer_names[answer], left, top + 1, min(15.0, line), ink)
         pen.box(left + label, top + 0.15 * line, max(1.0, float(p) * (column - label - 4)), 0.7 * line, color)
 
 
@@ -379,6 +396,12 @@ def _draw_time(pen: _Pen, view: View, at: tuple[float, float], width: float) -> 
 
 def _verdict(view: View) -> Color:
     return RIGHT if view.answers == view.target else WRONG
+
+
+def _outcome(view: View) -> str:
+    """What was answered, and whether it was right."""
+    verdict = "right" if view.answers == view.target else f"wrong, it is {_say(view, view.target or ())}"
+    return f"answer {_say(view, view.answers) or '(none)'}: {verdict}"
 
 
 def _say(view: View, answers: tuple[int, ...]) -> str:

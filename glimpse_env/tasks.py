@@ -123,7 +123,7 @@ def advance(
     for b in range(time.shape[0]):
         if skip[b]:
             continue
-        reward[b] = -step_cost
+        reward[b] = 0.0 - step_cost  # never -0.0
         due = time[b] % share == 0
         answering = answer_action[b] != keep_looking if keep_looking >= 0 else due
         done = False

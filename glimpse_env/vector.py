@@ -382,6 +382,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             answers=tuple(self._answers[row, : self._given[row]].tolist()),
             target=tuple(t for t in self._target[row].tolist() if t >= 0) if self._ended[row] else None,
             blind=self.start_gaze == "blind",
+            context=(255 * self._context[row] + 0.5).astype(np.uint8) if self.context else None,
         )
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:

@@ -24,6 +24,7 @@ from agents.build import check_fits, load_agent
 from agents.draw import DRAW
 from agents.ensemble import evaluate_both
 from agents.evaluate import MODES, evaluate
+from agents.experiments import Experiment
 from agents.generative import Generative, bound
 from agents.interface import count_parameters
 from agents.training import parse_keyword
@@ -37,7 +38,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--split", choices=SPLITS, help="test; of an ablation, validation")
     parser.add_argument("--mode", choices=MODES, help="all that make sense unless given")
     parser.add_argument("--on", metavar="ID", help="another environment's id")
-    parser.add_argument("--env", metavar="KEYWORD=VALUE", nargs="*", default=[], help="in place of its own")
+    parser.add_argument(
+        "--env", metavar="KEYWORD=VALUE", nargs="*", action="extend", default=[], help="in place of its own"
+    )
     parser.add_argument("--with", dest="backward", metavar="SOURCE", help="the backward half of an ensemble")
     parser.add_argument("--publish", action="store_true")
     options = parser.parse_args(arguments)
@@ -64,6 +67,8 @@ def main(arguments: list[str]) -> None:
         settings = dataclasses.replace(settings, env_id=options.on or settings.env_id, env=env)
         check_fits(agent, config, settings)
         name = f"{name} on {settings.env_id}"
+        if seen_in_training(config["settings"], settings):
+            print(f"{name}: mnist-5k is of MNIST's training digits, which this agent knows", file=sys.stderr)
     split = options.split or ("validation" if results.is_ablation(name) else "test")
     modes = MODES if agent.sees == "glimpses" and not results.is_ablation(name) else MODES[:1]
     minutes = results.training_minutes(path, config)
@@ -98,6 +103,12 @@ def main(arguments: list[str]) -> None:
         else:  # an ensemble's halves are published on their own
             keep(path, config, minutes)
         results.append(lines)
+
+
+def seen_in_training(trained: dict[str, Any], scored: Experiment) -> bool:
+    """Whether the digits to be scored are among those that an agent of these settings was trained on."""
+    dataset = results.dataset_of(trained["env_id"], trained["env"])
+    return (dataset, results.dataset_of(scored.env_id, scored.env)) == ("mnist", "mnist-5k")
 
 
 def evaluate_bound(

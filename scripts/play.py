@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import itertools
+import os
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import numpy as np
 import pygame
 import torch
@@ -53,7 +55,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("player", help="a trained agent, 'random' or 'person'")
     parser.add_argument("--env-id", choices=TABLE, help="the agent's own unless given")
     parser.add_argument("--dataset", help="mnist, or mnist-5k which needs no download")
-    parser.add_argument("--env", metavar="KEYWORD=VALUE", nargs="*", default=[], help="in place of its own")
+    parser.add_argument(
+        "--env", metavar="KEYWORD=VALUE", nargs="*", action="extend", default=[], help="in place of its own"
+    )
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument("--index", type=int, default=0, help="the first frozen scene to play")
     parser.add_argument("--episodes", type=int, default=1, help="how many to record")
@@ -159,7 +163,7 @@ def draw(model: DRAW, settings: Generative, options: argparse.Namespace) -> None
         x = pictures(env, settings.binary, binary_generator(options.index, shape))
     steps = drawing.drawn(model, x, options.episodes, seed=options.index)
     if options.out is not None:
-        drawing.save(options.out, steps)
+        drawing.save(options.out, steps, x)
         print(f"wrote {options.out}")
         return
     frames = [tile(step) for step in steps]

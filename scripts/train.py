@@ -7,6 +7,7 @@ Every field of the experiment is an option; `python scripts/train.py ram-mnist -
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from agents import checkpoint, results
 from agents.build import build_agent, shapes_of, to_config, train_experiment
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.runs import Run, RunError, minutes
+from glimpse_env.checks import did_you_mean
 from glimpse_env.files import DatasetError
 
 
@@ -39,13 +41,34 @@ class Command:
     quiet: bool = False
 
 
+def parse(arguments: list[str]) -> Command:
+    """The command that the arguments give: an experiment's name, then its changes.
+
+    Without a name it prints what there is, and ends.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__, *EXPERIMENTS, sep="\n")
+        sys.exit()
+    name, *changes = arguments
+    if name not in EXPERIMENTS:
+        raise ValueError(f"there is no experiment {name!r}{did_you_mean(name, EXPERIMENTS)}")
+    if changes.count("--env") > 1:
+        raise ValueError("--env is given twice: name all its keywords after one")
+    settings = EXPERIMENTS[name]
+    about = [kind for kind in (*type(settings).__mro__, Command) if dataclasses.is_dataclass(kind)]
+    return tyro.cli(
+        Command,
+        default=Command(name, settings),
+        args=changes,
+        prog=f"train.py {name}",
+        description="\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in about),
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+
+
 def main(arguments: list[str]) -> None:
     """Train, and print a line an epoch."""
-    command = tyro.extras.overridable_config_cli(
-        {name: (name, Command(name, settings)) for name, settings in EXPERIMENTS.items()},
-        description=__doc__,
-        args=arguments,
-    )
+    command = parse(arguments)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # the tails of DRAW's Gaussians: 1.5 times the speed on Intel (BENCH.md)
     own = EXPERIMENTS[command.name].env
@@ -73,5 +96,7 @@ def main(arguments: list[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("train.py: stopped; --resume goes on after the last whole epoch")
     except (checkpoint.CheckpointError, DatasetError, RunError, OSError, ValueError) as error:
         sys.exit(f"train.py: {error}")

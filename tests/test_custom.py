@@ -84,8 +84,10 @@ def test_bad_pictures_are_named(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=says):
             glimpse_env.make_custom(*arrays)
-    with pytest.raises(DatasetError, match="no pictures"):
+    with pytest.raises(DatasetError, match="holds no pictures"):
         glimpse_env.make_custom(tmp_path)
+    with pytest.raises(DatasetError, match="there is no folder"):
+        glimpse_env.make_custom(tmp_path / "nope")
     (tmp_path / "a").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "a" / "1.png")
     Image.new("L", (9, 8)).save(tmp_path / "a" / "2.png")

@@ -235,6 +235,12 @@ def test_films_show_every_step_with_its_windows(tmp_path: Path) -> None:
     strip = iio.imread(tmp_path / "x.png")  # a row a picture, a column a step
     assert strip.shape == (4 * side, 5 * side, 3)
     np.testing.assert_array_equal(strip[3 * side :, 2 * side : 3 * side], steps[2][3])
+    x = binary(4)
+    drawing.save(tmp_path / "x.png", steps, x)  # what was drawn comes first
+    beside = iio.imread(tmp_path / "x.png")
+    np.testing.assert_array_equal(beside[:, side:], strip)
+    original = beside[3 * side + 1 : 4 * side - 1 : drawing.ZOOM, 1 : side - 1 : drawing.ZOOM]
+    np.testing.assert_array_equal(original[..., 1] / 255, x[3, 0].numpy())
     with pytest.raises(ValueError, match=r"x\.jpg"):
         drawing.save(tmp_path / "x.jpg", steps)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.gif", "x.png"]

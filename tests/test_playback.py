@@ -18,7 +18,7 @@ from agents.playback import AgentPlayer, RandomPlayer, episode, film_strip, grid
 from agents.ram import RAM
 from agents.viewer import CANVAS_AT, CANVAS_SIDE, Viewer
 from glimpse_env.datasets import load
-from glimpse_env.render import View, caption, draw_frame
+from glimpse_env.render import BACKGROUND, View, caption, draw_frame
 
 
 @pytest.fixture
@@ -90,9 +90,10 @@ def test_films_hold_every_moment(tmp_path: Path, views: list[View], suffix: str,
 def test_a_strip_has_a_row_an_episode(tmp_path: Path, views: list[View]) -> None:
     save(tmp_path / "x.png", [("a", views), ("b", views[1:])])
     strip = iio.imread(tmp_path / "x.png")
-    assert strip.shape == (2 * (492 + 32), 4 * 240, 3)
+    assert strip.shape == (2 * (492 + 32), 3 * 240, 3)  # three glimpses; the end is shown with the last
     np.testing.assert_array_equal(strip, film_strip([("a", views), ("b", views[1:])]))
-    assert strip[560:, 720:].std() == 0  # the shorter episode's row ends early
+    np.testing.assert_array_equal(strip[32:524, 480:], draw_frame(views[-1], "strip"))
+    assert (strip[560:, 480:] == BACKGROUND).all()  # the shorter episode's row ends early
 
 
 def test_an_unknown_ending_is_refused(tmp_path: Path, views: list[View]) -> None:

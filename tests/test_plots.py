@@ -29,7 +29,8 @@ LINE: dict[str, Any] = {
 @pytest.fixture
 def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trajectory:
     """An untrained agent published as ram-mnist in an empty folder, and its episodes."""
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(results, "PRETRAINED", tmp_path / "pretrained")
+    monkeypatch.setattr(results, "METRICS", tmp_path / "metrics")
     settings = PolicyGradient(env_id="Glimpse/MNIST-v0", env=dict(OFFLINE), hidden=16)
     shapes = shapes_of(settings.env_id, settings.env)
     agent = build_agent(settings, shapes)
@@ -55,7 +56,8 @@ def test_every_picture_is_drawn(played: Trajectory, tmp_path: Path, monkeypatch:
 
 
 def test_minutes_add_up_and_share_is_of_the_canvas(played: Trajectory) -> None:
-    (curve,) = plots.draw_minutes({"ram-mnist": {**LINE, "minutes": 5.5}}).axes[0].lines
+    results.metrics_path("ram-mnist", 1).rename(results.metrics_path("ram-translated", 2))  # it has an init
+    (curve,) = plots.draw_minutes({"ram-translated": {**LINE, "minutes": 5.5}}).axes[0].lines
     np.testing.assert_allclose(curve.get_xydata(), [[4.5, 50], [5.0, 20], [5.5, 10]])
     assert results.share_seen(LINE) == pytest.approx(7 * 64 / 784)
     assert results.share_seen(

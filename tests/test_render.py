@@ -70,6 +70,40 @@ def test_belief_bars_grow_with_belief() -> None:
     assert 0 < bright(0.3) < bright(0.6) < bright(0.9)
 
 
+def test_of_many_answers_the_most_probable_are_shown() -> None:
+    names = tuple(map(str, range(40)))
+    belief = np.full(40, 0.01, np.float32)
+    belief[33] = 0.61
+    moved = belief.copy()
+    moved[[33, 38]] = moved[[38, 33]]
+
+    def first_bar(belief: np.ndarray) -> np.ndarray:
+        return draw_frame(view(belief=belief, answer_names=names))[222:234, 790:928]
+
+    assert (first_bar(belief) == render.SCALES[0]).all(-1).mean() > 0.3
+    np.testing.assert_array_equal(first_bar(belief), first_bar(moved))  # the leader is on top, whoever it is
+
+
+def test_the_context_is_shown_beside_the_glimpse() -> None:
+    small = np.array([[[10, 20], [30, 40]]], np.uint8)
+    with_it, without = draw_frame(view(context=small)), draw_frame(view())
+    # The eye's patch is 118 wide at 540, the context as wide 132 further; 52 from the top.
+    assert [with_it[y, x, 0] for y in (80, 140) for x in (700, 760)] == [10, 20, 30, 40]
+    assert (without[80:140, 700:760] == render.BACKGROUND).all()
+    env = GlimpseVectorEnv(2, **OFFLINE, context=7)
+    observation, _ = env.reset(seed=0)
+    np.testing.assert_allclose(env.view(1).context / 255, observation["context"][1], atol=0.002)
+
+
+def test_the_upright_frame_tells_what_was_answered() -> None:
+    """In the bright colour of the verdict, in place of the time left."""
+    for target, color in ((1, render.RIGHT), (2, render.WRONG)):
+        line = draw_frame(view(answers=(1,), target=(target,)), "strip")[238:256, 8:232]
+        assert (np.abs(line.astype(int) - color).sum(-1) < 60).sum() > 30
+    longest = draw_frame(view(answers=(1,) * 9, target=(2,) * 9), "strip")[238:256]
+    assert (longest[:, 232:] == render.BACKGROUND).all()  # however long
+
+
 def test_a_person_sees_no_more_than_the_retina() -> None:
     shown = draw_frame(view(), hide_canvas=True)
     assert shown[400, 400].tolist() == list(render.UNSEEN)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -102,7 +104,9 @@ def test_play_needs_a_display_for_a_window() -> None:
 @pytest.mark.parametrize(
     ("script", "arguments", "says"),
     [
-        ("train", ["ram-mnits"], "ram-mnits"),
+        ("train", ["ram-mnits"], "no experiment 'ram-mnits': did you mean 'ram-mnist'"),
+        ("train", ["ram-mnist", "--env", "horizon=3", "--env", "dataset=mnist-5k"], "--env is given twice"),
+        ("train", ["ram-mnist", *TINY[:2], "scale=2"], "no keyword 'scale': did you mean 'scales'"),
         ("train", ["ram-mnist", "--epochs", "many"], "epochs"),
         ("train", ["ram-mnist", "--policy", "best"], "policy"),
         ("train", ["ram-mnist", "--env", "horizon"], "KEYWORD=VALUE"),
@@ -113,7 +117,8 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("train", ["ram-mnist", *TINY, "--resume", "--overwrite"], "one of them"),
         ("train", ["ram-mnist", *TINY, "--folder", "README.md"], "README.md"),
         ("train", ["ram-mnist", *TINY, "--resume", "--folder", "nowhere/run"], "no run to resume"),
-        ("evaluate", ["ram-mnits"], "no checkpoint at"),
+        ("evaluate", ["ram-mnits"], "no experiment: did you mean 'ram-mnist'"),
+        ("evaluate", ["edram"], "no checkpoint at"),  # too large to be kept
         ("evaluate", ["README.md"], "README.md"),
         ("evaluate", ["pyproject.toml"], "pyproject"),
         ("play", ["random", "--out", "x.avi"], ".gif, .mp4, .png"),
@@ -146,6 +151,41 @@ def test_play_needs_a_display_for_a_window() -> None:
 )
 def test_bad_arguments_end_in_one_sentence(script: str, arguments: list[str], says: str) -> None:
     assert says in run(script, *arguments, fails=True)
+
+
+def test_training_that_is_stopped_says_how_to_go_on(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "scripts/train.py",
+        "fc-mnist",
+        "--env",
+        "dataset=mnist-5k",
+        "--folder",
+        tmp_path / "x",
+    ]
+    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started.stdout.readline()  # its first epoch
+    started.send_signal(signal.SIGINT)
+    _, says = started.communicate()
+    assert started.returncode != 0
+    assert says.splitlines()[-1] == "train.py: stopped; --resume goes on after the last whole epoch"
+    assert "Traceback" not in says
+
+
+def test_every_setting_is_told_what_it_is() -> None:
+    told = run("train", "ram-mnist", "--help")
+    assert all(f"{name}:" in told for name in ("images_per_epoch", "reinforce_weight", "overwrite"))
+    assert "ram-translated-g4" in run("train", "--help")
+
+
+def test_digits_that_an_agent_was_trained_on_are_said_to_be(tmp_path: Path) -> None:
+    """From another folder, and with keywords in two parts."""
+    command = [sys.executable, ROOT / "scripts/evaluate.py", "ram-mnist-g2", "--mode", "deterministic"]
+    command += ["--env", "dataset=mnist-5k", "--env", "horizon=1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "1,000 test scenes" in done.stdout
+    assert float(re.findall(r"([\d.]+)% error", done.stdout)[0]) > 20  # one glimpse: the horizon holds too
+    assert "mnist-5k is of MNIST's training digits" in done.stderr
 
 
 def test_a_reader_taught_blind_can_be_scored_with_its_eye_open() -> None:
@@ -306,7 +346,7 @@ def test_two_players_are_compared_on_the_same_scenes(trained: Path, tmp_path: Pa
     other = ["--env-id", "Glimpse/DigitSum-v0", "--dataset", "mnist-5k", "--out", out]
     assert "was made for" in run("play", "ram-cluttered100", *other, fails=True)
     fewer = ["--env", "dataset=mnist-5k", "distractors=1", "horizon=2"]
-    run("train", "ram-cluttered", *TINY, *fewer, "--folder", tmp_path / "fewer", "--init", "")
+    run("train", "ram-cluttered", *TINY[3:], *fewer, "--folder", tmp_path / "fewer", "--init", "")
     beside = ["--compare", "ram-cluttered", "--dataset", "mnist-5k", "--out", out]
     assert "other scenes" in run("play", tmp_path / "fewer", *beside, fails=True)
 
