@@ -183,18 +183,8 @@ def _share(images: NDArray[np.uint8], labels: NDArray[Any], split: str) -> tuple
     order = np.argsort(labels, kind="stable")
     turn = np.empty(len(labels), np.int64)
     turn[order] = np.arange(len(labels)) % 10
-    keep = np.flatnonzero(_turns(turn)[split])
-    keep = keep[_mixed(labels[keep])]
+    keep = _turns(turn)[split]
     return images[keep], labels[keep], int(labels.max()) + 1
-
-
-def _mixed(labels: NDArray[Any]) -> NDArray[np.int64]:
-    """An order in which classes take turns, each in its own order: the first scenes show all of them."""
-    by_class = np.argsort(labels, kind="stable")
-    first = np.searchsorted(labels[by_class], labels[by_class])
-    turn = np.empty(len(labels), np.int64)
-    turn[by_class] = np.arange(len(labels)) - first
-    return np.lexsort((labels, turn))
 
 
 def _turns(turn: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
@@ -280,9 +270,7 @@ def _mnist_5k(split: str) -> Arrays:
     numbers = np.fromstring(text.decode().replace("\n", ","), sep=",", dtype=np.float32)
     table = numbers.reshape(5000, 785).astype(np.uint8)
     keep = _turns(np.arange(5000) % 10)[split]
-    images, labels = table[keep, :-1].reshape(-1, 28, 28), table[keep, -1]
-    mixed = _mixed(labels)
-    return images[mixed], labels[mixed]
+    return table[keep, :-1].reshape(-1, 28, 28), table[keep, -1]
 
 
 def _cifar10(split: str) -> Arrays:

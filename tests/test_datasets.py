@@ -46,17 +46,6 @@ def test_offline_digits_are_balanced_disjoint_and_read_only() -> None:
     assert not seen[1] & seen[2]
 
 
-def test_the_first_scenes_of_sorted_pictures_show_every_class() -> None:
-    for split in datasets.SPLITS:
-        labels = load("mnist-5k", split).labels
-        assert (labels.reshape(-1, 10) == np.arange(10)).all()
-    images = np.arange(40, dtype=np.uint8).repeat(25).reshape(40, 5, 5)
-    datasets.register("sorted", images, np.repeat([0, 1], [30, 10]))
-    test = load("sorted", "test")
-    assert test.labels.tolist() == [0, 1, 0, 1, 0, 0, 0, 0]
-    assert test.images[:, 0, 0, 0].tolist() == [8, 38, 9, 39, 18, 19, 28, 29]  # each class in its order
-
-
 @needs_full_mnist
 def test_offline_digits_are_real_mnist_training_digits() -> None:
     full = {i.tobytes() for split in ("train", "validation") for i in load("mnist", split).images}
