@@ -93,7 +93,7 @@ class Viewer:
             elif self._may_look():
                 say = f"{left} more to see      {PERSON_KEYS}" + self._end_key()
             else:
-                say = f"answer: type {view.answer_names[0]} to {view.answer_names[-1]}" + self._end_key()
+                say = self._what_to_type() + self._end_key()
             # The eye's canvas is hidden from a person until the answer is given.
             frame = caption(draw_frame(view, hide_canvas=view.target is None), say)
             self.window.show(frame if view.target is not None else self._with_aim(frame, aim))
@@ -115,7 +115,18 @@ class Viewer:
 
     def _one_key_answers(self) -> bool:
         """Whether one key says any answer; where some have two digits, Enter ends them."""
-        return all(len(name) == 1 or name == tasks.END for name in self.env.vector.task.answers)
+        return all(len(key) == 1 or key == tasks.END for key in self._keys_of_answers())
+
+    def _keys_of_answers(self) -> list[str]:
+        """What says each answer: its digits ("37" is "3+7"), or its number where it has a name."""
+        names = [name.replace("+", "") for name in self.env.vector.task.answers]
+        return [name if name.isdigit() or name == tasks.END else str(i) for i, name in enumerate(names)]
+
+    def _what_to_type(self) -> str:
+        keys, names = self._keys_of_answers(), self.env.vector.task.answers
+        if names[0] == keys[0]:
+            return f"answer: type {names[0]} to {names[-1]}"
+        return "answer: type   " + "   ".join(f"{key} {name}" for key, name in zip(keys, names, strict=True))
 
     def _end_key(self) -> str:
         return "   e: end of the number" if self.env.vector.task.end >= 0 else ""
@@ -130,13 +141,13 @@ class Viewer:
         return len(self.env.vector.answer_names) - 1 if self.env.vector.early_answer else 0
 
     def _answer(self, typed: str, aim: np.ndarray) -> None:  # type: ignore[type-arg]
-        """Give the answer named `typed` ("37" is "3+7"), after looking on where one is until it is due."""
-        names = [name.replace("+", "") for name in self.views[-1].answer_names]
-        if typed not in names:
+        """Give the answer that is `typed`, after looking on where one is until it is due."""
+        keys = self._keys_of_answers()
+        if typed not in keys:
             return
         while self._may_look() and not self.env.vector.early_answer:
             self._act(self.views[-1].path[-1], self._silence())
-        self._act(aim, names.index(typed))
+        self._act(aim, keys.index(typed))
 
     def _act(self, gaze: np.ndarray, answer: int) -> None:  # type: ignore[type-arg]
         if self.env.vector.relative_gaze:

@@ -89,18 +89,25 @@ IDX_FILES = {
 }
 IDX_MIRRORS = {"mnist": MNIST_MIRRORS, "fashion-mnist": FASHION_MIRRORS}
 
+DIGITS = tuple("0123456789")
+_THINGS = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CLOTHES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+NAMES = {"fashion-mnist": _CLOTHES, "cifar10": _THINGS, "cifar10-jpeg": _THINGS}  # of classes, as published
+
 Arrays = tuple[NDArray[np.uint8], NDArray[Any]]
 
 
 class Images(NamedTuple):
     """Labelled images of one split, read-only and shared by every environment of the process.
 
-    images: uint8 (N, C, h, w), 0 is background. labels: int64 (N,), 0 to num_classes - 1.
+    images: uint8 (N, C, h, w), 0 is background. labels: int64 (N,), indices into the classes' names.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    num_classes: int
+    names: tuple[str, ...]
 
 
 def load(name: str, split: str) -> Images:
@@ -117,21 +124,22 @@ def _load(name: str, split: str) -> Images:
     if name.startswith("folder:"):
         return _seal(*_share(*_read_folder(Path(name.removeprefix("folder:")).expanduser()), split))
     if name in LOADERS:
-        return _seal(*LOADERS[name](split), num_classes=10)
+        return _seal(*LOADERS[name](split), NAMES.get(name, DIGITS))
     if name in _registered:
-        return _seal(*_share(*_registered[name], split))
+        images, labels = _registered[name]
+        return _seal(*_share(images, labels, tuple(map(str, range(labels.max() + 1))), split))
     raise ValueError(
         f"unknown dataset {name!r}: use one of {', '.join(map(repr, [*LOADERS, *_registered]))}, "
         "or 'folder:PATH' for a folder of pictures"
     )
 
 
-def _seal(images: NDArray[np.uint8], labels: NDArray[Any], num_classes: int) -> Images:
+def _seal(images: NDArray[np.uint8], labels: NDArray[Any], names: tuple[str, ...]) -> Images:
     images = np.ascontiguousarray(images).reshape(len(images), -1, *images.shape[-2:])
     labels = labels.astype(np.int64)
     for array in (images, labels):
         array.flags.writeable = False
-    return Images(images, labels, num_classes)
+    return Images(images, labels, names)
 
 
 # -- one's own ---------------------------------------------------------------------------------------------
@@ -178,31 +186,31 @@ def _check_arrays(images: NDArray[Any], labels: NDArray[Any]) -> Arrays:
     return np.array(images), np.array(labels)
 
 
-def _share(images: NDArray[np.uint8], labels: NDArray[Any], split: str) -> tuple[Any, Any, int]:
+def _share(
+    images: NDArray[np.uint8], labels: NDArray[Any], names: tuple[str, ...], split: str
+) -> tuple[Any, Any, tuple[str, ...]]:
     """The images of `split`, spread evenly over each class: of every ten, 7 train, 1 validates, 2 test."""
     order = np.argsort(labels, kind="stable")
     turn = np.empty(len(labels), np.int64)
     turn[order] = np.arange(len(labels)) % 10
     keep = _turns(turn)[split]
-    return images[keep], labels[keep], int(labels.max()) + 1
+    return images[keep], labels[keep], names
 
 
 def _turns(turn: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
     return {"train": turn < 7, "validation": turn == 7, "test": turn > 7}
 
 
-def _read_folder(folder: Path) -> Arrays:
-    """Pictures of one size in one sub-folder a class; classes are numbered in the order of their names."""
+def _read_folder(folder: Path) -> tuple[NDArray[np.uint8], NDArray[Any], tuple[str, ...]]:
+    """Pictures of one size in one sub-folder a class; classes are in the order of their names."""
     from PIL import Image, UnidentifiedImageError
 
     if not folder.is_dir():
         raise DatasetError(
             f"there is no folder {folder}: name one with a sub-folder of pictures for each class."
         )
-    classes = sorted(p for p in folder.iterdir() if p.is_dir())
-    paths = [
-        (p, i) for i, c in enumerate(classes) for p in sorted(c.iterdir()) if p.suffix.lower() in PICTURES
-    ]
+    classes = sorted(p for p in folder.iterdir() if p.is_dir() and any(map(_is_picture, p.iterdir())))
+    paths = [(p, i) for i, c in enumerate(classes) for p in sorted(c.iterdir()) if _is_picture(p)]
     if not paths:
         raise DatasetError(f"{folder} holds no pictures: put them into one sub-folder a class.")
     pictures = []
@@ -218,9 +226,14 @@ def _read_folder(folder: Path) -> Arrays:
                 "bring all pictures to one size and mode first."
             )
     try:
-        return _check_arrays(np.stack(pictures), np.array([i for _, i in paths]))
+        arrays = _check_arrays(np.stack(pictures), np.array([i for _, i in paths]))
     except ValueError as error:
         raise DatasetError(f"{folder}: {error}.") from None
+    return (*arrays, tuple(c.name for c in classes))
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES
 
 
 # -- official sets -----------------------------------------------------------------------------------------

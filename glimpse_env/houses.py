@@ -152,7 +152,7 @@ class HouseScenes:
     """
 
     lengths_vary = True
-    num_classes = 10
+    names = datasets.DIGITS
     max_digits = MAX_DIGITS
 
     def __init__(self, dataset: str, split: str, canvas_size: int) -> None:
@@ -216,9 +216,9 @@ def _digits_by_class(
     dataset: str, split: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Images, the box (x, y, w, h) of each one's ink, image numbers sorted by class, where classes start."""
-    images, labels, num_classes = datasets.load(dataset, split)
-    if num_classes != 10:
-        raise ValueError(f"house numbers need a dataset of ten digits, {dataset!r} has {num_classes} classes")
+    images, labels, names = datasets.load(dataset, split)
+    if len(names) != 10:
+        raise ValueError(f"house numbers need a dataset of ten digits, {dataset!r} has {len(names)} classes")
     ink = images.max(1) > 0
     columns, lines = ink.any(1), ink.any(2)
     left, top = columns.argmax(1), lines.argmax(1)

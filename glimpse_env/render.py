@@ -25,6 +25,7 @@ Layout = Literal["full", "strip"]
 SIZES: dict[Layout, tuple[int, int]] = {"full": (960, 540), "strip": (240, 492)}
 LARGEST_WINDOW = (1600, 1000)
 MAX_BARS = 13  # of belief, one below the other
+LONGEST_NAME = 12  # of an answer beside its bar
 NO_BELIEF = "(no belief offered)"
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
 
@@ -375,13 +376,16 @@ def _draw_belief(
     columns = -(-len(answers) // MAX_BARS)
     lines = -(-len(answers) // columns)
     line, column = h / lines, w / columns
-    label = min(15.0, line) * 0.55 * max(map(len, view.answer_names)) + 7
+    names = [
+        name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in view.answer_names
+    ]
+    label = min(15.0, line) * 0.55 * max(map(len, names)) + 7
     for i, answer in enumerate(answers):
         left, top = x + i // lines * column, y + i % lines * line
         p, color, ink = belief[answer], BELIEF, FAINT
         if answer == best_first[0]:
             color, ink = SCALES[0] if view.target is None else _verdict(view), TEXT
-        pen.text(view.answer_names[answer], left, top + 1, min(15.0, line), ink)
+        pen.text(names[answer], left, top + 1, min(15.0, line), ink)
         pen.box(left + label, top + 0.15 * line, max(1.0, float(p) * (column - label - 4)), 0.7 * line, color)
 
 

@@ -296,7 +296,7 @@ class DigitScenes:
         self.images = load(dataset, split)
         self._named = (dataset, split)
         self.num_scenes, channels, height, width = self.images.images.shape
-        self.num_classes = self.images.num_classes
+        self.names = self.images.names
         self.max_digits = checks.integer("digits", digits, 1, 2)
         checks.integer("canvas_size", canvas_size, digits * max(height, width), MAX_CANVAS)
         self.distractors = checks.integer("distractors", distractors, 0, MAX_DISTRACTORS)

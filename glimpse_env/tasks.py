@@ -48,23 +48,22 @@ class Task(NamedTuple):
         return targets
 
 
-def make_task(name: str, num_classes: int, max_digits: int, lengths_vary: bool) -> Task:
-    """The task `name` on scenes of up to `max_digits` symbols of `num_classes`; ValueError if it has none."""
+def make_task(name: str, symbols: tuple[str, ...], max_digits: int, lengths_vary: bool) -> Task:
+    """The task `name` on scenes of up to `max_digits` of `symbols`; ValueError if it has none."""
     checks.choice("task", name, TASKS)
-    symbols = tuple(map(str, range(num_classes)))
     if name == "classify":
         if max_digits > 1:
             raise ValueError("task 'classify' names one digit: use 'read', 'sum' or 'unordered' for several")
         return Task(name, symbols, 1, -1)
     if name == "sum":
-        return Task(name, tuple(map(str, range(max_digits * (num_classes - 1) + 1))), 1, -1)
+        return Task(name, tuple(map(str, range(max_digits * (len(symbols) - 1) + 1))), 1, -1)
     if name == "unordered":
         if max_digits != 2 or lengths_vary:
             raise ValueError("task 'unordered' needs scenes of two digits")
-        pairs = tuple(f"{low}+{high}" for high in range(num_classes) for low in range(high + 1))
+        pairs = tuple(f"{low}+{high}" for i, high in enumerate(symbols) for low in symbols[: i + 1])
         return Task(name, pairs, 1, -1)
     if lengths_vary:
-        return Task(name, (*symbols, END), max_digits + 1, num_classes)
+        return Task(name, (*symbols, END), max_digits + 1, len(symbols))
     return Task(name, symbols, max_digits, -1)
 
 

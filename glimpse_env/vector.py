@@ -102,9 +102,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 dataset, split, canvas_size, digits, distractors, distractor_size
             )
         channels, height, _ = self.scenes.canvas_shape
-        self.task = tasks.make_task(
-            task, self.scenes.num_classes, self.scenes.max_digits, self.scenes.lengths_vary
-        )
+        self.task = tasks.make_task(task, self.scenes.names, self.scenes.max_digits, self.scenes.lengths_vary)
         self.early_answer = checks.flag("early_answer", early_answer)
         self.answer_names = self.task.answers + ((tasks.KEEP_LOOKING,) if early_answer else ())
         self.horizon = checks.integer("horizon", horizon, 1, MAX_HORIZON)

@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 
 from agents import results, runs
+from glimpse_env.datasets import NAMES
 from glimpse_env.files import DatasetError
 from glimpse_env.houses import load_layouts
 from glimpse_env.registry import TABLE, keywords_of
@@ -65,7 +66,8 @@ def page(env_id: str) -> str:
     all_of_them = "the answer is" if one else "every answer is"
     end = " or `end`" if task.end >= 0 else ""
     after = f"after {most and 'at most '}{env.horizon} glimpses"
-    names = f"{len(task.answers)}: `{task.answers[0]}` to `{task.answers[-1]}`"
+    answers = NAMES.get(config.dataset, task.answers)
+    names = f"{len(answers)}: `{answers[0]}` to `{answers[-1]}`"
     gif = page_path(env_id).with_suffix(".gif")
     lines = [
         f"# {env_id}",

@@ -66,7 +66,10 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     env.reset(seed=0)
     canvas, target, _ = env.unwrapped.present_scenes()
     assert (canvas[:, 1, 8, 8] == np.where(target == 1, 200, 0)).all()
-    same = gymnasium.make("Glimpse/MNIST-v0", dataset=f"folder:{tmp_path}")
+    assert env.unwrapped.answer_names == ("cats", "dogs")
+    (tmp_path / "ants").mkdir()  # no pictures, no class
+    same = gymnasium.make("Glimpse/MNIST-v0", dataset=f"folder:{tmp_path}/.")
+    assert same.unwrapped.vector.answer_names == ("cats", "dogs")
     assert same.reset(seed=0)[0]["retina"].shape == (3, 8, 8)
     with pytest.raises(ValueError, match="labels"):
         glimpse_env.make_custom(tmp_path, [0])

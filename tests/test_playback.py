@@ -237,6 +237,23 @@ def test_a_person_aims_where_a_gaze_is_a_displacement(
     np.testing.assert_allclose(shown.views[-1].path[1:], [[0.4, 0.4]] * 3, atol=0.03)
 
 
+def test_a_person_says_a_name_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for i in range(10):
+            iio.imwrite(tmp_path / name / f"{i}.png", np.full((9, 9), 100 + i, np.uint8))
+    env = glimpse_env.make_custom(tmp_path, horizon=1).unwrapped
+    said = []
+    monkeypatch.setattr(
+        viewer_module, "caption", lambda frame, text: said.append(text) or caption(frame, text)
+    )
+    Script(monkeypatch, [key(pygame.K_1)], [])
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=0)
+    assert shown.views[-1].answers == (1,)
+    assert said[0] == "answer: type   0 cat   1 dog"
+
+
 def test_a_person_types_the_eleventh_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (120, 28, 28)).astype(np.uint8)
     env = glimpse_env.make_custom(images, np.arange(120) % 12, horizon=1).unwrapped

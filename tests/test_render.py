@@ -84,6 +84,13 @@ def test_of_many_answers_the_most_probable_are_shown() -> None:
     np.testing.assert_array_equal(first_bar(belief), first_bar(moved))  # the leader is on top, whoever it is
 
 
+def test_a_long_name_leaves_room_for_its_bar() -> None:
+    belief = np.array([0.4, 0.3, 0.2, 0.1], np.float32)
+    names = ("a", "b", "c", "an answer whose name would cover all of the panel")
+    area = draw_frame(view(belief=belief, answer_names=names))[222:262, 764:928]
+    assert (area == render.SCALES[0]).all(-1).any(0).sum() > 20  # columns of the leading bar
+
+
 def test_the_context_is_shown_beside_the_glimpse() -> None:
     small = np.array([[[10, 20], [30, 40]]], np.uint8)
     with_it, without = draw_frame(view(context=small)), draw_frame(view())

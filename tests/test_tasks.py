@@ -14,6 +14,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from glimpse_env import TABLE
+from glimpse_env.datasets import DIGITS
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.tasks import make_task
 from glimpse_env.vector import GlimpseVectorEnv
@@ -33,13 +34,13 @@ def play(env: GlimpseVectorEnv, answers: list[int]) -> tuple[list[float], bool, 
 
 def test_targets_of_every_task() -> None:
     digits = np.array([[3, 7], [7, 3], [0, 0], [9, 9]])
-    assert make_task("read", 10, 2, False).targets(digits).tolist() == digits.tolist()
-    assert make_task("sum", 10, 2, False).targets(digits).ravel().tolist() == [10, 10, 0, 18]
-    pair = make_task("unordered", 10, 2, False)
+    assert make_task("read", DIGITS, 2, False).targets(digits).tolist() == digits.tolist()
+    assert make_task("sum", DIGITS, 2, False).targets(digits).ravel().tolist() == [10, 10, 0, 18]
+    pair = make_task("unordered", DIGITS, 2, False)
     names = [pair.answers[i] for i in pair.targets(digits).ravel()]
     assert names == ["3+7", "3+7", "0+0", "9+9"]
     assert len(set(pair.answers)) == 55
-    house = make_task("read", 10, 5, True)
+    house = make_task("read", DIGITS, 5, True)
     numbers = np.array([[4, -1, -1, -1, -1], [1, 2, 3, 4, 5]])
     assert house.targets(numbers).tolist() == [[4, 10, -1, -1, -1, -1], [1, 2, 3, 4, 5, 10]]
     assert house.answers[10] == "end"
