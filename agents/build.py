@@ -168,7 +168,9 @@ def supervised_agent(settings: Supervised, shapes: Shapes) -> Agent:
     glimpses = horizon_of(settings.env_id, settings.env, shapes.length)
     match settings.network:
         case "draw":
-            return DRAWClassifier(canvas, answers, glimpses, hidden, settings.window_clip)
+            return DRAWClassifier(
+                canvas, answers, glimpses, hidden, settings.window_clip, settings.close_looks
+            )
         case "edram":
             return EDRAM(canvas, answers, glimpses, settings.window_clip)
         case "edram-slim":
