@@ -168,9 +168,7 @@ def supervised_agent(settings: Supervised, shapes: Shapes) -> Agent:
     glimpses = horizon_of(settings.env_id, settings.env, shapes.length)
     match settings.network:
         case "draw":
-            return DRAWClassifier(
-                canvas, answers, glimpses, hidden, settings.window_clip, settings.close_looks
-            )
+            return DRAWClassifier(canvas, answers, glimpses, hidden, settings.window_clip)
         case "edram":
             return EDRAM(canvas, answers, glimpses, settings.window_clip)
         case "edram-slim":

@@ -26,9 +26,8 @@ class DRAWClassifier(Agent):
     """The paper's "differentiable RAM" (section 4.1): an LSTM that reads by 12x12 Gaussian filters.
 
     canvas_shape (C, H, W), square. glimpses: each has a bias of its own for where it reads (the paper has one
-    for all), so that an untrained eye zooms in, see `zoom`, for close_looks too; further ones share the
-    last. window_clip: of the gradient by which a scene moves its next window, see `limit_gradient`; 0 lets it
-    be.
+    for all), so that an untrained eye zooms in, see `zoom`; further ones share the last. window_clip: of
+    the gradient by which a scene moves its next window, see `limit_gradient`; 0 lets it be.
     """
 
     sees: Sees = "canvas"
@@ -41,7 +40,6 @@ class DRAWClassifier(Agent):
         glimpses: int,
         hidden: int = 256,
         window_clip: float = 0.0,
-        close_looks: int = 1,
     ) -> None:
         super().__init__()
         self.window_clip = window_clip
@@ -50,7 +48,7 @@ class DRAWClassifier(Agent):
         self.classifier = nn.Linear(hidden, num_answers)
         self.filters = nn.Linear(hidden, 5, bias=False)
         nn.init.normal_(self.filters.weight, std=0.01)
-        self.biases = nn.Parameter(zoom(glimpses, self.READ, self.pixels, close_looks))
+        self.biases = nn.Parameter(zoom(glimpses, self.READ, self.pixels))
 
     def initial(self, batch_size: int) -> tuple[None, Tensor, Tensor]:
         """The core starts from zeros; the first read is where its bias says."""
@@ -190,14 +188,12 @@ class DRAW(nn.Module):
         return canvas, window_of(filters, self.write_size, self.pixels)
 
 
-def zoom(glimpses: int, count: int, pixels: int, close_looks: int = 1) -> Tensor:
+def zoom(glimpses: int, count: int, pixels: int) -> Tensor:
     """Where `count` filters begin, (glimpses, 5): the first span the canvas, the last a digit of 28 pixels.
 
-    Each spans the same share of the one before, and the last `close_looks` are alike. Training makes their
-    gain about 5: a wide window is dim.
+    Each spans the same share of the one before. Training makes their gain about 5: a wide window is dim.
     """
-    narrowing = torch.linspace(0, 1, max(glimpses - close_looks + 1, 1))
-    share = torch.cat([narrowing, torch.ones(close_looks - 1)])[:glimpses]
+    share = torch.linspace(0, 1, glimpses)
     log_span = share * math.log(min(1, 28 / pixels))
     numbers = torch.zeros(glimpses, 5)
     numbers[:, 2] = 2 * (log_span + math.log((pixels - 1) / (count - 1) / 2))  # half a stride wide

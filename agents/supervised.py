@@ -38,8 +38,7 @@ class Supervised(Training):
     asked for the answer, or only the last before it. theta_weight: of the windows' error beside the
     cross-entropy; 0 teaches by the labels alone, above it the windows are shown where the digits are.
     window_clip: of the gradient by which a scene moves the next window of DRAW or EDRAM, see
-    attention.limit_gradient; 0 lets it be. close_looks: of DRAW's last windows, so many are as small as a
-    digit before training.
+    attention.limit_gradient; 0 lets it be.
     """
 
     network: Network = "fc"
@@ -47,12 +46,11 @@ class Supervised(Training):
     every_glimpse: bool = False
     theta_weight: float = 0.0
     window_clip: float = 0.0
-    close_looks: int = 1
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         super().__post_init__()
-        check_positive(self, "hidden", "close_looks")
+        check_positive(self, "hidden")
         check_not_negative(self, "theta_weight", "window_clip")
         if self.network in NETWORKS and (self.every_glimpse or self.theta_weight):
             raise ValueError(
@@ -60,8 +58,6 @@ class Supervised(Training):
             )
         if self.network not in ("draw", "edram") and self.window_clip:
             raise ValueError(f"window_clip is for networks 'draw' and 'edram', got {self.network!r}")
-        if self.network != "draw" and self.close_looks != 1:
-            raise ValueError(f"close_looks is for network 'draw', got {self.network!r}")
         check_no_context(self.env, f"network {self.network!r}", "all of the canvas")
 
 

@@ -120,8 +120,6 @@ def test_every_part_learns_from_the_labels_and_the_windows(network: str) -> None
     [
         ({"network": "conv", "theta_weight": 1.0}, "networks with windows"),
         ({"network": "st-cnn", "window_clip": 1.0}, "for networks 'draw'"),
-        ({"network": "edram", "close_looks": 2}, "close_looks is for network 'draw'"),
-        ({"close_looks": 0}, "close_looks must be positive"),
         ({"network": "fc", "every_glimpse": True}, "networks with windows"),
         ({"theta_weight": -1.0}, "theta_weight"),
         ({"env": {"context": 12}}, "sees all of the canvas: leave out env context"),
@@ -144,14 +142,13 @@ def test_the_least_canvas_of_each_whole_canvas_network(network: Any, least: int)
             WholeCanvasClassifier((1, least - 1, least - 1), 10, network, 16)
 
 
-@pytest.mark.parametrize("close_looks", [1, 3])
-def test_an_untrained_eye_zooms_from_the_canvas_to_a_digit(close_looks: int) -> None:
+def test_an_untrained_eye_zooms_from_the_canvas_to_a_digit() -> None:
     """Twelve filters from border to border are 99 / 11 * 12 = 108 pixels wide; a digit is .28 of that."""
     torch.manual_seed(0)
-    agent = DRAWClassifier((1, 100, 100), 10, 8, hidden=16, close_looks=close_looks)
+    agent = DRAWClassifier((1, 100, 100), 10, 8, hidden=16)
     _, windows = look_through(agent, torch.zeros(2, 1, 100, 100), 8)
     width = 100 * windows[0, :, 0, 0].detach()
-    wanted = [108 * 0.28 ** min(t / (8 - close_looks), 1) for t in range(8)]
+    wanted = [108 * 0.28 ** (t / 7) for t in range(8)]
     torch.testing.assert_close(width, torch.tensor(wanted), rtol=0.02, atol=0)
     assert windows[..., 2].abs().max() < 0.05  # and looks at the middle
 
