@@ -407,7 +407,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     "st-cnn-cluttered100": ST_CNN100,
     "st-fcn-cluttered100": dataclasses.replace(ST_CNN100, network="st-fcn", epochs=100),
     "cnn-cluttered100": dataclasses.replace(ST_CNN100, network="cnn", epochs=4),
-    "fcn-cluttered100": dataclasses.replace(ST_CNN100, network="fc", epochs=100),
+    "fcn-cluttered100": dataclasses.replace(ST_CNN100, network="fc", epochs=100),  # 19 minutes, test 36.27
     # 133 and 71 minutes: 86.78 and 87.49 nats (paper, 64 steps: 80.97, 87.40).
     "draw-mnist": DRAW_MNIST,
     "draw-mnist-noattention": dataclasses.replace(DRAW_MNIST, attention=False),

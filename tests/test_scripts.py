@@ -163,10 +163,18 @@ def test_training_that_is_stopped_says_how_to_go_on(tmp_path: Path) -> None:
         "--folder",
         tmp_path / "x",
     ]
-    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whatever runs the tests in the background may have taught its children to ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     started.stdout.readline()  # its first epoch
     started.send_signal(signal.SIGINT)
-    _, says = started.communicate()
+    _, says = started.communicate(timeout=60)
     assert started.returncode != 0
     assert says.splitlines()[-1] == "train.py: stopped; --resume goes on after the last whole epoch"
     assert "Traceback" not in says
