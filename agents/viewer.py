@@ -118,13 +118,15 @@ class Viewer:
         return all(len(key) == 1 or key == tasks.END for key in self._keys_of_answers())
 
     def _keys_of_answers(self) -> list[str]:
-        """What says each answer: its digits ("37" is "3+7"), or its number where it has a name."""
+        """What says each answer: its digits ("37" is "3+7"), or its number where any is no number."""
         names = [name.replace("+", "") for name in self.env.vector.task.answers]
-        return [name if name.isdigit() or name == tasks.END else str(i) for i, name in enumerate(names)]
+        if all(name.isdigit() or name == tasks.END for name in names):
+            return names
+        return [str(i) for i in range(len(names))]
 
     def _what_to_type(self) -> str:
         keys, names = self._keys_of_answers(), self.env.vector.task.answers
-        if names[0] == keys[0]:
+        if keys[0] == names[0].replace("+", ""):
             return f"answer: type {names[0]} to {names[-1]}"
         return "answer: type   " + "   ".join(f"{key} {name}" for key, name in zip(keys, names, strict=True))
 

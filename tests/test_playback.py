@@ -238,7 +238,7 @@ def test_a_person_aims_where_a_gaze_is_a_displacement(
 
 
 def test_a_person_says_a_name_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("cat", "dog"):
+    for name in ("1", "dog"):  # a number among names is a name too
         (tmp_path / name).mkdir()
         for i in range(10):
             iio.imwrite(tmp_path / name / f"{i}.png", np.full((9, 9), 100 + i, np.uint8))
@@ -251,7 +251,18 @@ def test_a_person_says_a_name_by_its_number(tmp_path: Path, monkeypatch: pytest.
     shown = Viewer(env, tmp_path, "person")
     shown.play(first_index=0)
     assert shown.views[-1].answers == (1,)
-    assert said[0] == "answer: type   0 cat   1 dog"
+    assert said[0] == "answer: type   0 1   1 dog"
+
+
+def test_a_person_types_a_pair_as_two_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = gymnasium.make("Glimpse/DigitPair-v0", **OFFLINE, task="unordered", horizon=1).unwrapped
+    said = []
+    monkeypatch.setattr(viewer_module, "caption", lambda f, text: said.append(text) or caption(f, text))
+    Script(monkeypatch, [key(pygame.K_3)], [key(pygame.K_7)], [key(pygame.K_RETURN)], [])
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=0)
+    assert env.vector.answer_names[shown.views[-1].answers[0]] == "3+7"
+    assert said[0] == "answer: type 0+0 to 9+9"
 
 
 def test_a_person_types_the_eleventh_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
