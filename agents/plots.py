@@ -158,7 +158,10 @@ def draw_minutes(latest: dict[str, Line]) -> Figure:
     figure, grid = pyplot.subplots(
         rows, 5, figsize=(18, 3.5 * rows), layout="constrained", squeeze=False, sharey=True
     )
+    # ClutteredMNIST100 has more agents than there are colours.
+    styles = pyplot.cycler(linestyle=["-", "--"]) * pyplot.rcParams["axes.prop_cycle"]
     for panel, problem in zip(grid.flat, problems, strict=False):
+        panel.set_prop_cycle(styles)
         for name in results.on_problem(latest, problem):
             kept = [path for seed in (1, 2, 3) if (path := results.metrics_path(name, seed)).exists()]
             if name.startswith(CONTROLS) or not kept:
@@ -168,7 +171,7 @@ def draw_minutes(latest: dict[str, Line]) -> Figure:
             started = max(0, latest[name]["minutes"] - minutes[-1]) if EXPERIMENTS[name].init else 0
             errors = [epoch["validation_error"] for epoch in epochs]
             panel.plot(started + minutes, errors, label=name, lw=1)
-        panel.set(yscale="log", ylim=(0.5, 200))
+        panel.set(yscale="log", ylim=(0.5, 400))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.set_title(problem.removeprefix("Glimpse/"), fontsize=8)
         panel.grid(alpha=0.3, which="both")
