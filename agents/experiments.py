@@ -414,7 +414,8 @@ EXPERIMENTS: dict[str, Experiment] = {
     "draw-mnist": DRAW_MNIST,
     "draw-mnist-noattention": dataclasses.replace(DRAW_MNIST, attention=False),
     # The paper's 32 and 64 steps, halved and quartered. SVHN's own pixels were not at hand: its layouts with
-    # MNIST's digits, binary as those. CIFAR-10's colours are Bernoulli pixels, as in the paper.
+    # MNIST's digits, binary as those. CIFAR-10's colours are Bernoulli pixels, as in the paper. 42 and 60
+    # minutes: 726.23 nats, and 1823.88 that bound nothing.
     "draw-house": dataclasses.replace(
         DRAW_MNIST,
         env_id=RAM_HOUSE.env_id,
