@@ -113,7 +113,7 @@ def draw_pixels(latest: dict[str, Line]) -> Figure:
         panel.scatter([], [], color="0.5", marker=marker, label=label)
     panel.set(yscale="log", xlabel="numbers the retina brought, % of the canvas's pixels")
     panel.set(ylabel="test error, %")
-    panel.set(xlim=(-5, 132), xticks=range(0, 101, 20))
+    panel.set(xlim=(-5, 140), xticks=range(0, 101, 20))
     panel.grid(alpha=0.3, which="both")
     panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
@@ -154,9 +154,10 @@ def draw_minutes(latest: dict[str, Line]) -> Figure:
     Of the first seed whose metrics were kept.
     """
     problems = sorted({results.problem(line) for line in latest.values()}, key=_order)
-    rows = math.ceil(len(problems) / 5)
+    columns = 4
+    rows = math.ceil(len(problems) / columns)
     figure, grid = pyplot.subplots(
-        rows, 5, figsize=(18, 3.5 * rows), layout="constrained", squeeze=False, sharey=True
+        rows, columns, figsize=(3.6 * columns, 3.5 * rows), layout="constrained", squeeze=False, sharey=True
     )
     # ClutteredMNIST100 has more agents than there are colours.
     styles = pyplot.cycler(linestyle=["-", "--"]) * pyplot.rcParams["axes.prop_cycle"]
