@@ -1,0 +1,118 @@
+"""Pin what must not change: `python scripts/pin.py` writes tests/pins.json.
+
+It holds hashes of frozen scenes and of trajectories of every id, and of every published checkpoint the
+number of wrong answers on the first 500 frozen test scenes and a hash of the answers. A test holds the
+project to the file; write it anew only when an id, or a checkpoint, is meant to change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from agents import results
+from agents.build import load_agent
+from agents.evaluate import make_env
+from agents.generative import Generative, binary_generator, make_scenes, pictures
+from agents.rollout import rollout
+from glimpse_env import TABLE
+
+PINS = Path(__file__).resolve().parents[1] / "tests" / "pins.json"
+SPLITS = ("train", "validation", "test")
+ROWS, STEPS, SCENES = 8, 50, 500
+AIDS = {"jitter": 1, "distortion": 0.1, "difficulty": 0.5, "start_gaze": "random"}
+
+
+def digest(*arrays: NDArray[Any]) -> str:
+    """A short hash of the arrays' types, shapes and bytes."""
+    hashed = hashlib.sha256()
+    for array in arrays:
+        array = np.ascontiguousarray(array)
+        hashed.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def scenes(env_id: str, dataset: str) -> dict[str, str]:
+    """A hash a split of every seventh of the first 448 frozen scenes, and what is seen of them at first."""
+    hashes = {}
+    for split in SPLITS:
+        env: Any = gymnasium.make_vec(env_id, 64, "vector_entry_point", dataset=dataset, split=split)
+        observation, _ = env.reset(options={"index": 7 * np.arange(64)})
+        seen = [observation[key] for key in sorted(observation)]
+        hashes[split] = digest(*env.unwrapped.present_scenes(), *seen)
+    return hashes
+
+
+def trajectories(env_id: str, dataset: str) -> dict[str, str]:
+    """A hash of 50 random steps of the single env, of eight rows, and of eight with training's aids."""
+    aids = {"start_gaze": "random", "difficulty": 0.5} if "House" in env_id else AIDS
+    single: Any = gymnasium.make(env_id, dataset=dataset)
+    vector: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", dataset=dataset)
+    aided: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", dataset=dataset, **aids)
+    return {"single": play(single, None), "vector": play(vector, ROWS), "aided": play(aided, ROWS)}
+
+
+def play(env: Any, rows: int | None) -> str:
+    """The hash of everything that 50 random steps from seed 3 give."""
+    rng = np.random.default_rng(11)
+    shape = () if rows is None else (rows,)
+    answers = env.unwrapped.vector.answer_names if rows is None else env.unwrapped.answer_names
+    observation, _ = env.reset(seed=3)
+    seen = [observation[key] for key in sorted(observation)]
+    for _ in range(STEPS):
+        gaze = rng.uniform(-1.1, 1.1, (*shape, 2)).astype(np.float32)
+        action = {"gaze": gaze, "answer": rng.integers(0, len(answers), shape)}
+        observation, reward, terminated, truncated, _ = env.step(action)
+        seen += [observation[key] for key in sorted(observation)]
+        seen += [np.asarray(reward, np.float64), np.asarray(terminated), np.asarray(truncated)]
+        if rows is None and terminated:
+            env.reset()
+    return digest(*seen)
+
+
+@torch.inference_mode()
+def answers(path: Path) -> dict[str, Any]:
+    """Of a checkpoint: wrong answers on the first 500 test scenes and the answers' hash, or DRAW's bound."""
+    agent, settings, _ = load_agent(path)
+    torch.manual_seed(0)
+    if isinstance(settings, Generative):
+        env = make_scenes(settings, "test", SCENES)
+        env.reset(options={"index": 0})
+        x = pictures(env, settings.binary, binary_generator(0, agent.shape))
+        return {"bound": round(sum(agent(x)).mean().item(), 2)}
+    env = make_env(agent, settings.env_id, SCENES, split="test", **settings.env)
+    played = rollout(agent, env, sample=False, options={"index": 0})
+    said, target = played.answers.argmax(-1), played.target
+    wrong = (said != target) & (target >= 0)
+    # What is said after a first wrong answer, or after the end, counts for nothing.
+    until = wrong.cumsum(1) - wrong.long() == 0
+    heard = torch.where(until & (target >= 0), said, -1)
+    return {"wrong": int(wrong.any(1).sum()), "answers": digest(heard.numpy())}
+
+
+def main() -> None:
+    """Compute everything and write it."""
+    torch.set_num_threads(1)
+    pins: dict[str, Any] = {"scenes": {}, "trajectories": {}, "checkpoints": {}}
+    for env_id in tqdm(TABLE):
+        pins["scenes"][env_id] = scenes(env_id, "mnist-5k")
+        pins["trajectories"][env_id] = trajectories(env_id, "mnist-5k")
+    for env_id in ("Glimpse/DigitPair-v0", "Glimpse/HouseNumbers-v0", "Glimpse/ClutteredMNIST-v0"):
+        pins["scenes"][f"{env_id} mnist"] = scenes(env_id, "mnist")
+    pins["scenes"]["Glimpse/CIFAR10-v0 cifar10-jpeg"] = scenes("Glimpse/CIFAR10-v0", "cifar10-jpeg")
+    for path in tqdm(sorted(results.PRETRAINED.glob("*.safetensors"))):
+        pins["checkpoints"][path.stem] = answers(path)
+    PINS.write_text(json.dumps(pins, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
