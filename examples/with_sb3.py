@@ -5,7 +5,7 @@ import argparse
 import torch
 from stable_baselines3 import PPO
 
-from agents.sb3 import GlimpseVecEnv
+from agents.learn.sb3 import GlimpseVecEnv
 
 
 def main() -> None:

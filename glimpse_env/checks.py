@@ -25,6 +25,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f": did you mean {' or '.join(map(repr, alike))}?" if alike else ""
 
 
+def keywords(given: Iterable[str], known: Iterable[str], of: str) -> None:
+    """Raise ValueError for the first of the keywords `given` that is not among those `known`."""
+    known = set(known)
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; there are {', '.join(sorted(known))}"
+            raise ValueError(f"{of} has no keyword {name!r}{hint}")
+
+
 def flag(name: str, value: Any) -> bool:
     """`value` if it is True or False, else ValueError."""
     if not isinstance(value, bool | np.bool_):
@@ -73,7 +82,10 @@ def action(actions: Any, batch: tuple[int, ...]) -> tuple[NDArray[np.float32], N
         got = sorted(map(str, actions)) if isinstance(actions, dict) else type(actions).__name__
         raise ValueError(f"action must be a dict of 'gaze' and 'answer', got {got}")
     gaze = _as_array("gaze", actions["gaze"], np.dtype(np.float32), "fiu", (*batch, 2))
-    answer = _as_array("answer", actions["answer"], np.dtype(np.int64), "iu", batch)
+    answers = actions["answer"]
+    if batch and getattr(answers, "shape", None) == (*batch, 1):  # as some libraries give them
+        answers = answers[:, 0]
+    answer = _as_array("answer", answers, np.dtype(np.int64), "iu", batch)
     return gaze, answer
 
 

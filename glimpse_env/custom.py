@@ -3,52 +3,83 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import gymnasium
-import numpy as np
 
-from glimpse_env import datasets
+from glimpse_env.data import images as data
+from glimpse_env.data import own
 from glimpse_env.registry import SINGLE, VECTOR
 
 
-def register_custom(name: str, images: Any, labels: Any = None, **keywords: Any) -> str:
+def register_custom(
+    name: str,
+    images: Any,
+    labels: Any = None,
+    *,
+    names: Iterable[str] | None = None,
+    validation: own.Pair | None = None,
+    test: own.Pair | None = None,
+    **keywords: Any,
+) -> str:
     """Register `Glimpse/NAME-v0` over one's own pictures and return that id, for `make` and `make_vec`.
 
-    images: uint8 (N, h, w), (N, C, h, w) or (N, h, w, 3) with labels (N,), or the path of a folder with
-    one sub-folder a class. Of every ten pictures seven train, one validates, two test. keywords: as of
-    `GlimpseVectorEnv`; the canvas is as large as the pictures unless canvas_size says otherwise. Arrays
-    are known to this process alone; a folder works in any.
+    images: arrays as `data.own.to_splits` takes them, with labels (N,), integers or names; or the path of a
+    folder with one sub-folder a class, or with such folders below train/ and test/. names: of the classes.
+    validation, test: images and labels of these splits; without them each class is shared out, seven of ten
+    to train, one to validate, two to test. keywords: as of `GlimpseVectorEnv`; the canvas is as large as the
+    pictures unless canvas_size says otherwise. What is not a picture's own is 0, which is background.
+
+    Arrays are kept once, in a file of the user's cache that is named by their contents, so that the id's
+    data set (`file:PATH`) is found by every process of this machine.
     Raises ValueError or DatasetError for pictures that cannot be used and for a name that is taken.
     """
-    if isinstance(images, str | Path):
-        if labels is not None:
-            raise ValueError("labels of a folder are its sub-folders: leave labels out")
-        dataset = f"folder:{Path(images).expanduser().resolve()}"
-    else:
-        dataset = f"custom:{name}"
-        datasets.register(dataset, images, labels)
-    height, width = datasets.load(dataset, "train").images.shape[2:]
+    return _register(f"Glimpse/{name}-v0", _dataset(images, labels, names, validation, test), keywords)
+
+
+def make_custom(
+    images: Any,
+    labels: Any = None,
+    *,
+    names: Iterable[str] | None = None,
+    validation: own.Pair | None = None,
+    test: own.Pair | None = None,
+    num_envs: int | None = None,
+    **keywords: Any,
+) -> Any:
+    """An environment over one's own pictures; with `num_envs` a vector env. See `register_custom`."""
+    dataset = _dataset(images, labels, names, validation, test)
+    hashed = hashlib.sha256(f"{dataset} {sorted(keywords.items())!r}".encode()).hexdigest()[:12]
+    env_id = _register(f"Glimpse/Custom{hashed}-v0", dataset, keywords)
+    if num_envs is None:
+        return gymnasium.make(env_id)
+    return gymnasium.make_vec(env_id, num_envs=num_envs)
+
+
+def _dataset(
+    images: Any,
+    labels: Any,
+    names: Iterable[str] | None,
+    validation: own.Pair | None,
+    test: own.Pair | None,
+) -> str:
+    """The name of a data set of one's own: that of a folder, or of a file that the arrays are kept in."""
+    if not isinstance(images, str | Path):
+        return own.store(images, labels, names, validation, test)
+    if any(given is not None for given in (labels, names, validation, test)):
+        raise ValueError("a folder has its classes and splits as sub-folders: leave out labels and splits")
+    return f"folder:{Path(images).expanduser().resolve()}"
+
+
+def _register(env_id: str, dataset: str, keywords: dict[str, Any]) -> str:
+    """Register the id, once; ValueError if it is registered otherwise."""
+    height, width = data.load(dataset, "train").images.shape[2:]
     kwargs = {"dataset": dataset, "canvas_size": max(height, width), **keywords}
-    env_id = f"Glimpse/{name}-v0"
     known = gymnasium.registry.get(env_id)
     if known is not None and known.kwargs != kwargs:
         raise ValueError(f"{env_id} is registered with {known.kwargs}: choose another name")
     if known is None:
         gymnasium.register(env_id, entry_point=SINGLE, vector_entry_point=VECTOR, kwargs=kwargs)
     return env_id
-
-
-def make_custom(images: Any, labels: Any = None, *, num_envs: int | None = None, **keywords: Any) -> Any:
-    """An environment over one's own pictures; with `num_envs` a vector env. See `register_custom`."""
-    if isinstance(images, str | Path):
-        content = str(Path(images).resolve()).encode()
-    else:
-        images = np.ascontiguousarray(images)
-        content = repr(images.shape).encode() + images.tobytes() + np.ascontiguousarray(labels).tobytes()
-    name = "Custom" + hashlib.sha256(content + repr(sorted(keywords.items())).encode()).hexdigest()[:12]
-    env_id = register_custom(name, images, labels, **keywords)
-    if num_envs is None:
-        return gymnasium.make(env_id)
-    return gymnasium.make_vec(env_id, num_envs=num_envs)

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from glimpse_env import retina
+from glimpse_env.sensors import retina
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import pygame
@@ -231,7 +231,7 @@ class Window:
         )
         if shrink < 1:
             picture = pygame.transform.smoothscale_by(picture, shrink)
-        if not self._is_open() or self.screen.get_size() != picture.get_size():  # type: ignore[union-attr]
+        if self.screen is None or not self._is_open() or self.screen.get_size() != picture.get_size():
             pygame.display.init()
             self.screen = pygame.display.set_mode(picture.get_size())
             pygame.display.set_caption(self.title)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from glimpse_env import checks
-from glimpse_env.vector import RENDER_FPS, RENDER_MODES, GlimpseVectorEnv, Info, Observation
+from glimpse_env.vector import KEYWORDS, RENDER_FPS, RENDER_MODES, GlimpseVectorEnv, Info, Observation
 
 ANSWER_KEYS = "0123456789tyuiopghj"
 
@@ -21,19 +23,33 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
     metadata = {"render_modes": RENDER_MODES, "render_fps": RENDER_FPS}  # noqa: RUF012 (Gymnasium's own form)
 
     def __init__(self, **keywords: Any) -> None:
+        checks.keywords(keywords, KEYWORDS, "a Glimpse environment")
         self.vector = GlimpseVectorEnv(1, autoreset_mode=AutoresetMode.DISABLED, **keywords)
         self.observation_space = self.vector.single_observation_space
         self.action_space = self.vector.single_action_space
         self.render_mode = self.vector.render_mode
+        self._spec: EnvSpec | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """The spec it was made from, with the horizon as the most steps of an episode."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, value: EnvSpec | None) -> None:
+        if value is not None and value.max_episode_steps is None:
+            value = copy.copy(value)
+            value.max_episode_steps = self.vector.horizon
+        self._spec = value
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, Info]:
         """Start an episode; options["index"], an int, asks for that frozen scene of the split."""
         seed = checks.seed(seed)
-        observation, _ = self.vector.reset(seed=seed, options=options)
+        observation, info = self.vector.reset(seed=seed, options=options)
         super().reset(seed=seed)
-        return _first(observation), {}
+        return _first(observation), _first_info(info)
 
     def step(self, action: dict[str, Any]) -> tuple[Observation, float, bool, bool, Info]:
         """Move the gaze, or in the last step answer; raises ResetNeeded after the end."""
@@ -43,11 +59,8 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
         except ValueError:
             checks.action(action, ())  # says the shapes of one action, not of a batch
             raise
-        if info:
-            target = info["target"][0]
-            one = self.vector.task.length == 1
-            info = {"target": int(target) if one else target, "correct": bool(info["correct"][0])}
-        return _first(observation), float(reward[0]), bool(terminated[0]), bool(truncated[0]), info
+        ended, cut = bool(terminated[0]), bool(truncated[0])
+        return _first(observation), float(reward[0]), ended, cut, _first_info(info)
 
     def render(self) -> NDArray[np.uint8] | None:
         """A frame, uint8 (H, W, 3), or None after showing it in a window."""
@@ -88,3 +101,12 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
 
 def _first(observation: Observation) -> Observation:
     return {key: value[0] for key, value in observation.items()}
+
+
+def _first_info(info: Info) -> Info:
+    """One episode's info in NumPy's own types, which libraries that record it ask for.
+
+    `correct` is an array of shape (), for Gymnasium's vector envs gather NumPy's bool as an object.
+    """
+    known = {key: info[key][0] for key in ("target", "correct") if key in info}
+    return {key: np.asarray(value) if key == "correct" else value for key, value in known.items()}

@@ -1,18 +1,19 @@
-"""Tasks: what a scene's digits ask for, when an answer counts, and what it earns.
+"""Tasks: what a scene's symbols ask for, when an answer counts, and what it earns.
 
-`classify` names the one digit, `sum` adds the digits, `unordered` names a pair whatever its order (one of
-55), `read` names them one after the other from left to right, then END where their number varies.
+`classify` names the one symbol, `sum` adds the digits, `unordered` names a pair whatever its order (one of
+55), `read` names them one after the other from left to right, or backward from right to left, then END where
+their number varies.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_env import checks
+from glimpse_env.kernels import kernel
 
 TASKS = ("classify", "sum", "unordered", "read")
 REWARDS = ("terminal", "per_answer")
@@ -22,15 +23,30 @@ KEEP_LOOKING = "look"
 
 
 class Task(NamedTuple):
-    """What is asked: the names of the answers, how many an episode takes at most, and which is END or -1."""
+    """What is asked.
+
+    answers: the names of the answers. length: how many of them an episode takes at most. end: which one is
+    END, or -1. backward: whether symbols are named from the last to the first.
+    """
 
     name: str
     answers: tuple[str, ...]
     length: int
     end: int
+    backward: bool = False
+
+    def in_order(
+        self, symbols: NDArray[np.int64], boxes: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Symbols (B, K), padded with -1, and their boxes (B, K, 4) in the order in which they are named."""
+        if not self.backward:
+            return symbols, boxes
+        place, count = np.arange(symbols.shape[1]), (symbols >= 0).sum(1, keepdims=True)
+        source = np.where(place < count, count - 1 - place, place)
+        return np.take_along_axis(symbols, source, 1), np.take_along_axis(boxes, source[..., None], 1)
 
     def targets(self, digits: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The right answers (B, length), padded with -1, to digits (B, K), padded with -1."""
+        """The right answers (B, length), padded with -1, to symbols (B, K), in order, padded with -1."""
         if self.name == "classify":
             return digits
         if self.name == "sum":
@@ -48,9 +64,15 @@ class Task(NamedTuple):
         return targets
 
 
-def make_task(name: str, symbols: tuple[str, ...], max_digits: int, lengths_vary: bool) -> Task:
+def make_task(
+    name: str, symbols: tuple[str, ...], max_digits: int, lengths_vary: bool, backward: bool = False
+) -> Task:
     """The task `name` on scenes of up to `max_digits` of `symbols`; ValueError if it has none."""
     checks.choice("task", name, TASKS)
+    if checks.flag("backward", backward) and name != "read":
+        raise ValueError(
+            f"backward is an order of reading: leave it out of task {name!r}, or use task='read'"
+        )
     if name == "classify":
         if max_digits > 1:
             raise ValueError("task 'classify' names one digit: use 'read', 'sum' or 'unordered' for several")
@@ -63,8 +85,8 @@ def make_task(name: str, symbols: tuple[str, ...], max_digits: int, lengths_vary
         pairs = tuple(f"{low}+{high}" for i, high in enumerate(symbols) for low in symbols[: i + 1])
         return Task(name, pairs, 1, -1)
     if lengths_vary:
-        return Task(name, (*symbols, END), max_digits + 1, len(symbols))
-    return Task(name, symbols, max_digits, -1)
+        return Task(name, (*symbols, END), max_digits + 1, len(symbols), backward)
+    return Task(name, symbols, max_digits, -1, backward)
 
 
 def find_bad_action(gaze: NDArray[np.float32], answer: NDArray[np.int64], num_answers: int) -> str | None:
@@ -77,7 +99,7 @@ def find_bad_action(gaze: NDArray[np.float32], answer: NDArray[np.int64], num_an
     return f"action['answer'] must be 0 to {num_answers - 1}, got {answer[row]} in row {row}"
 
 
-@numba.njit(cache=True)
+@kernel
 def _bad_row(gaze: NDArray[np.float32], answer: NDArray[np.int64], num_answers: int) -> tuple[int, int]:
     for b in range(answer.shape[0]):
         if np.isnan(gaze[b, 0]) or np.isnan(gaze[b, 1]):
@@ -87,7 +109,7 @@ def _bad_row(gaze: NDArray[np.float32], answer: NDArray[np.int64], num_answers: 
     return -1, 0
 
 
-@numba.njit(cache=True)
+@kernel
 def advance(
     skip: NDArray[np.bool_],
     gaze_action: NDArray[np.float32],

@@ -6,6 +6,7 @@ Reading order of a step: `_check_action`, then `tasks.advance` (time, gaze, answ
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -16,13 +17,16 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from glimpse_env import checks, retina, scenes, tasks
-from glimpse_env.houses import HouseScenes
+from glimpse_env import checks, random, tasks
+from glimpse_env.sensors import retina
+from glimpse_env.worlds.digits import DigitWorld
+from glimpse_env.worlds.houses import HouseWorld
+from glimpse_env.worlds.scene import NO_AUGMENTATION, Augmentation, Drawn, Scenes
 
 if TYPE_CHECKING:
     from glimpse_env.render import Layout, View, Window
 
-Observation = dict[str, NDArray[np.float32]]
+Observation = dict[str, NDArray[Any]]
 Info = dict[str, Any]
 
 SCENES = ("digits", "houses")
@@ -43,16 +47,18 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     the task's L answers. The last one ends the episode; `info` then holds `target` and `correct`.
 
     scene: "digits" lays one or two of `dataset`'s images out at random among `distractors`; "houses" fills
-    SVHN's layouts. task: see `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to
-    that many for each of the task's answers. early_answer: one more answer, "look", keeps looking, any
-    other counts at once, and an episode that runs out of glimpses earns nothing more. reward: "terminal"
+    SVHN's layouts. task, backward: see `tasks`. horizon: glimpses in all; glimpses_per_answer, if given,
+    sets it to that many for each of the task's answers. early_answer: one more answer, "look", keeps looking,
+    any other counts at once, and an episode that runs out of glimpses earns nothing more. reward: "terminal"
     pays 1 at the end if every answer is right, "per_answer" 1 for each right one up to the first wrong
     one; step_cost is paid for each step. relative_gaze: the action's gaze is a displacement.
     start_gaze: "center"; "random", which is a function of the scene; or "blind", the centre with the eye
     shut: glimpse 1 counts but its retina is black, and the agent chooses where to see first.
-    difficulty, jitter, distortion, distortion_share: of training scenes, see `scenes.draw_scenes`.
+    difficulty, jitter, distortion, distortion_share: of training scenes, see `worlds.digits.draw_scenes`.
+    constant_info: whether `info` has `target` and `correct` at every step, -1 and False until they are known,
+    as libraries want that record it.
 
-    Raises ValueError for a keyword out of range and DatasetError for missing data.
+    Raises ValueError for an unknown keyword or one out of range and DatasetError for missing data.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         *,
         scene: str = "digits",
         task: str = "classify",
+        backward: bool = False,
         dataset: str = "mnist",
         split: str = "train",
         canvas_size: int = 28,
@@ -81,13 +88,16 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         jitter: int = 0,
         distortion: float = 0.0,
         distortion_share: float = 1.0,
+        constant_info: bool = False,
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        **unknown: Any,
     ) -> None:
+        checks.keywords(unknown, KEYWORDS, "a Glimpse environment")
         self.num_envs = checks.integer("num_envs", num_envs, 1)
         self.dataset, self.split = dataset, split
-        self.scenes: scenes.DigitScenes | HouseScenes
+        self.world: DigitWorld | HouseWorld
         if checks.choice("scene", scene, SCENES) == "houses":
             digits_of = "scene 'houses' has digits of its own"
             checks.left_out("digits", digits, 1, digits_of)
@@ -96,13 +106,13 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             checks.left_out("jitter", jitter, 0, digits_of)
             checks.left_out("distortion", distortion, 0, digits_of)
             checks.left_out("distortion_share", distortion_share, 1, digits_of)
-            self.scenes = HouseScenes(dataset, split, canvas_size)
+            self.world = HouseWorld(dataset, split, canvas_size)
         else:
-            self.scenes = scenes.DigitScenes(
-                dataset, split, canvas_size, digits, distractors, distractor_size
-            )
-        channels, height, _ = self.scenes.canvas_shape
-        self.task = tasks.make_task(task, self.scenes.names, self.scenes.max_digits, self.scenes.lengths_vary)
+            self.world = DigitWorld(dataset, split, canvas_size, digits, distractors, distractor_size)
+        channels, height, _ = self.world.canvas_shape
+        self.task = tasks.make_task(
+            task, self.world.names, self.world.max_digits, self.world.lengths_vary, backward
+        )
         self.early_answer = checks.flag("early_answer", early_answer)
         self.answer_names = self.task.answers + ((tasks.KEEP_LOOKING,) if early_answer else ())
         self.horizon = checks.integer("horizon", horizon, 1, MAX_HORIZON)
@@ -127,6 +137,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.jitter = checks.integer("jitter", jitter, 0, height)
         self.distortion = checks.number("distortion", distortion, 0, 0.99)
         self.distortion_share = checks.number("distortion_share", distortion_share, 0, 1)
+        self.constant_info = checks.flag("constant_info", constant_info)
         if max_episode_steps is not None:
             checks.integer("max_episode_steps", max_episode_steps, 1)
         self.max_episode_steps = max_episode_steps
@@ -156,13 +167,17 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
         self._key: NDArray[np.uint64] | None = None
         self._episode = np.zeros(num_envs, np.int64)
-        self._canvas = np.zeros((num_envs, *self.scenes.canvas_shape), np.uint8)
-        self._integral = retina.empty_integral(self._canvas)
+        symbols = self.world.max_digits
+        self._drawn = Drawn(
+            np.zeros((num_envs, *self.world.canvas_shape), np.uint8),
+            np.zeros((num_envs, symbols), np.int64),
+            np.zeros((num_envs, symbols, 4), np.int64),
+            np.zeros((num_envs, 2), np.float32),
+        )
+        self._integral = retina.empty_integral(self._drawn.canvas)
         self._context = np.zeros((num_envs, channels, context, context), np.float32)
-        self._digits = np.zeros((num_envs, self.scenes.max_digits), np.int64)
         self._target = np.zeros((num_envs, self.task.length), np.int64)
-        self._boxes = np.zeros((num_envs, self.scenes.max_digits, 4), np.int64)
-        self._start = np.zeros((num_envs, 2), np.float32)
+        self._boxes = self._drawn.boxes
         self._time = np.zeros(num_envs, np.int64)
         self._gaze = np.zeros((num_envs, 2), np.float32)
         self._path = np.zeros((num_envs, self.horizon, 2), np.float32)
@@ -178,7 +193,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     @property
     def num_scenes(self) -> int:
         """How many frozen scenes the split has."""
-        return self.scenes.num_scenes
+        return self.world.num_scenes
 
     @property
     def difficulty(self) -> float:
@@ -208,19 +223,21 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         """
         seeds = None if seed is None else checks.seeds(seed, self.num_envs)
         options = checks.reset_options(options)
-        if self._key is None and "reset_mask" in options:
-            raise ResetNeeded("the first reset must begin every row: leave out options['reset_mask']")
         rows = checks.reset_mask(options.get("reset_mask"), self.num_envs)
+        if self._key is None and not rows.all():
+            raise ResetNeeded("the first reset must begin every row: leave out options['reset_mask']")
         index, indices = options.get("index"), None
         if index is not None:
             indices = checks.scene_indices(index, rows, self.num_scenes, self.split)
         if isinstance(seed, int | np.integer):
             super().reset(seed=int(seed))
+        elif seed is not None:  # Gymnasium's own vector envs tell the seed of every row
+            self._np_random_seed = tuple(seeds or ())  # type: ignore[assignment]  # one seed, it says
         self._seed(seeds, rows)
         self._begin(rows, indices)
         if self.render_mode == "human":
             self.render()
-        return self._observe(), {}
+        return self._observe(), self._info(np.zeros(self.num_envs, np.bool_))
 
     def step(
         self, actions: dict[str, Any]
@@ -249,7 +266,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self._done = terminated | truncated
         self._ended = terminated
         self._any_done = bool(self._done.any())
-        info = self._info(terminated) if self._any_done else {}
+        info = self._info(terminated)
         if self.render_mode == "human":
             self.render()
         observation = self._observe()
@@ -265,19 +282,18 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self._episode[rows] += 1
             assert self._key is not None
             keys, episodes = self._key, self._episode
-            aids = scenes.Aids(self.difficulty, self.jitter, self.distortion, self.distortion_share)
+            aids = Augmentation(self.difficulty, self.jitter, self.distortion, self.distortion_share)
             indices = np.full(self.num_envs, -1, np.int64)
         else:
-            keys, episodes = scenes.frozen_keys(self.split, self.num_envs), indices
-            aids = scenes.NO_AIDS
-        self.scenes.draw(
-            rows, keys, episodes, indices, aids, self._canvas, self._digits, self._boxes, self._start
-        )
-        self._target = self.task.targets(self._digits)
-        retina.integrate(rows, self._canvas, self._integral)
+            keys, episodes = random.frozen_keys(self.split, self.num_envs), indices
+            aids = NO_AUGMENTATION
+        self.world.draw(rows, keys, episodes, indices, aids, self._drawn)
+        symbols, self._boxes = self.task.in_order(self._drawn.symbols, self._drawn.boxes)
+        self._target = self.task.targets(symbols)
+        retina.integrate(rows, self._drawn.canvas, self._integral)
         if self.context:
             retina.pool(rows, self._integral, self._context)
-        self._gaze[rows] = self._start[rows] if self.start_gaze == "random" else 0.0
+        self._gaze[rows] = self._drawn.start_gaze[rows] if self.start_gaze == "random" else 0.0
         self._path[rows, 0] = self._gaze[rows]
         self._time[rows] = 1
         self._answers[rows] = tasks.NO_ANSWER
@@ -307,15 +323,15 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         return ~resetting & (steps >= self.max_episode_steps)
 
     def _info(self, terminated: NDArray[np.bool_]) -> Info:
-        if not terminated.any():
+        if not (self.constant_info or terminated.any()):
             return {}
         correct = terminated & self._correct
-        target = np.where(terminated[:, None], self._target, 0)
+        target = np.where(terminated[:, None], self._target, -1 if self.constant_info else 0)
         return {
             "target": target[:, 0] if self.task.length == 1 else target,
-            "_target": terminated.copy(),
+            "_target": terminated | self.constant_info,
             "correct": correct,
-            "_correct": terminated.copy(),
+            "_correct": terminated | self.constant_info,
         }
 
     def _final(self, observation: Observation, info: Info) -> Info:
@@ -347,17 +363,68 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             return
         given = rows & np.array([value is not None for value in seeds])
         values = np.array([(value or 0) % 2**64 for value in seeds], np.uint64)
-        self._key = np.where(given, scenes.row_keys(values), self._key)
+        self._key = np.where(given, random.row_keys(values), self._key)
         self._episode[given] = -1  # the episode about to begin is number 0
 
-    def present_scenes(self) -> scenes.Scenes:
-        """The present scenes, whole and with their targets, as copies: for supervised training and tests."""
+    # -- what others may know ---------------------------------------------------------------------------
+
+    @property
+    def gaze(self) -> NDArray[np.float32]:
+        """Where every row looks now: a copy, (B, 2)."""
+        return self._gaze.copy()
+
+    @property
+    def seen(self) -> NDArray[np.int64]:
+        """How many glimpses every row has seen, the present one included: a copy, (B,)."""
+        return self._time.copy()
+
+    def present_scenes(self) -> Scenes:
+        """The present scenes, whole and with their targets, as copies."""
         target, boxes = self._target.copy(), self._boxes.copy()
-        return scenes.Scenes(
-            self._canvas.copy(),
+        return Scenes(
+            self._drawn.canvas.copy(),
             target[:, 0] if self.task.length == 1 else target,
-            boxes[:, 0] if self.scenes.max_digits == 1 else boxes,
+            boxes[:, 0] if self.world.max_digits == 1 else boxes,
         )
+
+    def canvas(self) -> NDArray[np.float32]:
+        """The present canvases, whole: fresh float32 (B, C, H, W) in [0, 1]."""
+        return self._drawn.canvas.astype(np.float32) / np.float32(255)
+
+    def supervision(self) -> dict[str, NDArray[np.int64]]:
+        """What teaches: `target` (B, L), padded with -1, `next` (B,), the answer to be said next or -1 if
+        there is none, `due` (B,), 1 where the coming step takes it, and `boxes` (B, K, 4), as copies.
+        """
+        length = self.task.length
+        place = np.minimum(self._given, length - 1)[:, None]
+        following = np.take_along_axis(self._target, place, 1)[:, 0]
+        following[(self._given >= length) | self._done] = tasks.NO_ANSWER
+        due = self._time % (self.horizon // length) == 0
+        if self.early_answer:
+            due[:] = True
+        return {
+            "target": self._target.copy(),
+            "next": following,
+            "due": due.astype(np.int64),
+            "boxes": self._boxes.copy(),
+        }
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """The attribute `name`, or what it returns if it is a method, once for every row: all share it."""
+        found = getattr(self, name)
+        return (found(*args, **kwargs) if callable(found) else found,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """The attribute `name`, once for every row: all share it."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute of all rows, from one value or B equal ones; ValueError for others."""
+        if isinstance(values, list | tuple):
+            if len(values) != self.num_envs or any(value != values[0] for value in values):
+                raise ValueError(f"all rows share {name}: give one value, or {self.num_envs} equal ones")
+            values = values[0]
+        setattr(self, name, values)
 
     # -- what people see -------------------------------------------------------------------------------
 
@@ -370,7 +437,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         from glimpse_env.render import View  # pygame loads when something is drawn
 
         return View(
-            canvas=self._canvas[row].copy(),
+            canvas=self._drawn.canvas[row].copy(),
             path=self.path(row),
             retina_size=self.retina_size,
             scales=self.scales,
@@ -412,3 +479,18 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_window": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Some ways of unpickling, as Ray's, give arrays that cannot be written: those become copies."""
+        own = {key: _writable(value) for key, value in state.items()}
+        own["_drawn"] = Drawn(*map(_writable, own["_drawn"]))
+        own["_boxes"] = own["_boxes"] if own["task"].backward else own["_drawn"].boxes
+        self.__dict__.update(own)
+
+
+def _writable(value: Any) -> Any:
+    return value.copy() if isinstance(value, np.ndarray) and not value.flags.writeable else value
+
+
+_OWN = {"self", "num_envs", "autoreset_mode", "unknown"}
+KEYWORDS = tuple(name for name in inspect.signature(GlimpseVectorEnv.__init__).parameters if name not in _OWN)

@@ -19,13 +19,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
 
 import glimpse_env
-from glimpse_env.files import DatasetError
+from glimpse_env.data.files import DatasetError
 
 BATCHES = (1, 16, 256, 1024, 4096, 16384)
 SYNC_LIMIT = 256  # SyncVectorEnv's speed does not grow with the batch, its start-up does
@@ -109,7 +110,7 @@ def bench_sb3(ids: list[str], dataset: str) -> None:
     """Print a Markdown table: SB3 VecEnv steps a second, ours and SB3's own, without and with history."""
     from stable_baselines3.common.vec_env import DummyVecEnv
 
-    from agents.sb3 import GlimpseVecEnv
+    from agents.learn.sb3 import GlimpseVecEnv
     from glimpse_env.wrappers import GlimpseHistory, GridAction
 
     def single(env_id: str, history: bool) -> Any:
@@ -122,7 +123,7 @@ def bench_sb3(ids: list[str], dataset: str) -> None:
         for history in (False, True):
             batch = 64
             adapted = GlimpseVecEnv(env_id, batch, history=history, dataset=dataset)
-            dummy = DummyVecEnv([lambda e=env_id, h=history: single(e, h)] * batch)
+            dummy = DummyVecEnv([partial(single, env_id, history)] * batch)
             ours, theirs = (sb3_speed(env, batch) for env in (adapted, dummy))
             print(f"| {env_id} | {batch} | {history} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.1f}x |")
 
@@ -208,7 +209,7 @@ def ap_gym_speed(batch: int) -> float | None:
     except ImportError:
         return None
 
-    class RandomImages(ImageClassificationDataset):  # type: ignore[misc]
+    class RandomImages(ImageClassificationDataset):  # type: ignore[misc]  # untyped
         images = np.random.default_rng(0).integers(0, 256, (5000, 28, 28), dtype=np.uint8)
 
         def _get_num_classes(self) -> int:

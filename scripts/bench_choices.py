@@ -10,18 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents import attention, losses
-from agents.attention import filterbank
-from agents.baselines import WholeCanvasClassifier
-from agents.build import build_agent, shapes_of
-from agents.dram import DRAM
-from agents.evaluate import make_env
+from agents.agent import Agent
+from agents.device import mixed_precision
 from agents.experiments import EXPERIMENTS
-from agents.interface import Agent, to_tensors
-from agents.layers import PatchConv2d
-from agents.policy_gradient import PolicyGradient, hybrid_batch
-from agents.supervised import Supervised, look_through
-from agents.training import computes_bfloat16
+from agents.learn.loop import Task
+from agents.models.dram import DRAM
+from agents.parts import windows
+from agents.parts.convolutions import PatchConv2d
+from agents.parts.windows import filterbank
 
 ROUNDS, STEPS = 7, 5
 Choice = Callable[[Agent, bool], None]  # makes the agent compute with the choice, or without
@@ -75,10 +71,10 @@ def exponents(agent: Agent, chosen: bool) -> None:
     def as_written(center: Tensor, stride: Tensor, sigma: Tensor, count: int, pixels: int) -> Tensor:
         steps = torch.arange(count) - (count - 1) / 2
         mean = ((center + 1) * 0.5 * (pixels - 1))[:, None] + steps * stride[:, None]
-        distance = torch.arange(pixels) - mean.clamp(-attention.FAR, attention.FAR)[..., None]
+        distance = torch.arange(pixels) - mean.clamp(-windows.FAR, windows.FAR)[..., None]
         return torch.softmax(-(distance**2) / (2 * sigma[:, None, None] ** 2), -1)
 
-    attention.filterbank = filterbank if chosen else as_written
+    windows.filterbank = filterbank if chosen else as_written
 
 
 def patches(agent: Agent, chosen: bool) -> None:
@@ -86,40 +82,23 @@ def patches(agent: Agent, chosen: bool) -> None:
     for module in agent.modules():
         if isinstance(module, PatchConv2d):
             kind = PatchConv2d if chosen else nn.Conv2d
-            module.forward = kind.forward.__get__(module)  # type: ignore[method-assign]
+            setattr(module, "forward", kind.forward.__get__(module))  # noqa: B010 (a method of an instance)
 
 
 def training_step(name: str, dataset: str) -> tuple[Callable[[], None], Agent, int]:
     """A step of the experiment from scratch, its agent, and how many images it sees."""
-    settings: Any = EXPERIMENTS[name]
-    env_keywords = {**settings.env, "dataset": dataset}
-    agent = build_agent(settings, shapes_of(settings.env_id, env_keywords))
-    env = make_env(agent, settings.env_id, settings.batch_size, **env_keywords, split="train")
-    if isinstance(settings, PolicyGradient):
-        play = hybrid_batch(settings, agent, env)
-        loss: Callable[[], torch.Tensor] = lambda: play(None, 0.5).loss  # noqa: E731
-    else:
-        assert isinstance(settings, Supervised)
-        loss = lambda: supervised_loss(agent, env)  # noqa: E731
-    optimizer = torch.optim.AdamW(agent.parameters(), settings.learning_rate, fused=True)
-    autocast = computes_bfloat16()
+    experiment = EXPERIMENTS[name].but(env={**EXPERIMENTS[name].env, "dataset": dataset})
+    loop: Any = experiment.loop
+    agent = experiment.build(experiment.spec())
+    lesson = experiment.learner.lesson(agent, Task(experiment.env_id, experiment.env, loop, 1))
+    optimizer = torch.optim.AdamW(agent.parameters(), loop.learning_rate, fused=True)
+    first = list(range(loop.batch_size))
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            value = loss()
+        with mixed_precision(torch.device("cpu"), True):
+            loss = lesson.batch(first, 0.5).loss
         optimizer.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         optimizer.step()
 
-    return step, agent, settings.batch_size
-
-
-def supervised_loss(agent: Any, env: Any) -> torch.Tensor:
-    """Cross-entropy of the last answer on fresh scenes."""
-    observation, _ = env.reset()
-    target = to_tensors(env.unwrapped.present_scenes()._asdict())["target"].view(-1, 1)
-    canvas = to_tensors(observation)["canvas"]
-    if isinstance(agent, WholeCanvasClassifier):
-        return losses.cross_entropy(agent.answers(canvas), target)
-    logits, _ = look_through(agent, canvas, env.unwrapped.horizon)
-    return losses.cross_entropy(logits[:, -1:], target)
+    return step, agent, loop.batch_size

@@ -38,7 +38,7 @@ def soak(steps: int, calls: int, dataset: str) -> None:
 
 def _walk(env_id: str, steps: int, dataset: str) -> tuple[int, float, int, float]:
     """Random actions, early answers and reset masks; memory is measured after the first tenth."""
-    env = gymnasium.make_vec(
+    env: Any = gymnasium.make_vec(
         env_id,
         num_envs=ROWS,
         dataset=dataset,
@@ -48,7 +48,7 @@ def _walk(env_id: str, steps: int, dataset: str) -> tuple[int, float, int, float
         step_cost=0.01,
     )
     rng = np.random.default_rng(0)
-    answers = env.single_action_space["answer"].n  # type: ignore[attr-defined]
+    answers = env.single_action_space["answer"].n
     pool = [
         {
             "gaze": rng.uniform(-1.1, 1.1, (ROWS, 2)).astype(np.float32),
@@ -120,7 +120,8 @@ def _abuse(calls: int, dataset: str) -> tuple[int, list[str]]:
             elif where in ("index", "reset_mask"):
                 env.reset(options={where: junk})
             else:
-                GlimpseVectorEnv(**{"dataset": dataset, name: junk})
+                keywords: dict[str, Any] = {"dataset": dataset, name: junk}
+                GlimpseVectorEnv(**keywords)
             failures.append(f"{name}={junk!r} was accepted")
         except (ValueError, TypeError) as error:
             if name in str(error):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from agents.build import build_agent, shapes_of
-from agents.evaluate import make_env
-from agents.policy_gradient import PolicyGradient, hybrid_batch
-from agents.ram import RAM
-from agents.training import computes_bfloat16, update_average
-from glimpse_env.datasets import load
+from agents.device import computes_bfloat16
+from agents.experiments import Experiment
+from agents.learn.envs import make_env
+from agents.learn.loop import Loop, update_average
+from agents.learn.reinforce import Reinforce
+from agents.models.ram import RAM, RAMSettings
+from glimpse_env.data.images import load
 
 BATCH, GLIMPSES = 128, 6
 ROUNDS, BATCHES = 7, 20
@@ -28,7 +30,9 @@ def bench_train(dataset: str) -> None:
     """Print a Markdown table: ours in every precision the processor computes in, the reference in between."""
     torch.set_num_threads(1)
     runs: dict[str, Any] = {"plain reference, float32": PlainRAM(dataset)}
-    for dtype in (torch.float32, torch.bfloat16) if computes_bfloat16() else (torch.float32,):
+    for dtype in (
+        (torch.float32, torch.bfloat16) if computes_bfloat16(torch.device("cpu")) else (torch.float32,)
+    ):
         precision = str(dtype).removeprefix("torch.")
         for size in (BATCH, 512):
             runs[f"ours, {precision}, batch {size}"] = Ours(dataset, size, bfloat16=dtype == torch.bfloat16)
@@ -62,17 +66,16 @@ class Ours:
     """The project's own training step, timed part by part."""
 
     def __init__(self, dataset: str, size: int, bfloat16: bool) -> None:
-        settings = PolicyGradient(
-            env_id="Glimpse/MNIST-v0", env={"dataset": dataset, "horizon": GLIMPSES}, batch_size=size
-        )
-        agent = build_agent(settings, shapes_of(settings.env_id, settings.env))
-        assert isinstance(agent, RAM)
-        self.agent, self.size, self.bfloat16 = agent, size, bfloat16
-        self.env = make_env(agent, settings.env_id, size, start_gaze="random", **settings.env)
-        self.play = hybrid_batch(settings, agent, self.env)
-        self.optimizer = torch.optim.AdamW(agent.parameters(), settings.learning_rate, fused=True)
+        env: dict[str, Any] = {"dataset": dataset, "horizon": GLIMPSES}
+        learner = Reinforce(sigma_start=0.15)
+        experiment = Experiment("Glimpse/MNIST-v0", RAMSettings(), learner, Loop(), env)
+        self.agent: RAM = experiment.build(experiment.spec())
+        self.size, self.bfloat16 = size, bfloat16
+        self.env = make_env(self.agent, experiment.env_id, size, start_gaze="random", **env)
+        self.play = partial(learner.batch, self.agent, self.env)
+        self.optimizer = torch.optim.AdamW(self.agent.parameters(), 2e-3, fused=True)
         self.seconds = dict.fromkeys(PARTS, 0.0)
-        self.averaged = copy.deepcopy(agent)
+        self.averaged = copy.deepcopy(self.agent)
         self._time_sensor()
 
     def _time_sensor(self) -> None:
@@ -84,8 +87,8 @@ class Ours:
             self.seconds["sensor"] += time.perf_counter() - began
             return result
 
-        self.env.reset = lambda **k: timed(reset, **k)  # type: ignore[method-assign]
-        self.env.step = lambda a: timed(step, a)  # type: ignore[method-assign]
+        self.env.reset = lambda **k: timed(reset, **k)
+        self.env.step = lambda a: timed(step, a)
 
     def batch(self) -> None:
         """One training step."""
@@ -95,7 +98,7 @@ class Ours:
             loss = self.play(None, 0.0).loss
         times.append(time.perf_counter())
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         times.append(time.perf_counter())
         nn.utils.clip_grad_norm_(self.agent.parameters(), 5.0)
         self.optimizer.step()
@@ -173,7 +176,7 @@ class PlainRAM:
             g = F.relu(self.what_out(what) + self.where_out(where))
             h = F.relu(self.glimpse(g) + self.recurrent(h))
             mean = torch.tanh(self.locator(h.detach()))
-            policy = torch.distributions.Normal(mean, 0.1)
+            policy: Any = torch.distributions.Normal(mean, 0.1)
             gaze = policy.sample()
             log_probs.append(policy.log_prob(gaze).sum(1))
             gaze = gaze.clamp(-1, 1)
@@ -186,5 +189,5 @@ class PlainRAM:
         loss = F.nll_loss(log_p, labels) + F.mse_loss(baseline, rewards)
         loss = loss + torch.mean(torch.sum(-log_prob * advantage, 1))
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         self.optimizer.step()

@@ -10,16 +10,18 @@ import argparse
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import gymnasium
 import torch
 
-from agents.build import load_agent
-from agents.evaluate import evaluate
 from agents.experiments import EXPERIMENTS
-from agents.playback import AgentPlayer, episode, save
+from agents.experiments.experiment import load_agent
+from agents.learn.envs import single_env
+from agents.learn.evaluate import evaluate
+from agents.show.playback import AgentPlayer, episode, save
 from glimpse_env.render import View
 
+RAM_LOOP: Any = EXPERIMENTS["ram-demo"].loop
 NAMES = {"ram-demo": "RAM, learned gaze", "random-demo": "random gaze", "center-demo": "centre gaze"}
 
 
@@ -27,8 +29,8 @@ def main(arguments: list[str]) -> None:
     """Train, evaluate, film, and say where everything is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("demo"))
-    parser.add_argument("--epochs", type=int, default=EXPERIMENTS["ram-demo"].epochs)
-    parser.add_argument("--images-per-epoch", type=int, default=EXPERIMENTS["ram-demo"].images_per_epoch)
+    parser.add_argument("--epochs", type=int, default=RAM_LOOP.epochs)
+    parser.add_argument("--images-per-epoch", type=int, default=RAM_LOOP.images_per_epoch)
     options = parser.parse_args(arguments)
     folder = options.folder
     print("Training RAM on 3,500 digits, its two controls beside it ...", flush=True)
@@ -41,15 +43,16 @@ def main(arguments: list[str]) -> None:
     print("| who looks | error % | 95 % interval |")
     print("|---|---:|---:|")
     for name, agent in agents.items():
-        score = evaluate(agent, settings.env_id, "test", **settings.env)
+        keywords: dict[str, Any] = {**settings.env}
+        score = evaluate(agent, settings.env_id, "test", **keywords)
         print(f"| {NAMES[name]} | {score.error:.1f} | {score.ci95[0]:.1f} to {score.ci95[1]:.1f} |")
 
-    env = gymnasium.make(settings.env_id, **settings.env, split="test").unwrapped
+    env = single_env(settings.env_id, settings.env, split="test")
     players = {name: AgentPlayer(agent) for name, agent in agents.items()}
 
     def film(name: str, index: int) -> list[View]:
         torch.manual_seed(index)  # random gaze looks the same way whenever a scene is filmed
-        return list(episode(players[name], env, index))  # type: ignore[arg-type]
+        return list(episode(players[name], env, index))
 
     telling = (i for i in range(1000) if _tells_them_apart(*(film(name, i) for name in NAMES)))
     scene = next(telling, None)

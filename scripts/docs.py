@@ -12,17 +12,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-from agents import results, runs
-from glimpse_env.datasets import NAMES
-from glimpse_env.files import DatasetError
-from glimpse_env.houses import load_layouts
+from agents.learn.envs import single_env
+from agents.learn.files import write, write_whole
+from agents.report import results
+from glimpse_env.data.files import DatasetError
+from glimpse_env.data.images import NAMES
 from glimpse_env.registry import TABLE, keywords_of
 from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.worlds.houses import load_layouts
 
-DOCS = Path("docs")
+DOCS = results.ROOT / "docs"
 OFFLINE = {"Glimpse/CIFAR10-v0": "cifar10-jpeg"}  # what a page's picture shows where the original is absent
 
 
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> None:
         if options.pictures:
             film(env_id)
         path = page_path(env_id)
-        runs.write(path, page(env_id))
+        write(path, page(env_id))
         print(f"wrote {path}")
 
 
@@ -53,7 +54,7 @@ def page_path(env_id: str) -> Path:
 def page(env_id: str) -> str:
     """The page of an id, Markdown; it does not depend on the data that is at hand."""
     config = TABLE[env_id]
-    env = gymnasium.make(env_id, dataset="mnist-5k").unwrapped.vector  # type: ignore[attr-defined]
+    env = single_env(env_id, {"dataset": "mnist-5k"}).vector
     channels = 3 if config.dataset == "cifar10" else 1
     task = env.task
     retina = f"{channels * config.scales}x{config.retina_size}x{config.retina_size}"
@@ -185,18 +186,18 @@ def film(env_id: str) -> None:
     """A GIF of one random episode, at half size."""
     import imageio.v3 as iio
 
-    from agents.playback import RandomPlayer, episode, whole_file
+    from agents.show.playback import RandomPlayer, episode
     from glimpse_env.render import draw_frame
 
     keywords = {"dataset": OFFLINE[env_id]} if env_id in OFFLINE else {}
     try:
-        env = gymnasium.make(env_id, split="test", **keywords).unwrapped
+        env = single_env(env_id, keywords, split="test")
     except DatasetError as error:
         print(f"no picture of {env_id}: {error}", file=sys.stderr)
         return
-    frames = [draw_frame(view) for view in episode(RandomPlayer(env, seed=0), env, 1)]  # type: ignore[arg-type]
+    frames = [draw_frame(view) for view in episode(RandomPlayer(env, seed=0), env, 1)]
     small = [frame.reshape(270, 2, 480, 2, 3).mean((1, 3)).astype("uint8") for frame in frames]
-    whole_file(
+    write_whole(
         page_path(env_id).with_suffix(".gif"), lambda gif: iio.imwrite(gif, small, duration=800, loop=0)
     )
 

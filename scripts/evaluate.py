@@ -3,7 +3,7 @@
 Visits every frozen scene of the split once and prints the error in percent with its 95 % interval.
 `--publish` also adds the figures to results/results.jsonl and copies the checkpoint to results/pretrained and
 the metrics of its epochs to results/metrics, if the run's settings are those of the experiment it names; of
-an ablation-… the figure on validation scenes and no checkpoint.
+an ablation the figure on validation scenes and no checkpoint.
 `--on ID` and `--env KEYWORD=VALUE …` score it on another environment than its own (another canvas, clutter
 or number of glimpses), if its shapes fit. `--with SOURCE` adds a reader of the other direction.
 """
@@ -11,7 +11,6 @@ or number of glimpses), if its shapes fit. `--with SOURCE` adds a reader of the 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from functools import partial
 from pathlib import Path
@@ -19,21 +18,25 @@ from typing import Any
 
 import torch
 
-from agents import checkpoint, results, runs
-from agents.build import check_fits, load_agent
-from agents.draw import DRAW
-from agents.ensemble import evaluate_both
-from agents.evaluate import MODES, evaluate
+from agents import device
+from agents.agent import count_parameters
 from agents.experiments import Experiment
-from agents.generative import Generative, bound
-from agents.interface import count_parameters
-from agents.training import parse_keyword
-from glimpse_env.datasets import SPLITS, DatasetError
+from agents.experiments.experiment import load_agent, spec_in
+from agents.learn import checkpoint, run
+from agents.learn.ensemble import evaluate_both
+from agents.learn.envs import check_fits, parse_keyword
+from agents.learn.evaluate import MODES, evaluate
+from agents.learn.files import write
+from agents.learn.generative import Generative, bound
+from agents.models.draw import DRAW
+from agents.report import results
+from glimpse_env.data.files import DatasetError
+from glimpse_env.random import SPLITS
 
 
 def main(arguments: list[str]) -> None:
     """Parse, evaluate, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("source", help="a name in results/pretrained, a run folder or a checkpoint")
     parser.add_argument("--split", choices=SPLITS, help="test; of an ablation, validation")
     parser.add_argument("--mode", choices=MODES, help="all that make sense unless given")
@@ -42,7 +45,8 @@ def main(arguments: list[str]) -> None:
         "--env", metavar="KEYWORD=VALUE", nargs="*", action="extend", default=[], help="in place of its own"
     )
     parser.add_argument("--with", dest="backward", metavar="SOURCE", help="the backward half of an ensemble")
-    parser.add_argument("--publish", action="store_true")
+    parser.add_argument("--device", choices=device.DEVICES, default="auto", help="what computes")
+    parser.add_argument("--publish", action="store_true", help="keep the figures and the checkpoint")
     options = parser.parse_args(arguments)
     elsewhere = options.on is not None or bool(options.env)
     if options.publish and (options.mode or options.split or elsewhere):
@@ -50,100 +54,107 @@ def main(arguments: list[str]) -> None:
             "--publish is for its own test split in every mode: leave out --mode, --split, --on and --env"
         )
     torch.set_num_threads(1)
+    where = device.choose(options.device)
     path = results.find_checkpoint(options.source)
-    agent, settings, config = load_agent(path)
+    agent, experiment, config = load_agent(path, where)
     name = config["experiment"]
     if options.publish:
-        results.check_publishable(name, settings)
-        if options.backward is None and not (path.parent / "metrics.jsonl").exists():
-            raise ValueError(f"--publish is for a run folder, and {path.parent} has no metrics.jsonl")
+        results.check_publishable(name, experiment)
+        if options.backward is None and not (path.parent / run.METRICS).exists():
+            raise ValueError(f"--publish is for a run folder, and {path.parent} has no {run.METRICS}")
         # What is scored is what is kept.
         checkpoint.load_weights(agent, results.compact(agent.state_dict()), path)
-    if isinstance(settings, Generative):
-        evaluate_bound(agent, settings, config, path, options)
+    if isinstance(experiment.learner, Generative):
+        evaluate_bound(agent, experiment, config, path, options)
         return
+    trained = experiment
     if elsewhere:
-        env = {**settings.env, **dict(map(parse_keyword, options.env))}
-        settings = dataclasses.replace(settings, env_id=options.on or settings.env_id, env=env)
-        check_fits(agent, config, settings)
-        name = f"{name} on {settings.env_id}"
-        if seen_in_training(config["settings"], settings):
-            print(f"{name}: mnist-5k is of MNIST's training digits, which this agent knows", file=sys.stderr)
-    split = options.split or ("validation" if results.is_ablation(name) else "test")
-    modes = MODES if agent.sees == "glimpses" and not results.is_ablation(name) else MODES[:1]
+        env = {**experiment.env, **dict(map(parse_keyword, options.env))}
+        experiment = experiment.but(env_id=options.on or experiment.env_id, env=env)
+        check_fits(agent, name, spec_in(config), experiment.env_id, env)
+        name = f"{name} on {experiment.env_id}"
+    dataset = results.dataset_of(experiment.env_id, experiment.env)
+    if (results.dataset_of(trained.env_id, trained.env), dataset) == ("mnist", "mnist-5k"):
+        print(f"{name}: mnist-5k is of MNIST's training digits, which this agent knows", file=sys.stderr)
+    own_split = results.split_of(config["experiment"])
+    split = options.split or own_split
+    modes = MODES if agent.sees == "glimpses" and own_split == "test" else MODES[:1]
     minutes = results.training_minutes(path, config)
     score = partial(evaluate, agent)
     if options.backward is not None:
         other_path = results.find_checkpoint(options.backward)
-        other, other_settings, other_config = load_agent(other_path)
-        if isinstance(other_settings, Generative):
+        other, other_experiment, other_config = load_agent(other_path, where)
+        if isinstance(other_experiment.learner, Generative):
             raise ValueError(f"{options.backward} draws and answers nothing: --with takes a reader")
+        if not other_experiment.env.get("backward"):
+            raise ValueError(f"{options.backward} does not read backward: --with takes a reader that does")
         if options.publish:
-            results.check_publishable(other_config["experiment"], other_settings)
+            results.check_publishable(other_config["experiment"], other_experiment)
             checkpoint.load_weights(other, results.compact(other.state_dict()), other_path)
-        check_fits(other, other_config, settings)
+        check_fits(
+            other, other_config["experiment"], spec_in(other_config), experiment.env_id, experiment.env
+        )
         name = f"{name}-both"
         minutes += results.training_minutes(other_path, other_config)
         score = partial(evaluate_both, agent, other)
     lines = []
     for mode in [options.mode] if options.mode else modes:
-        scored = score(settings.env_id, split, mode, **settings.env)
+        scored = score(experiment.env_id, split, mode, **experiment.env)
         low, high = scored.ci95
         print(
             f"{name} ({agent.sees}, {mode}): {scored.error:.2f}% error on {scored.scenes:,} "
-            f"{split} scenes, 95% interval {low:.2f} to {high:.2f}"
+            f"{split} scenes of {dataset}, 95% interval {low:.2f} to {high:.2f}"
         )
-        lines.append(results.result_line(name, settings, agent, mode, scored, minutes, split))
+        lines.append(results.result_line(name, experiment, agent, mode, scored, minutes, split))
     if options.publish:
         if options.backward is not None:  # two of all, and the context once
-            context = int(settings.env.get("context", 0)) ** 2
+            spec = spec_in(config)
+            context = torch.Size(spec.context).numel() if spec.context else 0
+            canvas = torch.Size(spec.canvas).numel()
             for line in lines:
                 line["parameters"] += count_parameters(other)
                 line["pixels"] = 2 * line["pixels"] - context
+                line["share"] = round(line["pixels"] / canvas, 4)
         else:  # an ensemble's halves are published on their own
             keep(path, config, minutes)
         results.append(lines)
 
 
-def seen_in_training(trained: dict[str, Any], scored: Experiment) -> bool:
-    """Whether the digits to be scored are among those that an agent of these settings was trained on."""
-    dataset = results.dataset_of(trained["env_id"], trained["env"])
-    return (dataset, results.dataset_of(scored.env_id, scored.env)) == ("mnist", "mnist-5k")
-
-
 def evaluate_bound(
-    model: DRAW, settings: Generative, config: dict[str, Any], path: Path, options: argparse.Namespace
+    model: DRAW, experiment: Experiment, config: dict[str, Any], path: Path, options: argparse.Namespace
 ) -> None:
     """Print, and publish where asked, DRAW's bound on the pictures of a split."""
     if options.on or options.env or options.mode or options.backward:
         raise ValueError(f"{config['experiment']} answers nothing: leave out --on, --env, --mode and --with")
-    split = options.split or "test"
-    scored = bound(model, settings, split)
+    assert isinstance(experiment.learner, Generative)
+    split, binary = options.split or "test", experiment.learner.binary
+    scored = bound(model, experiment.env_id, experiment.env, split, binary)
     low, high = scored.ci95
+    dataset = results.dataset_of(experiment.env_id, experiment.env)
     print(
         f"{config['experiment']}: {scored.error:.2f} nats a picture on {scored.scenes:,} {split} "
-        f"pictures, 95% interval {low:.2f} to {high:.2f}"
-        + ("" if settings.binary else "; of shades of pixels, which bounds nothing")
+        f"pictures of {dataset}, 95% interval {low:.2f} to {high:.2f}"
+        + ("" if binary else "; of shades of pixels, which bounds nothing")
     )
     if options.publish:
         minutes = results.training_minutes(path, config)
         keep(path, config, minutes)
-        line = results.result_line(config["experiment"], settings, model, "sampled", scored, minutes)
+        line = results.result_line(config["experiment"], experiment, model, "sampled", scored, minutes)
         results.append([line])
 
 
 def keep(path: Path, config: dict[str, Any], minutes: float) -> None:
-    """Copy a checkpoint and the metrics beside it to results/."""
-    name, seed = config["experiment"], config["settings"]["seed"]
+    """Copy a checkpoint, of seed 1, and the metrics beside it to results/."""
+    name, seed = config["experiment"], config["seed"]
     target, metrics = results.pretrained_path(name, seed), results.metrics_path(name, seed)
     for folder in (target.parent, metrics.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    tensors, _ = checkpoint.load(path)
-    if sum(tensor.nbytes for tensor in results.compact(tensors).values()) > results.LARGEST:
+    tensors = results.compact(checkpoint.load(path)[0])
+    if sum(tensor.nbytes for tensor in tensors.values()) > results.LARGEST:
         print(f"{path} is too large to be kept even in float16: only its figures are published")
-    elif not results.is_ablation(name):
-        checkpoint.save(target, results.compact(tensors), {**config, "training_minutes": minutes})
-    runs.write(metrics, (path.parent / "metrics.jsonl").read_text())
+    elif seed == 1 and results.split_of(name) == "test":
+        checkpoint.save(target, tensors, {**config, "training_minutes": minutes})
+    write(metrics, (path.parent / run.METRICS).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make glimpse_env/svhn_layouts.npz, the compact copy of SVHN's layouts: `python scripts/make_layouts.py`.
+"""Make glimpse_env/worlds/svhn_layouts.npz, the compact copy of SVHN's layouts.
 
 Reads svhn-layout/svhn_layout.npz in the folder GLIMPSE_DATA names. Not needed to use the project.
 """
@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from glimpse_env import houses
-from glimpse_env.files import DatasetError, find
+from glimpse_env.data.files import DatasetError, find
+from glimpse_env.worlds import houses
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     source = find("svhn-layout", "svhn_layout.npz")
     if source is None:
         raise DatasetError("svhn-layout/svhn_layout.npz is not in the folder GLIMPSE_DATA names.")
-    compact: dict[str, np.ndarray] = {}
+    compact: dict[str, Any] = {}
     with np.load(source, allow_pickle=False) as data:
         for part in ("train", "test"):
             digits, boxes, _ = houses.to_layouts(
@@ -27,7 +28,7 @@ def main() -> None:
             )
             compact[f"{part}_digits"], compact[f"{part}_boxes"] = digits, boxes
     temporary = Path(houses.BUNDLED).with_suffix(".tmp.npz")
-    np.savez_compressed(temporary, **compact)  # type: ignore[arg-type]
+    np.savez_compressed(temporary, **compact)
     temporary.replace(houses.BUNDLED)
     print(f"wrote {houses.BUNDLED}")
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,17 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from agents import results
-from agents.build import load_agent
-from agents.evaluate import make_env
-from agents.generative import Generative, binary_generator, make_scenes, pictures
-from agents.rollout import rollout
+from agents.experiments.experiment import load_agent
+from agents.learn.envs import make_env
+from agents.learn.evaluate import believed, scoring
+from agents.learn.generative import Generative, bound
+from agents.report import results
 from glimpse_env import TABLE
 
 PINS = Path(__file__).resolve().parents[1] / "tests" / "pins.json"
 SPLITS = ("train", "validation", "test")
 ROWS, STEPS, SCENES = 8, 50, 500
-AIDS = {"jitter": 1, "distortion": 0.1, "difficulty": 0.5, "start_gaze": "random"}
+AIDS: dict[str, Any] = {"jitter": 1, "distortion": 0.1, "difficulty": 0.5, "start_gaze": "random"}
 
 
 def digest(*arrays: NDArray[Any]) -> str:
@@ -54,7 +53,7 @@ def scenes(env_id: str, dataset: str) -> dict[str, str]:
 
 def trajectories(env_id: str, dataset: str) -> dict[str, str]:
     """A hash of 50 random steps of the single env, of eight rows, and of eight with training's aids."""
-    aids = {"start_gaze": "random", "difficulty": 0.5} if "House" in env_id else AIDS
+    aids: dict[str, Any] = {"start_gaze": "random", "difficulty": 0.5} if "House" in env_id else AIDS
     single: Any = gymnasium.make(env_id, dataset=dataset)
     vector: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", dataset=dataset)
     aided: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", dataset=dataset, **aids)
@@ -79,24 +78,24 @@ def play(env: Any, rows: int | None) -> str:
     return digest(*seen)
 
 
-@torch.inference_mode()
 def answers(path: Path) -> dict[str, Any]:
     """Of a checkpoint: wrong answers on the first 500 test scenes and the answers' hash, or DRAW's bound."""
-    agent, settings, _ = load_agent(path)
-    torch.manual_seed(0)
-    if isinstance(settings, Generative):
-        env = make_scenes(settings, "test", SCENES)
-        env.reset(options={"index": 0})
-        x = pictures(env, settings.binary, binary_generator(0, agent.shape))
-        return {"bound": round(sum(agent(x)).mean().item(), 2)}
-    env = make_env(agent, settings.env_id, SCENES, split="test", **settings.env)
-    played = rollout(agent, env, sample=False, options={"index": 0})
-    said, target = played.answers.argmax(-1), played.target
+    agent, experiment, _ = load_agent(path)
+    if isinstance(experiment.learner, Generative):
+        scored = bound(
+            agent, experiment.env_id, experiment.env, "test", experiment.learner.binary, scenes=SCENES
+        )
+        return {"bound": round(scored.error, 2)}
+    env = make_env(agent, experiment.env_id, SCENES, split="test", **experiment.env)
+    index = {"index": np.arange(SCENES)}
+    with scoring(agent, 0):
+        said = believed(agent, env, index).argmax(-1).numpy()
+    target = env.reset(options=index)[0]["target"]
     wrong = (said != target) & (target >= 0)
     # What is said after a first wrong answer, or after the end, counts for nothing.
-    until = wrong.cumsum(1) - wrong.long() == 0
-    heard = torch.where(until & (target >= 0), said, -1)
-    return {"wrong": int(wrong.any(1).sum()), "answers": digest(heard.numpy())}
+    until = wrong.cumsum(1) - wrong == 0
+    heard = np.where(until & (target >= 0), said, -1)
+    return {"wrong": int(wrong.any(1).sum()), "answers": digest(heard)}
 
 
 def main() -> None:
@@ -115,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

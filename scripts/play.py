@@ -11,7 +11,6 @@ one after the other). Live, these two know space and right; any other key closes
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import itertools
 import os
 import sys
@@ -25,12 +24,15 @@ import numpy as np
 import pygame
 import torch
 
-from agents import drawing
-from agents.build import check_fits, load_agent, shapes_of, single_env
-from agents.checkpoint import CheckpointError
-from agents.draw import DRAW
-from agents.generative import Generative, binary_generator, make_scenes, pictures
-from agents.playback import (
+from agents.experiments import Experiment
+from agents.experiments.experiment import load_agent, spec_in
+from agents.learn.checkpoint import CheckpointError
+from agents.learn.envs import check_fits, parse_keyword, single_env, spec_of
+from agents.learn.generative import Generative, binary_generator, make_scenes, pictures
+from agents.models.draw import DRAW
+from agents.report.results import find_checkpoint
+from agents.show import drawing
+from agents.show.playback import (
     FORMATS,
     SECONDS_A_GLIMPSE,
     AgentPlayer,
@@ -40,10 +42,8 @@ from agents.playback import (
     grid,
     save,
 )
-from agents.results import find_checkpoint
-from agents.training import parse_keyword
-from glimpse_env.datasets import SPLITS
-from glimpse_env.files import DatasetError
+from glimpse_env.data.files import DatasetError
+from glimpse_env.random import SPLITS
 from glimpse_env.registry import TABLE
 from glimpse_env.render import Frame, NoDisplayError, View, Window, tile
 from glimpse_env.single import GlimpseEnv
@@ -75,18 +75,18 @@ def main(arguments: list[str]) -> None:
     if options.compare == "person":
         raise ValueError("a person plays alone: --compare takes a trained agent or random")
     torch.set_num_threads(1)
-    agent, settings, config = load(options.player)
-    if isinstance(settings, Generative):
-        draw(agent, settings, options)
+    agent, experiment, config = load(options.player)
+    if draws(experiment):
+        draw(agent, experiment, options)
         return
     if options.dream:
         raise ValueError(f"{options.player} cannot dream: leave out --dream, which is for DRAW")
     other = load(options.compare) if options.compare is not None else (None, None, {})
-    if isinstance(other[1], Generative):
+    if draws(other[1]):
         raise ValueError(f"{options.compare} draws and answers nothing: it cannot be compared")
-    known = settings or other[1]
+    known = experiment or other[1]
     options.env_id = options.env_id or (known.env_id if known else "Glimpse/MNIST-v0")
-    player, env = seat(agent, settings or known, config, options)
+    player, env = seat(agent, known, config, options)
     players = [(options.player, player, env)]
     if options.compare is not None:
         agent, theirs, config = other
@@ -110,31 +110,36 @@ def main(arguments: list[str]) -> None:
         films = (grid(episodes(i % env.vector.num_scenes), 2) for i in itertools.count(options.index))
         show((frame, SECONDS_A_GLIMPSE) for film in films for frame in [*film, *film[-1:] * 2])
     else:
-        from agents.viewer import Viewer  # needs a display
+        from agents.show.viewer import Viewer  # needs a display
 
-        viewer = Viewer(env, Path.cwd(), f"{options.player}, {env.spec.id}")
+        viewer = Viewer(env, Path.cwd(), f"{options.player}, {options.env_id}")
         if options.player == "person":
             viewer.play(options.index)
         else:
             viewer.watch(player, options.index)
 
 
-def load(name: str) -> tuple[Any, Any, dict[str, Any]]:
-    """The trained agent of that name, its settings and its config; none of them for random and person."""
+def draws(experiment: Experiment | None) -> bool:
+    """Whether it is an experiment of DRAW, which draws and answers nothing."""
+    return experiment is not None and isinstance(experiment.learner, Generative)
+
+
+def load(name: str) -> tuple[Any, Experiment | None, dict[str, Any]]:
+    """The trained agent of that name, its experiment and its config; none of them for random and person."""
     return (None, None, {}) if name in ("random", "person") else load_agent(find_checkpoint(name))
 
 
 def seat(
-    agent: Any, settings: Any, config: dict[str, Any], options: argparse.Namespace
+    agent: Any, experiment: Experiment | None, config: dict[str, Any], options: argparse.Namespace
 ) -> tuple[Player, GlimpseEnv]:
     """The player and an environment for it; ValueError where it does not fit.
 
-    settings: the agent's own, those of the agent that random is compared with, or None.
+    experiment: the agent's own, that of the agent that random is compared with, or None.
     """
-    keywords = dict(settings.env) if settings and settings.env_id == options.env_id else {}
+    keywords = dict(experiment.env) if experiment and experiment.env_id == options.env_id else {}
     keywords.update(changes(options))
     if agent is not None:
-        check_fits(agent, config, dataclasses.replace(settings, env_id=options.env_id, env=keywords))
+        check_fits(agent, config["experiment"], spec_in(config), options.env_id, keywords)
     env = single_env(options.env_id, keywords, split=options.split)
     return AgentPlayer(agent) if agent else RandomPlayer(env, seed=options.index), env
 
@@ -145,22 +150,23 @@ def changes(options: argparse.Namespace) -> dict[str, int | float | str]:
     return {**given, "dataset": options.dataset} if options.dataset else given
 
 
-def draw(model: DRAW, settings: Generative, options: argparse.Namespace) -> None:
+def draw(model: DRAW, experiment: Any, options: argparse.Namespace) -> None:
     """Record or show how DRAW draws the chosen scenes, or its dreams, all side by side."""
     if options.compare or options.env_id or options.grid:
         raise ValueError(f"{options.player} draws: leave out --compare, --env-id and --grid")
-    settings = dataclasses.replace(settings, env={**settings.env, **changes(options)})
+    env_id, keywords = experiment.env_id, {**experiment.env, **changes(options)}
     x = None
     if not options.dream:
-        shape = shapes_of(settings.env_id, settings.env).canvas
+        shape = spec_of(env_id, keywords).canvas
         if shape != model.shape:
             raise ValueError(
                 f"{options.player} draws pictures of shape {model.shape}, got {shape}: "
                 "choose another --dataset"
             )
-        env = make_scenes(settings, options.split, options.episodes)
-        env.reset(options={"index": np.arange(options.index, options.index + options.episodes)})
-        x = pictures(env, settings.binary, binary_generator(options.index, shape))
+        env = make_scenes(env_id, keywords, options.split, options.episodes)
+        index = np.arange(options.index, options.index + options.episodes)
+        canvas = env.reset(options={"index": index})[0]["canvas"]
+        x = pictures(canvas, experiment.learner.binary, binary_generator(options.index, shape))
     steps = drawing.drawn(model, x, options.episodes, seed=options.index)
     if options.out is not None:
         drawing.save(options.out, steps, x)

@@ -9,18 +9,23 @@ import argparse
 import sys
 from pathlib import Path
 
-from agents import results, runs
-from agents.checkpoint import CheckpointError
-from glimpse_env.files import DatasetError
+from agents.experiments import EXPERIMENTS, MODULES
+from agents.learn.checkpoint import CheckpointError
+from agents.learn.files import write
+from agents.report import results, tables
+from glimpse_env.data.files import DatasetError
 from glimpse_env.registry import TABLE
 
 
 def main(arguments: list[str]) -> None:
     """Parse, make the table, print or write it."""
+    groups = [module.__name__.rpartition(".")[2] for module in MODULES]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=results.RESULTS)
     parser.add_argument("--write", type=Path, help="a file with the lines <!-- report.py: begin --> and end")
     parser.add_argument("--papers", action="store_true", help="only rows that a paper has a figure for")
+    parser.add_argument("--best", action="store_true", help="the best row of each task")
+    parser.add_argument("--group", choices=groups, help="only rows of one module of agents/experiments")
     parser.add_argument("--on", metavar="ID", choices=TABLE, help="all agents on one id, best first")
     parser.add_argument("--ablations", action="store_true", help="what each choice is worth, on validation")
     parser.add_argument("--nats", action="store_true", help="what draws pictures")
@@ -28,9 +33,12 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     lines = results.read(options.results)
     if options.papers:
-        lines = [line for line in lines if line["experiment"] in results.PAPER]
+        lines = [line for line in lines if getattr(EXPERIMENTS.get(line["experiment"]), "paper", None)]
+    if options.group:
+        named = {name for name, experiment in EXPERIMENTS.items() if experiment.group == options.group}
+        lines = [line for line in lines if line["experiment"].removesuffix("-both") in named]
     if options.pictures is not None:
-        from agents.plots import draw_all  # matplotlib and torch load when something is drawn
+        from agents.report.plots import draw_all  # matplotlib and torch load when something is drawn
 
         options.pictures.mkdir(parents=True, exist_ok=True)
         for path in draw_all(lines, options.pictures):
@@ -38,25 +46,29 @@ def main(arguments: list[str]) -> None:
         return
     which = "report.py"
     if options.ablations:
-        which, table = f"{which} --ablations", results.ablation_table(lines)
+        which, table = f"{which} --ablations", tables.ablation_table(lines)
     elif options.nats:
-        which, table = f"{which} --nats", results.nats_table(lines)
+        which, table = f"{which} --nats", tables.nats_table(lines)
     elif options.on is not None:
         there = results.on_problem({line["experiment"]: line for line in lines}, options.on)
         lines = [line for line in lines if line["experiment"] in there]
-        which, table = f"{which} --on {options.on}", results.table(lines, best_first=True)
+        which, table = f"{which} --on {options.on}", tables.table(lines, best_first=True)
+    elif options.best:
+        which, table = f"{which} --best", tables.best_table(lines)
+    elif options.group:
+        which, table = f"{which} --group {options.group}", tables.table(lines)
     else:
-        which, table = f"{which}{' --papers' * options.papers}", results.table(lines)
+        which, table = f"{which}{' --papers' * options.papers}", tables.table(lines)
     if options.write is None:
         print(table)
         return
     begin, end = f"<!-- {which}: begin -->", f"<!-- {which}: end -->"
-    text = options.write.read_text()
+    text = options.write.read_text(encoding="utf-8")
     before, found, rest = text.partition(begin)
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise ValueError(f"{options.write} has no line {begin} with {end} below it: add them")
-    runs.write(options.write, f"{before}{begin}\n{table}\n{end}{after}")
+    write(options.write, f"{before}{begin}\n{table}\n{end}{after}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Train an experiment: `python scripts/train.py ram-mnist [--epochs 10 ...]`.
+"""Train an experiment: `python scripts/train.py ram-mnist [--epochs 10 --model.hidden 256 ...]`.
 
 Writes runs/NAME-sSEED: config.json, metrics.jsonl (a line an epoch), the last and the best checkpoint.
-Every field of the experiment is an option; `python scripts/train.py ram-mnist --help` lists them.
+Every setting of the experiment is an option; `python scripts/train.py ram-mnist --help` explains them.
 """
 
 from __future__ import annotations
@@ -16,29 +16,31 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from agents import checkpoint, results
-from agents.build import build_agent, shapes_of, to_config, train_experiment
-from agents.experiments import EXPERIMENTS, Experiment
-from agents.runs import Run, RunError, minutes
+from agents import device
+from agents.experiments import EXPERIMENTS, MODULES, Experiment
+from agents.experiments.experiment import to_config
+from agents.learn import checkpoint, run
+from agents.report import results
 from glimpse_env.checks import did_you_mean
-from glimpse_env.files import DatasetError
+from glimpse_env.data.files import DatasetError
 
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """Where and how to run an experiment.
-
-    folder: where the run is kept, runs/NAME-sSEED unless given. resume: go on with a run that was stopped.
-    overwrite: delete a run that is already there. quiet: no progress bar. env adds to the experiment's own
-    keywords.
-    """
+    """Where and how to run an experiment."""
 
     name: tyro.conf.Suppress[str]
     settings: Annotated[Experiment, tyro.conf.arg(name="")]
     folder: Path | None = None
+    """Where the run is kept, runs/NAME-sSEED unless given."""
     resume: bool = False
+    """Whether to go on with a run that was stopped."""
     overwrite: bool = False
+    """Whether to replace a run that is already there, once the first epoch is done."""
     quiet: bool = False
+    """Whether to leave out the progress bar."""
+    device: str = "auto"
+    """What computes: auto, cpu or cuda; auto is a GPU where there is one."""
 
 
 def parse(arguments: list[str]) -> Command:
@@ -47,7 +49,9 @@ def parse(arguments: list[str]) -> Command:
     Without a name it prints what there is, and ends.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__, *EXPERIMENTS, sep="\n")
+        print(__doc__)
+        for module in MODULES:
+            print(f"{(module.__doc__ or '').splitlines()[0]}\n  {' '.join(module.EXPERIMENTS)}\n")
         sys.exit()
     name, *changes = arguments
     if name not in EXPERIMENTS:
@@ -55,13 +59,13 @@ def parse(arguments: list[str]) -> Command:
     if changes.count("--env") > 1:
         raise ValueError("--env is given twice: name all its keywords after one")
     settings = EXPERIMENTS[name]
-    about = [kind for kind in (*type(settings).__mro__, Command) if dataclasses.is_dataclass(kind)]
+    module = next(m for m in MODULES if name in m.EXPERIMENTS)
     return tyro.cli(
         Command,
         default=Command(name, settings),
         args=changes,
         prog=f"train.py {name}",
-        description="\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in about),
+        description=inspect.cleandoc(module.__doc__ or ""),
         config=(tyro.conf.AvoidSubcommands,),
     )
 
@@ -71,26 +75,29 @@ def main(arguments: list[str]) -> None:
     command = parse(arguments)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # the tails of DRAW's Gaussians: 1.5 times the speed on Intel (BENCH.md)
-    own = EXPERIMENTS[command.name].env
-    settings = dataclasses.replace(command.settings, env={**own, **command.settings.env})
-    folder = command.folder or Path("runs") / f"{command.name}-s{settings.seed}"
-    shapes = shapes_of(settings.env_id, settings.env)
-    config = to_config(command.name, settings, shapes)
-    agent = build_agent(settings, shapes)
+    experiment = command.settings.but(env={**EXPERIMENTS[command.name].env, **command.settings.env})
+    folder = command.folder or Path("runs") / f"{command.name}-s{experiment.seed}"
+    where = device.choose(command.device)
+    spec = experiment.spec()
+    config = to_config(command.name, experiment, spec)
+    agent = experiment.build(spec).to(where)
     # A run that was stopped in its first epoch has nothing but its start to go on from.
-    if settings.init and not (command.resume and (folder / "last.safetensors").exists()):
-        path = results.find_checkpoint(settings.init, settings.seed)
+    if experiment.init and not (command.resume and (folder / run.LAST).exists()):
+        path = results.find_checkpoint(experiment.init, experiment.seed)
         tensors, origin = checkpoint.load(path)
         checkpoint.start_from(agent, tensors, path)
         config["init_minutes"] = results.training_minutes(path, origin)
-    run = Run(folder, config, resume=command.resume, overwrite=command.overwrite)
-    for metrics in train_experiment(run, settings, agent, quiet=command.quiet):
-        figures = {key: value for key, value in metrics.items() if key not in ("epoch", "minutes")}
-        tqdm.write(
-            f"epoch {metrics['epoch']:3d}  "
-            + "  ".join(f"{key.replace('_', ' ')} {value:,.2f}" for key, value in figures.items())
-        )
-    print(f"best on validation {run.best:.2f}, {minutes(folder):.1f} minutes: {folder}")
+    training = run.Run(folder, config, resume=command.resume, overwrite=command.overwrite)
+    try:
+        for metrics in experiment.train(training, agent, quiet=command.quiet):
+            figures = {key: value for key, value in metrics.items() if key not in ("epoch", "minutes")}
+            tqdm.write(
+                f"epoch {metrics['epoch']:3d}  "
+                + "  ".join(f"{key.replace('_', ' ')} {value:,.2f}" for key, value in figures.items())
+            )
+    finally:
+        training.close()
+    print(f"best on validation {training.best:.2f}, {run.minutes(folder):.1f} minutes: {folder}")
 
 
 if __name__ == "__main__":
@@ -98,5 +105,5 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit("train.py: stopped; --resume goes on after the last whole epoch")
-    except (checkpoint.CheckpointError, DatasetError, RunError, OSError, ValueError) as error:
+    except (checkpoint.CheckpointError, DatasetError, run.RunError, OSError, ValueError) as error:
         sys.exit(f"train.py: {error}")

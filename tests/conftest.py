@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="glimpse-test-cache-")  # not the user's own
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 ROOT = Path(__file__).parent.parent
 OFFLINE = {"dataset": "mnist-5k"}  # keywords of an environment that needs no full data
@@ -24,6 +28,16 @@ def has_full_mnist() -> bool:
 needs_full_mnist = pytest.mark.skipif(
     not has_full_mnist(), reason="needs the full MNIST: set GLIMPSE_DATA to a folder that holds mnist/"
 )
+
+
+def look_through(agent: nn.Module, canvas: Tensor, glimpses: int) -> tuple[Tensor, Tensor]:
+    """Logits (B, T, n) after each of T glimpses of canvas (B, C, H, W), and their windows (B, T, 2, 3)."""
+    state = agent.initial(len(canvas))
+    steps = []
+    for _ in range(glimpses):
+        step, state = agent({"canvas": canvas}, state, False)
+        steps.append(step)
+    return torch.stack([s.logits for s in steps], 1), torch.stack([s.window for s in steps], 1)
 
 
 def assert_same(a: Any, b: Any) -> None:

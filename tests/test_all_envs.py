@@ -52,7 +52,7 @@ def test_protocol(env_id: str) -> None:
     observation, _ = env.reset(seed=0)
     assert observation["retina"].shape == (scales, size, size)
     assert env.unwrapped.vector.present_scenes().canvas.shape == (1, 1, canvas, canvas)
-    assert getattr(env.unwrapped.vector.scenes, "distractors", 0) == distractors
+    assert getattr(env.unwrapped.vector.world, "distractors", 0) == distractors
     assert env.action_space["answer"].n == answers
     assert env.unwrapped.vector.task.length == length
     steps = 0

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from agents import checkpoint
-from agents.checkpoint import CheckpointError
-from agents.dram import DRAM
-from agents.ram import RAM
+from agents.learn import checkpoint
+from agents.learn.checkpoint import CheckpointError
+from agents.models.dram import DRAM
+from agents.models.ram import RAM
 
 
 def test_round_trip_keeps_tensors_and_config(tmp_path: Path) -> None:

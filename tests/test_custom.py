@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
+import weakref
 from pathlib import Path
 
 import gymnasium
@@ -8,8 +12,9 @@ import pytest
 from PIL import Image
 
 import glimpse_env
-from glimpse_env.datasets import load
-from glimpse_env.files import DatasetError
+from glimpse_env.data import own
+from glimpse_env.data.files import DatasetError
+from glimpse_env.data.images import load
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(1, 256, (60, 12, 10)).astype(np.uint8)
@@ -33,17 +38,76 @@ def test_arrays_become_an_environment_in_a_line() -> None:
 def test_a_registered_name_works_with_make_and_shares_out_each_class() -> None:
     env_id = glimpse_env.register_custom("Noise", IMAGES, LABELS)
     assert glimpse_env.register_custom("Noise", IMAGES, LABELS) == env_id
-    splits = {split: load("custom:Noise", split) for split in ("train", "validation", "test")}
+    dataset = gymnasium.spec(env_id).kwargs["dataset"]
+    splits = {split: load(dataset, split) for split in ("train", "validation", "test")}
     assert {k: np.bincount(v.labels).tolist() for k, v in splits.items()} == {
         "train": [14, 14, 14],
         "validation": [2, 2, 2],
         "test": [4, 4, 4],
     }
+    everything = np.concatenate([v.images for v in splits.values()])
+    assert sorted(i.tobytes() for i in everything) == sorted(i.tobytes() for i in IMAGES)
     assert gymnasium.make(env_id, split="test").unwrapped.vector.num_scenes == 12
-    with pytest.raises(ValueError, match="other arrays"):
-        glimpse_env.register_custom("Noise", 255 - IMAGES, LABELS)
-    with pytest.raises(ValueError, match="choose another name"):
-        glimpse_env.register_custom("Noise", IMAGES, LABELS, horizon=2)
+    for other in ({"images": 255 - IMAGES}, {"images": IMAGES, "horizon": 2}):
+        with pytest.raises(ValueError, match="choose another name"):
+            glimpse_env.register_custom("Noise", labels=LABELS, **other)
+
+
+def test_arrays_reach_another_process_and_are_forgotten() -> None:
+    """A spec is all that the other process is given; here one file, and no copy once nobody uses it."""
+    env = glimpse_env.make_custom(IMAGES, LABELS, retina_size=4)
+    again = glimpse_env.make_custom(IMAGES, LABELS, retina_size=6)
+    assert again.unwrapped.vector.world.images is env.unwrapped.vector.world.images
+    code = (
+        "import sys, gymnasium, glimpse_env\n"
+        "spec = gymnasium.envs.registration.EnvSpec.from_json(sys.argv[1])\n"
+        "print(gymnasium.make(spec).reset(seed=3)[0]['retina'].sum())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, env.spec.to_json()], capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) == env.reset(seed=3)[0]["retina"].sum()
+    images = weakref.ref(env.unwrapped.vector.world.images)
+    del env, again
+    gc.collect()
+    assert images() is None
+
+
+def test_a_split_of_ones_own_stays_as_it_is() -> None:
+    test = (IMAGES[:7], ["b"] * 7)
+    env = glimpse_env.make_custom(IMAGES, np.array(["a", "b", "c"])[LABELS], test=test, split="test")
+    vector = env.unwrapped.vector
+    assert vector.answer_names == ("a", "b", "c")
+    assert (vector.num_scenes, set(vector.world.images.labels.tolist())) == (7, {1})
+    train = glimpse_env.make_custom(IMAGES, np.array(["a", "b", "c"])[LABELS], test=test)
+    held_out = glimpse_env.make_custom(
+        IMAGES, np.array(["a", "b", "c"])[LABELS], test=test, split="validation"
+    )
+    sizes = [e.unwrapped.vector.num_scenes for e in (train, held_out)]
+    assert sizes == [54, 6]  # validation is a tenth of the training side
+    with pytest.raises(ValueError, match="test has the class 'd', which is not in training"):
+        glimpse_env.make_custom(IMAGES, np.array(["a", "b", "c"])[LABELS], test=(IMAGES[:1], ["d"]))
+
+
+def test_what_people_have_is_taken() -> None:
+    """Floats, bools, a channel axis, labels that are names or leave gaps: all the same pictures."""
+    plain = glimpse_env.make_custom(IMAGES, LABELS, retina_size=4).reset(seed=0)[0]["retina"]
+    for images in (IMAGES / 255, IMAGES.astype(np.int64), IMAGES[..., None], IMAGES[:, None]):
+        same = glimpse_env.make_custom(images, LABELS, retina_size=4).reset(seed=0)[0]["retina"]
+        np.testing.assert_array_equal(same, plain)
+    white = glimpse_env.make_custom(IMAGES > 0, LABELS, retina_size=4)
+    assert white.unwrapped.vector.world.images.images.min() == 255
+    for labels, names in [
+        (10 + 10 * LABELS, ("10", "20", "30")),
+        (1 + LABELS, ("1", "2", "3")),
+        (["2", "10", "x"] * 20, ("2", "10", "x")),
+    ]:
+        env = glimpse_env.make_custom(IMAGES, labels, retina_size=4)
+        assert env.unwrapped.vector.answer_names == names
+    env = glimpse_env.make_custom(IMAGES, LABELS, names=["cat", "dog", "eel"], retina_size=4)
+    assert env.unwrapped.vector.answer_names == ("cat", "dog", "eel")
+    tiny = glimpse_env.make_custom(IMAGES[:, :4, :4], LABELS, retina_size=2)
+    assert tiny.reset(seed=0)[0]["retina"].shape == (1, 2, 2)
 
 
 def test_colour_in_both_layouts() -> None:
@@ -77,12 +141,14 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
 
 def test_bad_pictures_are_named(tmp_path: Path) -> None:
     for arrays, says in [
-        ((IMAGES.astype(float), LABELS), "uint8"),
-        ((IMAGES[0], LABELS), "uint8"),
-        ((IMAGES, LABELS[:3]), "labels must be 60"),
-        ((IMAGES, LABELS - 1), "labels"),
-        ((IMAGES, 10**9 * LABELS), "2000000000 among 60 images"),
-        ((IMAGES[:5], LABELS[:5]), "ten"),
+        ((IMAGES.astype(float), LABELS), "from 0 to 1, got 1.0 to 255.0"),
+        ((IMAGES * np.nan, LABELS), "from 0 to 1, got nan"),
+        ((IMAGES.astype(np.int64) - 2, LABELS), "from 0 to 255, got -1"),
+        ((IMAGES[0], LABELS), "must have shape"),
+        ((IMAGES, LABELS[:3]), r"one an image, got 60 images and labels of shape \(3,\)"),
+        ((IMAGES, LABELS - 1), "must not be negative, got -1 at place 0"),
+        ((IMAGES, LABELS / 2), "integers or names, got float64"),
+        ((IMAGES[:5], LABELS[:5]), "at least 10"),
         ((RNG.integers(0, 9, (20, 2, 9, 9)).astype(np.uint8), np.arange(20)), "channels"),
     ]:
         with pytest.raises(ValueError, match=says):
@@ -94,8 +160,94 @@ def test_bad_pictures_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     Image.new("L", (8, 8)).save(tmp_path / "a" / "1.png")
     Image.new("L", (9, 8)).save(tmp_path / "a" / "2.png")
-    with pytest.raises(DatasetError, match=r"2\.png is \(8, 9\)"):
+    with pytest.raises(DatasetError, match=r"2\.png has shape \(1, 8, 9\)"):
         glimpse_env.make_custom(tmp_path)
     (tmp_path / "a" / "2.png").write_bytes(b"no")
     with pytest.raises(DatasetError, match="cannot be read"):
         glimpse_env.make_custom(tmp_path)
+
+
+def test_pictures_are_read_as_other_loaders_read_them(tmp_path: Path) -> None:
+    """Sixteen bits, a camera's orientation, a palette; hidden files and folders are passed over."""
+    folder = tmp_path / "a"
+    folder.mkdir()
+    ramp = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    deep = Image.fromarray(ramp.astype(np.uint16) * 257)
+    upright = Image.fromarray(ramp)
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 270 degrees to be upright
+    for i in range(9):
+        upright.save(folder / f"{i}.png")
+    deep.save(folder / "deep.tif")
+    turned.save(folder / "turned.png", exif=exif)
+    upright.save(folder / "._hidden.png")
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    upright.save(tmp_path / ".ipynb_checkpoints" / "0.png")
+    splits = own.read_folder(tmp_path)
+    assert splits.names == ("a",)
+    images = np.concatenate([pictures.images for pictures in splits.of.values()])
+    assert len(images) == 11
+    assert (images == ramp).all()
+
+
+@pytest.mark.parametrize("fault", ["transparent", "frames", "float"])
+def test_pictures_that_cannot_be_read_rightly_are_refused(fault: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / ("x.gif" if fault == "frames" else "x.tif" if fault == "float" else "x.png")
+    if fault == "transparent":  # black ink on nothing
+        Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(path)
+    elif fault == "frames":
+        Image.new("L", (8, 8)).save(path, save_all=True, append_images=[Image.new("L", (8, 8), 9)])
+    else:
+        Image.new("F", (8, 8), 0.5).save(path)
+    with pytest.raises(DatasetError, match=path.name):
+        own.read_folder(tmp_path)
+
+
+def test_folders_have_their_own_splits_and_natural_order(tmp_path: Path) -> None:
+    for split, count in (("train", 12), ("test", 3)):
+        for name in ("10", "2"):
+            (tmp_path / split / name).mkdir(parents=True)
+            for i in range(count):
+                Image.new("L", (8, 8), 10 * i).save(tmp_path / split / name / f"{i}.png")
+    dataset = f"folder:{tmp_path}"
+    assert load(dataset, "test").names == ("2", "10")
+    assert [len(load(dataset, s).images) for s in ("train", "validation", "test")] == [22, 2, 6]
+    Image.new("L", (8, 8)).save(tmp_path / "test" / "2" / "new.png")
+    assert len(load(dataset, "test").images) == 7  # what is added is seen
+    (tmp_path / "test" / "x").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "test" / "x" / "0.png")
+    with pytest.raises(DatasetError, match="the class 'x', which is not in training"):
+        load(dataset, "test")
+
+
+def test_a_relative_folder_is_looked_for_where_one_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for where, shade in (("one", 50), ("two", 90)):
+        (tmp_path / where / "d" / "a").mkdir(parents=True)
+        for i in range(10):
+            Image.new("L", (8, 8), shade).save(tmp_path / where / "d" / "a" / f"{i}.png")
+        monkeypatch.chdir(tmp_path / where)
+        assert load("folder:d", "train").images.max() == shade
+
+
+def test_a_file_of_arrays(tmp_path: Path) -> None:
+    path = tmp_path / "mine.npz"
+    np.savez(path, images=IMAGES, labels=LABELS, test_images=IMAGES[:2], test_labels=LABELS[:2])
+    assert len(load(f"file:{path}", "test").images) == 2
+    for damage in (b"", b"no archive", path.read_bytes()[:400]):
+        broken = tmp_path / f"{len(damage)}.npz"
+        broken.write_bytes(damage)
+        with pytest.raises(DatasetError, match=broken.name):
+            load(f"file:{broken}", "train")
+    np.savez(path, pictures=IMAGES)
+    with pytest.raises(DatasetError, match="must hold images and labels, and holds pictures"):
+        own.read_file(path)
+
+
+def test_pictures_larger_than_the_canvas_say_what_to_pass() -> None:
+    big = glimpse_env.register_custom("Big", np.zeros((20, 40, 40), np.uint8), np.arange(20) % 2)
+    with pytest.raises(ValueError, match="pass canvas_size=40"):
+        gymnasium.make(big, canvas_size=28)

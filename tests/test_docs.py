@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from glimpse_env import TABLE
-from glimpse_env.houses import load_layouts
+from glimpse_env.worlds.houses import load_layouts
 
 sys.path.insert(0, str(ROOT / "scripts"))
 import docs
@@ -18,7 +18,7 @@ import docs
 @pytest.mark.parametrize("env_id", sorted(TABLE))
 def test_page_is_up_to_date(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    text = docs.page_path(env_id).read_text()
+    text = docs.page_path(env_id).read_text(encoding="utf-8")
     assert text == docs.page(env_id), "run `python scripts/docs.py`"
     assert f"{TABLE[env_id].canvas_size}x{TABLE[env_id].canvas_size} canvas" in text
     assert f"`{TABLE[env_id].dataset}`" in text

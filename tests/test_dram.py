@@ -10,16 +10,17 @@ import pytest
 import torch
 from conftest import OFFLINE
 
-from agents import losses
-from agents.build import build_agent, shapes_of
-from agents.dram import DRAM
-from agents.evaluate import evaluate, make_env
-from agents.layers import ConvGlimpseNetwork, Convolutions, LSTMCore
-from agents.playback import AgentPlayer
-from agents.policy_gradient import PolicyGradient
-from agents.ppo import PPOAgent
-from agents.ram import RAM
-from agents.rollout import rollout
+from agents.cores import LSTM
+from agents.learn import losses
+from agents.learn.envs import make_env, spec_of
+from agents.learn.evaluate import believed, evaluate, scoring
+from agents.learn.reinforce import asked, earned
+from agents.learn.rollout import Trajectory, rollout, say
+from agents.models.dram import DRAM, DRAMSettings
+from agents.models.ram import RAM
+from agents.models.sb3_policy import SB3Policy
+from agents.parts.glimpse_networks import ConvGlimpseNetwork, Convolutions
+from agents.show.playback import AgentPlayer
 
 PAIRS = "Glimpse/DigitPair-v0"
 HOUSES = "Glimpse/HouseNumbers-v0"
@@ -54,7 +55,7 @@ def test_the_classifier_sees_the_context_only_through_the_gaze() -> None:
 def test_the_answers_loss_does_not_train_what_chooses_the_gaze() -> None:
     agent = make()
     logits, _ = look(agent, torch.rand(8, 1, 25, 25), [torch.rand(8, 2) for _ in range(3)])
-    losses.cross_entropy(logits[:, None], torch.zeros(8, 1, dtype=torch.long)).backward()
+    losses.cross_entropy(logits[None], torch.zeros(1, 8, dtype=torch.long)).backward()
     moved = {
         name
         for name, part in agent.named_children()
@@ -68,15 +69,15 @@ def test_long_numbers_teach_after_short_ones_have_ended() -> None:
     agent = DRAM((2, 12, 12), (1, 18, 18), 11, hidden=16)
     env = make_env(agent, HOUSES, 64, context=18, **OFFLINE)
     played = rollout(agent, env, sample=True, seed=0)
-    lengths = (played.target >= 0).sum(1)
-    row = int(lengths.argmax())
-    assert lengths[row] > lengths.min()
-    last = int(lengths[row]) - 1
-    moved = torch.autograd.grad(played.answers[row, last].max(), agent.classifier.bias, retain_graph=True)
+    steps = played.playing.sum(0)
+    row = int(steps.argmax())
+    assert steps[row] > steps.min()
+    last = int(steps[row]) - 1
+    moved = torch.autograd.grad(played.logits[last, row].max(), agent.classifier.bias, retain_graph=True)
     assert moved[0].abs().sum() == 1
-    share = len(played.gaze) // played.target.shape[1]
-    (moved,) = torch.autograd.grad(played.log_prob[last * share, row], agent.locator.weight)
+    (moved,) = torch.autograd.grad(played.log_prob[last - 1, row], agent.locator.weight)
     assert moved.abs().max() > 0
+    assert (played.logits[steps.min() :, steps.argmin()] == 0).all()
 
 
 def test_a_context_that_is_too_small_is_named() -> None:
@@ -91,12 +92,12 @@ def test_a_context_that_is_too_small_is_named() -> None:
 def test_an_unknown_glimpse_network_is_named() -> None:
     with pytest.raises(ValueError, match=r"'conv', 'wide', 'product'.*got 'fc'"):
         ConvGlimpseNetwork((1, 20, 20), 8, "fc")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"model 'dram'.*'conv', 'wide', 'product'.*got 'fc'"):
-        PolicyGradient(env_id=PAIRS, model="dram", glimpses="fc")
+    with pytest.raises(ValueError, match=r"'conv', 'wide', 'product'.*got 'fc'"):
+        DRAMSettings(glimpses="fc").build(spec_of(PAIRS, OFFLINE))  # type: ignore[arg-type]
 
 
 def test_the_lstm_is_torchs() -> None:
-    core, other = LSTMCore(5, 4), torch.nn.LSTMCell(5, 4)
+    core, other = LSTM(5, 4), torch.nn.LSTMCell(5, 4)
     assert (core.glimpse.bias[4:8] == 1).all()
     # Ours has input, forget, output, new; torch's input, forget, new, output.
     order = torch.cat([torch.arange(8), torch.arange(12, 16), torch.arange(8, 12)])
@@ -107,9 +108,10 @@ def test_the_lstm_is_torchs() -> None:
         other.bias_hh.zero_()
     state, theirs = None, None
     for g in torch.randn(3, 7, 5):
-        state = core(g, state)
+        y, state = core(g, state)
         theirs = other(g, theirs)
         torch.testing.assert_close(state, theirs)
+        assert y is state[0]
 
 
 @pytest.mark.parametrize(("kind", "convolutions"), [("conv", 2), ("wide", 3)])
@@ -134,87 +136,97 @@ def test_where_multiplies_what() -> None:
     assert (network(retina, gaze) == 0).all()
 
 
+def talkative(env_id: str, env: dict[str, Any]) -> DRAM:
+    """A reader with random weights that says many things, END among them."""
+    torch.manual_seed(1)
+    agent = DRAMSettings(hidden=16).build(spec_of(env_id, env))
+    with torch.no_grad():
+        agent.classifier.weight.mul_(30)
+        agent.locator.weight.mul_(30)
+    return agent
+
+
 @pytest.mark.parametrize(
     ("env_id", "env", "length", "num_answers"),
     [
         (PAIRS, {"context": 25}, 2, 10),
         (PAIRS, {"task": "unordered", "horizon": 4}, 1, 55),
         (HOUSES, {"context": 18}, 6, 11),
+        (HOUSES, {"context": 18, "backward": True}, 6, 11),
     ],
 )
-def test_sequences_are_scored_as_the_environment_scores_them(
+def test_answers_found_otherwise_are_scored_by_the_environment(
     env_id: str, env: dict[str, Any], length: int, num_answers: int
 ) -> None:
-    """Played one by one, END ending them, episodes are right exactly where a rollout says so."""
+    """`say` of many half-right sequences, and one by one through the single env, against the target."""
     env = {**env, **OFFLINE}
-    settings = PolicyGradient(env_id=env_id, env=env, model="dram", glimpses="product", hidden=16)
-    agent = build_agent(settings, shapes_of(env_id, env))
-    with torch.no_grad():
-        agent.classifier.weight.mul_(30)  # so that it says many things, END among them
-    scenes = 200
-    played = rollout(
-        agent, make_env(agent, env_id, scenes, split="test", **env), sample=False, options={"index": 0}
-    )
-    assert played.answers.shape == (scenes, length, num_answers)
+    agent = talkative(env_id, env)
+    vector = make_env(agent, env_id, 200, split="test", **env)
+    options = {"index": np.arange(200)}
+    with scoring(agent, 0):
+        belief = believed(agent, vector, options)
+    assert belief.shape == (200, length, num_answers)
+    target = vector.reset(options=options)[0]["target"]
+    right = np.random.default_rng(0).random((200, length)) < 0.9
+    said = np.where(right & (target >= 0), target, belief.argmax(-1).numpy())
+    expected = ((said == target) | (target < 0)).all(1)
+    assert 0 < expected.mean() < 1
+    np.testing.assert_array_equal(say(vector, said, options).numpy(), expected)
     single = gymnasium.make(env_id, split="test", **env)
-    rng = np.random.default_rng(0)
-    with torch.no_grad():
-        # Some answers are made right: an untrained agent names no whole number.
-        right = torch.from_numpy(rng.random((scenes, length)) < 0.9) & (played.target >= 0)
-        said = torch.where(right, played.target, played.answers.argmax(-1))
-    logits = torch.nn.functional.one_hot(said, num_answers).float()
-    expected = losses.right_so_far(logits, played.target)[:, -1]
-    assert 0 < expected.float().mean() < 1
     share = single.unwrapped.vector.horizon // length
-    for index in range(scenes):
+    for index in range(200):
         single.reset(options={"index": index})
         terminated, time = False, 0
         while not terminated:
             time += 1
             answer = said[index, max(0, time // share - 1)]
             _, _, terminated, _, info = single.step({"gaze": np.zeros(2, np.float32), "answer": int(answer)})
-        assert info["correct"] == bool(expected[index])
+        assert info["correct"] == expected[index]
 
 
-def test_the_gaze_path_is_the_environments_until_end() -> None:
-    """A player that says END sees until then what the rollout, which never does, saw."""
+def test_a_rollout_is_what_a_player_sees_and_says() -> None:
+    """END included: the agent says it, and the environment ends the episode and judges it."""
     env = {"context": 18, **OFFLINE}
-    settings = PolicyGradient(env_id=HOUSES, env=env, model="dram", glimpses="product", hidden=16)
-    agent = build_agent(settings, shapes_of(HOUSES, env))
-    with torch.no_grad():
-        agent.locator.weight.mul_(30)
-        agent.classifier.weight.mul_(30)
+    agent = talkative(HOUSES, env)
     played = rollout(
-        agent, make_env(agent, HOUSES, 20, split="test", **env), sample=False, options={"index": 0}
+        agent, make_env(agent, HOUSES, 30, split="test", **env), sample=False, options={"index": 0}
     )
     single = gymnasium.make(HOUSES, split="test", **env)
     player = AgentPlayer(agent)
     lengths = set()
-    for index in range(20):
+    for index in range(30):
         observation, _ = single.reset(options={"index": index})
         player.begin()
-        time, terminated = 0, False
-        last = 3 * int((played.target[index] >= 0).sum())  # what follows END is not played
-        while not terminated and time < last:
-            expected = played.gaze[time, index].numpy()
-            np.testing.assert_allclose(observation["gaze"], expected, atol=1e-5)
-            observation, _, terminated, _, _ = single.step(player.act(observation).action)
+        time, terminated, info = 0, False, {"correct": False}
+        # A number whose END was missed is wrong already, and is not played on.
+        while not terminated and played.playing[time, index]:
+            np.testing.assert_allclose(observation["gaze"], played.gaze[time, index].numpy(), atol=1e-5)
+            observation, _, terminated, _, info = single.step(player.act(observation).action)
             time += 1
+            if time == len(played.playing):
+                break
+        assert time == played.playing[:, index].sum()
+        assert played.correct[index] == bool(info.get("correct", False))
         lengths.add(time)
     assert len(lengths) > 1
 
 
 def test_rewards_of_a_sequence_reach_the_gazes_before_each_answer() -> None:
+    """Answers after glimpses 4 and 8: what they earn is paid to the gazes before them, less the costs."""
     agent = RAM((4, 12, 12), 10, hidden=16)
-    env = make_env(agent, PAIRS, 3, **OFFLINE)
+    env = make_env(agent, PAIRS, 3, reward="per_answer", step_cost=0.25, **OFFLINE)
     played = rollout(agent, env, sample=True, seed=0)
     assert played.gaze.shape == (8, 3, 2)
-    paid = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-    # Answers after glimpses 4 and 8; the first gaze is the environment's, so gazes 2 to 8 are scored.
-    expected = [[0.0] * 3] * 2 + [[1.0, 3.0, 5.0]] + [[0.0] * 3] * 3 + [[2.0, 4.0, 6.0]]
-    assert played.earned(paid).tolist() == expected
-    ended = played._replace(target=torch.tensor([[1, 2], [1, -1], [-1, -1]]))
-    assert ended.asked().sum(0).tolist() == [7, 3, 0]
+    assert played.answered.tolist() == [3, 7]
+    assert (earned(played, "reinforce", 0.25) == played.reward[1:]).all()
+    log_p = losses.log_likelihood(played.logits.detach(), asked(played))
+    assert (log_p[[3, 7]] < 0).all()
+    expected = log_p[1:] - 0.25
+    torch.testing.assert_close(earned(played, "variational", 0.25), expected)
+    paid = torch.zeros(8, 3)
+    right = (played.logits.argmax(-1) == played.next)[[3, 7]]
+    paid[3], paid[7] = right[0].float(), (right[0] & right[1]).float()
+    torch.testing.assert_close(played.reward, paid - 0.25)
 
 
 def test_an_untrained_readers_error_is_a_sequences() -> None:
@@ -226,22 +238,27 @@ def test_an_untrained_readers_error_is_a_sequences() -> None:
 
 
 @pytest.mark.parametrize("kind", ["dram", "recurrent ppo", "ppo"])
-def test_what_follows_end_is_not_played(kind: str) -> None:
+def test_rows_that_are_over_leave_the_others_alone(kind: str) -> None:
     """Numbers of all lengths together, and each with those of its length: the same answers."""
     torch.manual_seed(0)
     if kind == "dram":
-        agent: Any = DRAM((2, 12, 12), (1, 18, 18), 11, hidden=16)
+        agent: Any = talkative(HOUSES, {"context": 18, **OFFLINE})
     else:
-        agent = PPOAgent((2, 12, 12), 11, 18, 3, recurrent=kind == "recurrent ppo")
+        agent = SB3Policy((2, 12, 12), 11, 18, 3, recurrent=kind == "recurrent ppo")
     keywords = {"split": "test", "context": 18, **OFFLINE}
-    together = rollout(agent, make_env(agent, HOUSES, 40, **keywords), sample=False, options={"index": 0})
-    asked = (together.target >= 0).sum(1)
-    assert len(asked.unique()) > 2
-    for length in asked.unique().tolist():
-        index = torch.nonzero(asked == length)[:, 0]
-        env = make_env(agent, HOUSES, len(index), **keywords)
-        alike = rollout(agent, env, sample=False, options={"index": index.numpy()})
-        torch.testing.assert_close(together.answers[index, :length], alike.answers[:, :length])
-        if length < asked.max():
-            assert (together.answers[index, length:] == 0).all()
-        torch.testing.assert_close(together.gaze[: 3 * length, index], alike.gaze[: 3 * length])
+
+    def play(index: np.ndarray) -> Trajectory:
+        with scoring(agent, 0):
+            env = make_env(agent, HOUSES, len(index), **keywords)
+            return rollout(agent, env, sample=False, options={"index": index})
+
+    together = play(np.arange(40))
+    steps = together.playing.sum(0)
+    assert len(steps.unique()) > 1
+    for length in steps.unique().tolist():
+        index = torch.nonzero(steps == length)[:, 0]
+        alike = play(index.numpy())
+        assert len(alike.logits) == length
+        torch.testing.assert_close(together.logits[:length, index], alike.logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(together.gaze[:length, index], alike.gaze, rtol=1e-4, atol=1e-4)
+        assert (together.logits[length:, index] == 0).all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -11,21 +10,21 @@ import pytest
 import torch
 from conftest import OFFLINE
 
-from agents import drawing, generative
-from agents.build import build_agent, load_agent, shapes_of, to_config, train_experiment
-from agents.draw import DRAW, Stroke
-from agents.generative import Generative, binary_generator, bound, make_scenes, pictures
-from agents.runs import Run
+from agents.experiments import Experiment
+from agents.experiments.experiment import load_agent, to_config
+from agents.learn import generative
+from agents.learn.generative import Generative, binary_generator, bound, make_scenes, pictures
+from agents.learn.loop import Loop
+from agents.learn.run import Run
+from agents.models.draw import DRAW, DRAWSettings, Stroke
+from agents.show import drawing
 
-TINY = Generative(
-    env_id="Glimpse/MNIST-v0",
-    env=OFFLINE,
-    steps=3,
-    hidden=16,
-    latent=4,
-    epochs=2,
-    images_per_epoch=256,
-    batch_size=64,
+TINY = Experiment(
+    "Glimpse/MNIST-v0",
+    DRAWSettings(steps=3, hidden=16, latent=4),
+    Generative(),
+    Loop(epochs=2, images_per_epoch=256, batch_size=64),
+    OFFLINE,
 )
 
 
@@ -147,25 +146,26 @@ def test_it_learns_to_draw_one_picture() -> None:
     assert nats[-1] < nats[0] / 3
 
 
+def canvases(split: str, first: int, count: int) -> np.ndarray:
+    env = make_scenes(TINY.env_id, TINY.env, split, count)
+    return env.reset(options={"index": np.arange(first, first + count)})[0]["canvas"]
+
+
 def test_binarisation_is_fixed_where_it_is_scored() -> None:
-    env = make_scenes(TINY, "test", 50)
-    env.reset(options={"index": 0})
-    one, other = (pictures(env, True, binary_generator(0, (1, 28, 28))) for _ in range(2))
+    canvas = canvases("test", 0, 50)
+    one, other = (pictures(canvas, True, binary_generator(0, (1, 28, 28))) for _ in range(2))
     assert torch.equal(one, other)
     assert set(one.unique().tolist()) == {0, 1}
-    grey = pictures(env, False)
-    assert not torch.equal(pictures(env, True), one)
+    grey = pictures(canvas, False)
+    assert not torch.equal(pictures(canvas, True), one)
     # Pixels are one as often as they are bright: 39,200 of them.
     assert one.mean().item() == pytest.approx(grey.mean().item(), abs=0.005)
 
 
 def test_a_picture_has_the_same_pixels_wherever_its_batch_begins() -> None:
-    env = make_scenes(TINY, "test", 30)
-    env.reset(options={"index": 0})
-    all_of_them = pictures(env, True, binary_generator(0, (1, 28, 28)))
-    env = make_scenes(TINY, "test", 7)
-    env.reset(options={"index": np.arange(5, 12)})
-    assert torch.equal(pictures(env, True, binary_generator(5, (1, 28, 28))), all_of_them[5:12])
+    all_of_them = pictures(canvases("test", 0, 30), True, binary_generator(0, (1, 28, 28)))
+    some = pictures(canvases("test", 5, 7), True, binary_generator(5, (1, 28, 28)))
+    assert torch.equal(some, all_of_them[5:12])
 
 
 def test_bound_is_the_mean_over_all_pictures_and_leaves_the_generator_alone(
@@ -173,14 +173,12 @@ def test_bound_is_the_mean_over_all_pictures_and_leaves_the_generator_alone(
 ) -> None:
     """Batches of 300: the fourth is filled up with what must not count."""
     monkeypatch.setattr(generative, "BATCH", 300)
-    model = build_agent(TINY, shapes_of(TINY.env_id, TINY.env))
+    model = TINY.build(TINY.spec())
     before = torch.random.get_rng_state()
-    scored = bound(model, TINY, "test")
+    scored = bound(model, TINY.env_id, TINY.env, "test", True)
     assert torch.equal(before, torch.random.get_rng_state())
-    assert scored == bound(model, TINY, "test")
-    env = make_scenes(TINY, "test", scored.scenes)
-    env.reset(options={"index": 0})
-    grey = pictures(env, False)
+    assert scored == bound(model, TINY.env_id, TINY.env, "test", True)
+    grey = pictures(canvases("test", 0, scored.scenes), False)
     # It hardly writes yet: nats of pixels of this brightness under a Bernoulli of .13, the rest is noise.
     untouched = -(grey.sum() * np.log(0.13) + (1 - grey).sum() * np.log(0.87)) / scored.scenes
     assert scored.error == pytest.approx(untouched.item(), rel=0.03)
@@ -189,21 +187,21 @@ def test_bound_is_the_mean_over_all_pictures_and_leaves_the_generator_alone(
 
 
 def test_training_lowers_the_bound_and_its_checkpoint_loads(tmp_path: Path) -> None:
-    settings = TINY
-    shapes = shapes_of(settings.env_id, settings.env)
-    run = Run(tmp_path / "run", to_config("test", settings, shapes), resume=False, overwrite=False)
-    metrics = list(train_experiment(run, settings, build_agent(settings, shapes), quiet=True))
+    spec = TINY.spec()
+    run = Run(tmp_path / "run", to_config("test", TINY, spec), resume=False, overwrite=False)
+    metrics = list(TINY.train(run, TINY.build(spec), quiet=True))
     assert metrics[-1]["validation_nats"] < metrics[0]["validation_nats"]
     model, loaded, _ = load_agent(tmp_path / "run" / "best.safetensors")
-    assert loaded == settings
+    assert loaded == TINY
     best = min(epoch["validation_nats"] for epoch in metrics)
-    assert bound(model, settings, "validation").error == pytest.approx(best, rel=1e-5)
+    scored = bound(model, TINY.env_id, TINY.env, "validation", True)
+    assert scored.error == pytest.approx(best, rel=1e-5)
 
 
-def test_settings_that_drawing_does_not_know_are_refused() -> None:
-    for wrong in ({"curriculum": 0.5}, {"brightness": 1.0}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
-            dataclasses.replace(TINY, **wrong)
+@pytest.mark.parametrize("brightness", [0.0, 1.0, float("nan")])
+def test_a_canvas_of_no_brightness_is_refused(brightness: float) -> None:
+    with pytest.raises(ValueError, match="brightness"):
+        TINY.but(model={"brightness": brightness})
 
 
 def test_windows_are_drawn_where_they_are() -> None:

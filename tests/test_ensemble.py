@@ -6,20 +6,14 @@ import pytest
 import torch
 from conftest import OFFLINE
 
-from agents import ensemble
-from agents.dram import DRAM
-from agents.ensemble import evaluate_both, most_probable
-from agents.evaluate import evaluate, make_env
-from agents.rollout import backwards, rollout
+from agents.learn import ensemble
+from agents.learn.ensemble import evaluate_both, most_probable
+from agents.learn.envs import make_env
+from agents.learn.evaluate import evaluate
+from agents.models.dram import DRAM
 
+HOUSE = "Glimpse/HouseNumbers-v0"
 END = 3
-
-
-def test_a_number_backwards() -> None:
-    target = torch.tensor([[1, 2, 0, END], [1, 2, END, -1], [2, END, -1, -1], [0, 1, 2, -1]])
-    expected = [[0, 2, 1, END], [2, 1, END, -1], [2, END, -1, -1], [2, 1, 0, -1]]
-    assert backwards(target, END).tolist() == expected
-    assert (backwards(backwards(target, END), END) == target).all()
 
 
 def log_p(table: torch.Tensor, number: tuple[int, ...]) -> float:
@@ -39,35 +33,33 @@ def test_the_most_probable_number_is_that_of_enumeration() -> None:
     assert len(lengths) > 1
 
 
-def reader(*, backward: bool) -> DRAM:
+def reader() -> DRAM:
     torch.manual_seed(0)
-    return DRAM((2, 12, 12), (1, 18, 18), 11, hidden=8, backward=backward)
+    return DRAM((2, 12, 12), (1, 18, 18), 11, hidden=8)
 
 
-def test_a_backward_reader_is_asked_for_the_last_digit_first() -> None:
-    agents = [reader(backward=b) for b in (False, True)]
-    played = [
-        rollout(
-            agent,
-            make_env(agent, "Glimpse/HouseNumbers-v0", 50, context=18, **OFFLINE),
-            sample=False,
-            seed=0,
-        )
-        for agent in agents
+def test_read_backward_the_last_digit_is_asked_for_first_and_the_scene_is_the_same() -> None:
+    views = [
+        make_env(reader(), HOUSE, 50, backward=b, boxes=True, **OFFLINE).reset(seed=0)[0]
+        for b in (False, True)
     ]
-    assert (played[1].target == backwards(played[0].target, 10)).all()
-    assert (played[1].target != played[0].target).any()
-    assert (played[1].answers == played[0].answers).all()
+    assert (views[0]["retina"] == views[1]["retina"]).all()
+    for forward, backward in zip(views[0]["target"].tolist(), views[1]["target"].tolist(), strict=True):
+        digits = forward[: forward.index(10)]
+        assert backward == [*digits[::-1], *forward[len(digits) :]]
+    for row, (forward, backward) in enumerate(zip(views[0]["boxes"], views[1]["boxes"], strict=True)):
+        digits = views[0]["target"][row].tolist().index(10)
+        assert (backward[:digits] == forward[:digits][::-1]).all()
+        assert not backward[digits:].any()
 
 
 def test_both_together_are_scored_on_every_scene() -> None:
-    one, other = reader(backward=False), reader(backward=True)
-    house = "Glimpse/HouseNumbers-v0"
-    both = evaluate_both(one, other, house, "validation", "deterministic", context=18, **OFFLINE)
-    assert both.scenes == evaluate(one, house, "validation", context=18, **OFFLINE).scenes
+    one, other = reader(), reader()
+    both = evaluate_both(one, other, HOUSE, "validation", "deterministic", context=18, **OFFLINE)
+    assert both.scenes == evaluate(one, HOUSE, "validation", context=18, **OFFLINE).scenes
     assert both.error > 90
-    with pytest.raises(ValueError, match="backward"):
-        evaluate_both(one, one, house, "validation", "deterministic", context=18, **OFFLINE)
+    with pytest.raises(ValueError, match="forward and then one that reads backward"):
+        evaluate_both(one, other, HOUSE, "validation", "deterministic", context=18, backward=True, **OFFLINE)
 
 
 def test_nothing_tells_the_readers_where_the_target_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,8 +68,7 @@ def test_nothing_tells_the_readers_where_the_target_ends(monkeypatch: pytest.Mon
     monkeypatch.setattr(
         ensemble, "most_probable", lambda *both: tables.append(both[:2]) or most_probable(*both)
     )
-    one, other = reader(backward=False), reader(backward=True)
-    evaluate_both(one, other, "Glimpse/HouseNumbers-v0", "validation", "deterministic", context=18, **OFFLINE)
-    ((forward, backward),) = tables
-    assert forward.std(-1).min() > 1e-4
-    assert backward.std(-1).min() > 1e-4
+    evaluate_both(reader(), reader(), HOUSE, "validation", "deterministic", context=18, **OFFLINE)
+    for forward, backward in tables:
+        assert forward.std(-1).min() > 1e-4
+        assert backward.std(-1).min() > 1e-4

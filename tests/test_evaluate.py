@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -9,12 +7,13 @@ from conftest import OFFLINE
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from agents import evaluate as module
-from agents.baselines import PatchConv2d, WholeCanvasClassifier
-from agents.evaluate import evaluate, make_env, wilson
-from agents.interface import Agent, Step
-from glimpse_env.datasets import load
-from glimpse_env.vector import GlimpseVectorEnv
+import glimpse_env
+from agents.agent import Agent, Step
+from agents.learn import envs
+from agents.learn.evaluate import evaluate, wilson
+from agents.models.whole_canvas import WholeCanvasClassifier
+from agents.parts.convolutions import PatchConv2d
+from glimpse_env.data.images import load
 
 MNIST = "Glimpse/MNIST-v0"
 
@@ -47,36 +46,33 @@ def test_interval_is_scipys_wilson(wrong: int, total: int) -> None:
 
 @pytest.mark.parametrize("batch", [1000, 300])
 def test_each_scene_counts_once_whatever_the_batch(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BATCH", batch)
+    monkeypatch.setattr(envs, "MOST_ROWS", batch)
     labels = load("mnist-5k", "test").labels
     score = evaluate(Constant(3), MNIST, "test", **OFFLINE)
     assert score.scenes == 1000
     assert score.error == 100 * (labels != 3).mean()
 
 
-def test_modes_and_the_global_generator(monkeypatch: pytest.MonkeyPatch) -> None:
-    def all_threes(*args: Any, **keywords: Any) -> GlimpseVectorEnv:
-        env = make_env(*args, **keywords)
-        images = env.scenes.images
-        env.scenes.images = images._replace(labels=np.full_like(images.labels, 3))
-        return env
-
-    monkeypatch.setattr(module, "make_env", all_threes)
+def test_modes_and_the_global_generator() -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (510, 28, 28)).astype(np.uint8)
+    threes = (pictures[10:], [3] * 500)  # all validation pictures are threes
+    env_id = glimpse_env.register_custom("Threes", pictures[:10], np.arange(10), validation=threes)
     agent = Constant(3)
     agent.train()
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    assert evaluate(agent, MNIST, "validation", **OFFLINE).error == 0
-    one = evaluate(agent, MNIST, "validation", "sampled", **OFFLINE)
-    again = evaluate(agent, MNIST, "validation", "sampled", **OFFLINE)
+    assert evaluate(agent, env_id, "validation").error == 0
+    one = evaluate(agent, env_id, "validation", "sampled")
+    again = evaluate(agent, env_id, "validation", "sampled")
     assert one == again
     assert agent.training
     assert torch.equal(before, torch.get_rng_state())
     # 15 draws in 100 favour the wrong class. The mean of ten does if four or more do: 5 times in 100.
     assert one.error == pytest.approx(15, abs=4.8)  # three standard deviations of 500 draws
-    assert evaluate(agent, MNIST, "validation", "mc10", **OFFLINE).error == pytest.approx(5, abs=2.9)
+    assert evaluate(agent, env_id, "validation", "mc10").error == pytest.approx(5, abs=2.9)
     with pytest.raises(ValueError, match="mode"):
-        evaluate(agent, MNIST, "validation", "best", **OFFLINE)
+        evaluate(agent, env_id, "validation", "best")
 
 
 def test_canvas_agents_are_scored_through_the_same_environment() -> None:

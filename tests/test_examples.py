@@ -20,7 +20,7 @@ TINY = {
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_example(path: Path) -> None:
-    assert len(path.read_text().splitlines()) < 80
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 80
     arguments, low, high = TINY[path.name]
     done = subprocess.run([sys.executable, path, *arguments], capture_output=True, text=True, check=True)
     (share,) = re.findall(r"right.*?([\d.]+)%", done.stdout.splitlines()[-1])

@@ -12,8 +12,9 @@ import torch
 from conftest import OFFLINE, has_full_mnist
 from PIL import Image
 
-from glimpse_env import files, houses
+from glimpse_env.data import files
 from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.worlds import houses
 
 HOUSES: dict[str, Any] = {"scene": "houses", "task": "read", "canvas_size": 54, "horizon": 18}
 
@@ -89,7 +90,7 @@ def test_frozen_numbers_are_in_the_middle_and_the_same_for_all() -> None:
     env = GlimpseVectorEnv(3, **OFFLINE, **HOUSES, split="test", difficulty=0.2)
     env.reset(options={"index": 100})
     layouts = houses.load_layouts("test", pixels=False)
-    np.testing.assert_array_equal(env._digits, layouts.digits[100:103])
+    np.testing.assert_array_equal(env._drawn.symbols, layouts.digits[100:103])
     first = env.present_scenes().boxes[0, 0]
     assert first.tolist()[:2] == (layouts.boxes[100, 0, :2] - 5).tolist()
     assert env.num_scenes == 13_068
@@ -158,7 +159,7 @@ def test_pixels_without_their_library_say_what_to_install(
 
 def test_missing_or_damaged_pixels_end_in_one_sentence(svhn: Path) -> None:
     (svhn / "svhn" / "test" / "3.png").write_bytes(b"not a picture")
-    with pytest.raises(files.DatasetError, match="unpack it again"):
+    with pytest.raises(files.DatasetError, match="again"):
         GlimpseVectorEnv(1, dataset="svhn", **HOUSES, split="test")
     (svhn / "svhn" / "train" / "digitStruct.mat").unlink()
     with pytest.raises(files.DatasetError, match=r"unpack train\.tar\.gz"):

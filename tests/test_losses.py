@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents import losses
+from agents.learn import losses
 
 
 def test_reinforce_by_hand() -> None:
@@ -34,23 +34,23 @@ def test_leave_one_out_by_hand() -> None:
 
 
 def test_cross_entropy_by_hand() -> None:
-    logits = torch.tensor([[[0.0, 0.0]], [[0.0, 1.0]]]).log_softmax(-1)
+    logits = torch.tensor([[[0.0, 0.0], [0.0, 1.0]]]).log_softmax(-1)  # one answer of two scenes
     expected = -(torch.tensor(0.5).log() + torch.tensor(1 / (1 + torch.e)).log()) / 2
-    assert losses.cross_entropy(logits, torch.tensor([[0], [0]])).item() == pytest.approx(expected.item())
+    assert losses.cross_entropy(logits, torch.tensor([[0, 0]])).item() == pytest.approx(expected.item())
 
 
 def test_cross_entropy_adds_up_over_a_sequence() -> None:
     """Three answers of four kinds and two of them, all equally probable: (3 + 2) / 2 log 4."""
-    target = torch.tensor([[0, 1, 2], [3, 0, -1]])
-    assert losses.cross_entropy(torch.zeros(2, 3, 4), target).item() == pytest.approx(2.5 * math.log(4))
+    target = torch.tensor([[0, 3], [1, 0], [2, -1]])
+    assert losses.cross_entropy(torch.zeros(3, 2, 4), target).item() == pytest.approx(2.5 * math.log(4))
 
 
 @pytest.mark.parametrize(("row", "column", "cost"), [(0, 0, 2.0), (0, 1, 1.0), (1, 0, 1.0), (1, 2, 2.0)])
 def test_a_window_is_charged_by_squares_and_its_shears_half(row: int, column: int, cost: float) -> None:
-    """One number of one of two scenes off by two: 2² / 2, a shear half as much (the lecture's beta)."""
-    wanted = torch.zeros(2, 3, 2, 3)
+    """One number of one of two scenes off by two: 2² / 2, a shear half as much."""
+    wanted = torch.zeros(3, 2, 2, 3)
     theta = wanted.clone()
-    theta[1, 2, row, column] = -2.0
+    theta[2, 1, row, column] = -2.0
     assert losses.theta_error(theta, wanted).item() == cost
 
 
@@ -67,13 +67,6 @@ def test_leave_one_out_needs_groups(rollouts: int, batch: int) -> None:
 def at_the_end(reward: Tensor) -> Tensor:
     """Three steps, of which the last earns: (B,) -> (3, B)."""
     return torch.cat([reward.new_zeros(2, len(reward)), reward[None]])
-
-
-def test_right_so_far_stops_at_the_first_wrong_answer() -> None:
-    said = torch.tensor([[1, 2, 0], [1, 0, 0], [0, 2, 1], [1, 2, 1]])
-    target = torch.tensor([[1, 2, -1], [1, 2, 0], [1, 2, 1], [1, 2, 1]])
-    right = losses.right_so_far(torch.nn.functional.one_hot(said, 3).float(), target)
-    assert right.int().tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1]]
 
 
 def test_returns_are_what_is_still_to_come() -> None:
@@ -130,31 +123,32 @@ def test_reinforce_estimates_the_gradient_of_exact_enumeration(kind: str) -> Non
     torch.testing.assert_close(estimate, exact)
 
 
-def test_a_trace_of_one_is_reinforce_and_of_zero_one_step_gains() -> None:
+def test_a_lambda_of_one_is_reinforce_and_of_zero_one_step_gains() -> None:
     log_prob = torch.zeros(3, 2, requires_grad=True)
     baseline = torch.tensor([[0.2, 0.5], [0.6, 0.4], [0.9, 0.1]])
     reward = torch.tensor([[0.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
-    # A_t = sum_k trace^k (b_{t+k+1} - b_{t+k}), R after the last: gains (.4, .3, .1) and (-.1, -.3, -.1).
+    # A_t = sum_k lambda^k (b_{t+k+1} - b_{t+k}), R after the last: gains (.4, .3, .1) and (-.1, -.3, -.1).
     expected = {
         1.0: [[0.8, -0.5], [0.4, -0.4], [0.1, -0.1]],
         0.0: [[0.4, -0.1], [0.3, -0.3], [0.1, -0.1]],
         0.5: [[0.575, -0.275], [0.35, -0.35], [0.1, -0.1]],
     }
-    for trace, advantage in expected.items():
-        (gradient,) = torch.autograd.grad(losses.reinforce(log_prob, reward, baseline, trace), log_prob)
+    for gae_lambda, advantage in expected.items():
+        (gradient,) = torch.autograd.grad(losses.reinforce(log_prob, reward, baseline, gae_lambda), log_prob)
         torch.testing.assert_close(gradient, -torch.tensor(advantage) / 2)
 
 
 def test_log_likelihood_is_the_targets_log_probability_and_zero_where_nothing_is_asked() -> None:
     logits = torch.tensor([[[0.0, math.log(3.0)], [0.0, 0.0]]])
-    paid = losses.log_likelihood(logits.expand(2, 2, 2), torch.tensor([[1, 0], [0, -1]]))
-    torch.testing.assert_close(paid, torch.tensor([[0.75, 0.5], [0.25, 1.0]]).log())
+    both = logits.expand(2, 2, 2).transpose(0, 1)  # time first
+    paid = losses.log_likelihood(both, torch.tensor([[1, 0], [0, -1]]))
+    torch.testing.assert_close(paid, torch.tensor([[0.75, 0.25], [0.5, 1.0]]).log())
 
 
 def test_cross_entropy_and_reinforce_of_log_p_sample_the_variational_bound() -> None:
     """F = sum_l pi(l) log p(target | l), every path enumerated: the loss's expected gradient is minus F's.
 
-    Ba et al. (2015), equation 10, and the lecture's F, for the policy and for the classifier alike.
+    Ba et al. (2015), equation 10, for the policy and for the classifier alike.
     """
     torch.manual_seed(0)
     policy = torch.randn(3, 3, dtype=torch.float64, requires_grad=True)  # step, place
@@ -167,7 +161,7 @@ def test_cross_entropy_and_reinforce_of_log_p_sample_the_variational_bound() -> 
     estimate = [torch.zeros_like(policy), torch.zeros_like(logits)]
     for i in range(27):
         answer, target = logits[None, i : i + 1], torch.tensor([[2]])
-        paid = losses.log_likelihood(answer, target).detach()[:, 0]
+        paid = losses.log_likelihood(answer, target).detach()[0]
         baseline = torch.tensor([[-0.3], [0.2], [1.0]], dtype=torch.float64)
         loss = losses.cross_entropy(answer, target)
         loss = loss + losses.reinforce(log_probs[i][:, None], at_the_end(paid), baseline)
@@ -182,23 +176,19 @@ def test_both_objectives_move_the_gaze_alike_where_log_p_tells_no_more_than_righ
     """If log p is 0 where right and -1 where wrong, one gradient; where it is surer, they differ."""
     log_prob = torch.randn(3, 4, requires_grad=True)
     baseline = torch.rand(3, 4)
-    target = torch.zeros(4, 1, dtype=torch.long)
+    right = torch.tensor([1.0, 0.0, 0.0, 1.0])
 
     def gradient(paid: Tensor, baseline: Tensor) -> Tensor:
         loss = losses.reinforce(log_prob, at_the_end(paid), baseline)
         return torch.autograd.grad(loss, log_prob)[0]
 
-    def logits(p: list[float]) -> Tensor:
+    def paid(p: list[float]) -> Tensor:
         chance = torch.tensor(p)
-        return torch.stack([chance, 1 - chance], 1).log()[:, None]
+        logits = torch.stack([chance, 1 - chance], 1).log()[None]
+        return losses.log_likelihood(logits, torch.zeros(1, 4, dtype=torch.long))[0]
 
-    plain = logits([1.0, math.exp(-1), math.exp(-1), 1.0])
-    right = losses.right_so_far(plain, target).float()[:, 0]
-    assert right.tolist() == [1, 0, 0, 1]
-    paid = losses.log_likelihood(plain, target)[:, 0]
-    torch.testing.assert_close(gradient(right, baseline), gradient(paid, baseline - 1))
-    surer = logits([1.0, math.exp(-1), math.exp(-3), 1.0])
-    assert losses.right_so_far(surer, target).float()[:, 0].tolist() == right.tolist()
-    other = gradient(losses.log_likelihood(surer, target)[:, 0], baseline - 1)
+    plain = paid([1.0, math.exp(-1), math.exp(-1), 1.0])
+    torch.testing.assert_close(gradient(right, baseline), gradient(plain, baseline - 1))
+    other = gradient(paid([1.0, math.exp(-1), math.exp(-3), 1.0]), baseline - 1)
     differs = (other - gradient(right, baseline)).abs().amax(0) > 1e-3
     assert differs.tolist() == [False, False, True, False]

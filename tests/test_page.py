@@ -16,9 +16,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from agents.page import to_html
-from agents.playback import AgentPlayer, episode, save
-from agents.ram import RAM
+from agents.models.ram import RAM
+from agents.show.page import to_html
+from agents.show.playback import AgentPlayer, episode, save
 
 needs_chromium = pytest.mark.skipif(
     not (shutil.which("chromium") and shutil.which("chromedriver")),
@@ -37,7 +37,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_page_stands_alone_and_titles_are_text(page: Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert "http" not in text.replace("https://www.w3.org", "")
     assert text.count("</script>") == 1
     assert text.count("data:image/png") == 1  # the frames follow as data

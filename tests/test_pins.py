@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pin
 import pytest
 from conftest import ROOT, needs_full_mnist
-from scripts import pin
 
 PINS = json.loads((ROOT / "tests" / "pins.json").read_text(encoding="utf-8"))
 

@@ -12,12 +12,12 @@ import torch
 from conftest import OFFLINE
 
 import glimpse_env
-from agents import viewer as viewer_module
-from agents.interface import Agent, Step
-from agents.playback import AgentPlayer, RandomPlayer, episode, film_strip, grid, save
-from agents.ram import RAM
-from agents.viewer import CANVAS_AT, CANVAS_SIDE, Viewer
-from glimpse_env.datasets import load
+from agents.agent import Agent, Step
+from agents.models.ram import RAM
+from agents.show import viewer as viewer_module
+from agents.show.playback import AgentPlayer, RandomPlayer, episode, film_strip, grid, save
+from agents.show.viewer import CANVAS_AT, CANVAS_SIDE, Viewer
+from glimpse_env.data.images import load
 from glimpse_env.render import BACKGROUND, View, caption, draw_frame
 
 
@@ -46,8 +46,6 @@ def test_an_episode_is_a_view_a_glimpse_and_its_end(env: Any, views: list[View])
 class Scripted(Agent):
     """Looks at the centre and says what it was told to, a symbol a step."""
 
-    backward = True
-
     def __init__(self, symbols: tuple[int, ...], answers: int) -> None:
         super().__init__()
         self.logits = torch.eye(answers)[list(symbols)]
@@ -61,16 +59,18 @@ class Scripted(Agent):
 
 
 def test_a_backward_reader_is_right_if_it_names_the_last_digit_first() -> None:
-    env = gymnasium.make("Glimpse/HouseNumbers-v0", **OFFLINE, split="test", glimpses_per_answer=1).unwrapped
+    env = gymnasium.make(
+        "Glimpse/HouseNumbers-v0", **OFFLINE, split="test", glimpses_per_answer=1, backward=True
+    ).unwrapped
     end = env.vector.task.end
     for index in range(20):
         env.reset(options={"index": index})
         target = [t for t in env.vector.present_scenes().target[0].tolist() if t >= 0]
-        digits = target[:-1]
-        last = list(episode(AgentPlayer(Scripted((*digits[::-1], end), end + 1)), env, index))[-1]
-        assert last.answers == last.target == (*digits[::-1], end)
+        digits = target[:-1]  # from the last to the first
+        last = list(episode(AgentPlayer(Scripted((*digits, end), end + 1)), env, index))[-1]
+        assert last.answers == last.target == (*digits, end)
         if digits != digits[::-1]:
-            forward = list(episode(AgentPlayer(Scripted((*digits, end), end + 1)), env, index))[-1]
+            forward = list(episode(AgentPlayer(Scripted((*digits[::-1], end), end + 1)), env, index))[-1]
             assert forward.answers != forward.target
 
 
@@ -190,7 +190,7 @@ def test_watching_pauses_steps_and_moves_on(
     shown.watch(RandomPlayer(env, 0), first_index=5)
     assert script.frames == []
     assert len(shown.views) == 1  # the first moment of the next scene
-    np.testing.assert_array_equal(shown.views[0].canvas[0], env.vector.scenes.images.images[6, 0])
+    np.testing.assert_array_equal(shown.views[0].canvas[0], env.vector.world.images.images[6, 0])
 
 
 def test_a_grid_shows_all_episodes_at_once_until_the_longest_ends(tmp_path: Path) -> None:

@@ -13,15 +13,20 @@ import torch
 from conftest import OFFLINE, ROOT
 from matplotlib import pyplot
 
-from agents import checkpoint, plots, results
-from agents.build import build_agent, shapes_of, to_config
-from agents.evaluate import make_env
-from agents.policy_gradient import PolicyGradient
-from agents.rollout import Trajectory, rollout
+from agents.experiments import Experiment
+from agents.experiments.experiment import to_config
+from agents.learn import checkpoint
+from agents.learn.envs import make_env
+from agents.learn.loop import Loop
+from agents.learn.reinforce import Reinforce
+from agents.learn.rollout import Trajectory, rollout
+from agents.models.ram import RAMSettings
+from agents.report import plots, results
 
 LINE: dict[str, Any] = {
     "experiment": "ram-mnist", "seed": 1, "mode": "deterministic", "sees": "glimpses", "glimpses": 7,
-    "pixels": 448, "value": 1.0, "ci95": [0.8, 1.2], "env_id": "Glimpse/MNIST-v0", "env": {},
+    "pixels": 448, "share": 0.5714, "agent": "RAM", "value": 1.0, "ci95": [0.8, 1.2],
+    "env_id": "Glimpse/MNIST-v0", "env": {},
     "metric": "test_error", "minutes": 1.5,
 }  # fmt: skip
 
@@ -31,16 +36,17 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trajectory:
     """An untrained agent published as ram-mnist in an empty folder, and its episodes."""
     monkeypatch.setattr(results, "PRETRAINED", tmp_path / "pretrained")
     monkeypatch.setattr(results, "METRICS", tmp_path / "metrics")
-    settings = PolicyGradient(env_id="Glimpse/MNIST-v0", env=dict(OFFLINE), hidden=16)
-    shapes = shapes_of(settings.env_id, settings.env)
-    agent = build_agent(settings, shapes)
+    model = RAMSettings(hidden=16)
+    experiment = Experiment("Glimpse/MNIST-v0", model, Reinforce(), Loop(), dict(OFFLINE))
+    spec = experiment.spec()
+    agent = experiment.build(spec)
     path = results.pretrained_path("ram-mnist", 1)
     path.parent.mkdir(parents=True)
-    checkpoint.save(path, agent.state_dict(), to_config("ram-mnist", settings, shapes))
+    checkpoint.save(path, agent.state_dict(), to_config("ram-mnist", experiment, spec))
     results.metrics_path("ram-mnist", 1).parent.mkdir()
     epochs = [{"minutes": 0.5, "validation_error": error} for error in (50, 20, 10)]
     results.metrics_path("ram-mnist", 1).write_text("".join(json.dumps(e) + "\n" for e in epochs))
-    env = make_env(agent, settings.env_id, 500, split="test", **OFFLINE)
+    env = make_env(agent, experiment.env_id, 500, split="test", **OFFLINE)
     with torch.inference_mode():
         return rollout(agent, env, sample=False, options={"index": 0})
 
@@ -55,14 +61,10 @@ def test_every_picture_is_drawn(played: Trajectory, tmp_path: Path, monkeypatch:
         assert iio.imread(path)[..., :3].std() > 5, path
 
 
-def test_minutes_add_up_and_share_is_of_the_canvas(played: Trajectory) -> None:
+def test_minutes_add_up(played: Trajectory) -> None:
     results.metrics_path("ram-mnist", 1).rename(results.metrics_path("ram-translated", 2))  # it has an init
     (curve,) = plots.draw_minutes({"ram-translated": {**LINE, "minutes": 5.5}}).axes[0].lines
     np.testing.assert_allclose(curve.get_xydata(), [[4.5, 50], [5.0, 20], [5.5, 10]])
-    assert results.share_seen(LINE) == pytest.approx(7 * 64 / 784)
-    assert results.share_seen(
-        {**LINE, "env_id": "Glimpse/CIFAR10-v0", "env": {"dataset": "cifar10-jpeg"}, "pixels": 3072}
-    ) == pytest.approx(1.0)
     pyplot.close("all")
 
 
@@ -82,17 +84,18 @@ def test_pixels_show_every_agent_of_a_scene_but_not_of_its_variants(played: Traj
         "experiment": "edram-slim",
         "sees": "canvas",
         "pixels": 784,
+        "share": 1.0,
         "glimpses": 2,
         "value": 0.5,
     }
     variant = {**window, "experiment": "st-cnn", "env": {"distractors": 16}}
-    less = {**LINE, "experiment": "ram-mnist-g4", "pixels": 256, "value": 2.0}
-    alone = {**LINE, "experiment": "dram-mnist-g3", "pixels": 192, "value": 3.0}
+    less = {**LINE, "experiment": "ram-mnist-g4", "pixels": 256, "share": 256 / 784, "value": 2.0}
+    alone = {**LINE, "experiment": "dram-mnist-g3", "pixels": 192, "share": 192 / 784, "value": 3.0}
     close = {**window, "experiment": "edram-slim-labels", "value": 0.52}
     latest = {line["experiment"]: line for line in (LINE, window, variant, less, alone, close)}
     (panel,) = plots.draw_pixels(latest).axes
     points = sorted(tuple(p) for c in panel.collections for p in np.asarray(c.get_offsets()) if len(p))
-    shares = (192 / 784, 256 / 784, 448 / 784, 1, 1)
+    shares = (192 / 784, 256 / 784, 0.5714, 1, 1)
     expected = zip(np.multiply(100, shares), (3, 2, 1, 0.5, 0.52), strict=True)
     np.testing.assert_allclose(points, list(expected))
     assert [text.get_text() for text in panel.texts] == ["dram-g3", "ram", "edram-slim, edram-slim-labels"]
@@ -118,7 +121,9 @@ def test_the_gallery_has_right_and_wrong_scenes(played: Trajectory) -> None:
 
 
 def test_pictures_are_kept_where_the_readme_shows_them() -> None:
-    text = (ROOT / "README.md").read_text() + (ROOT / "results" / "RESULTS.md").read_text()
+    text = (ROOT / "README.md").read_text(encoding="utf-8") + (ROOT / "results" / "RESULTS.md").read_text(
+        encoding="utf-8"
+    )
     for name in ("glimpses", "pixels", "minutes", "first-look", "belief", "scan-paths"):
         assert f"docs/{name}.png" in text
         assert (ROOT / "docs" / f"{name}.png").exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +11,28 @@ from conftest import OFFLINE
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 
-from agents.build import build_agent, load_agent, shapes_of, to_config, train_experiment
-from agents.evaluate import make_env
-from agents.ppo import PPOAgent, PPOTraining
-from agents.rollout import rollout
-from agents.runs import Run
-from agents.sb3 import GlimpseVecEnv
+from agents.experiments import Experiment
+from agents.experiments.experiment import load_agent, to_config
+from agents.learn.envs import make_env
+from agents.learn.ppo import PPOLearner, PPOLoop
+from agents.learn.rollout import rollout
+from agents.learn.run import Run
+from agents.learn.sb3 import GlimpseVecEnv
+from agents.models.sb3_policy import SB3Policy, SB3PolicySettings
 
 ID = "Glimpse/MNIST-v0"
-TINY = PPOTraining(ID, dict(OFFLINE), epochs=2, steps_per_epoch=112, num_envs=8, n_steps=14, batch_size=56)
+TINY = Experiment(
+    ID,
+    SB3PolicySettings(),
+    PPOLearner(num_envs=8, n_steps=14, batch_size=56),
+    PPOLoop(epochs=2, steps_per_epoch=112),
+    dict(OFFLINE),
+)
 
 
 def test_a_history_has_room_for_the_budget_however_it_is_told() -> None:
-    env = {**OFFLINE, "glimpses_per_answer": 3}
-    agent = build_agent(dataclasses.replace(TINY, env=env), shapes_of(ID, env))
+    experiment = TINY.but(env={**OFFLINE, "glimpses_per_answer": 3})
+    agent = experiment.build(experiment.spec())
     assert agent.horizon == 3
     longer = make_env(agent, ID, 2, split="test", **OFFLINE)
     with pytest.raises(ValueError, match="remembers 3 glimpses"):
@@ -35,7 +42,7 @@ def test_a_history_has_room_for_the_budget_however_it_is_told() -> None:
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_acts_as_sb3s_predict_does(recurrent: bool) -> None:
     """The deterministic gaze, step by step, on the same frozen scenes."""
-    agent = PPOAgent((1, 8, 8), 10, horizon=7, cells=9, recurrent=recurrent).eval()
+    agent = SB3Policy((1, 8, 8), 10, horizon=7, cells=9, recurrent=recurrent).eval()
     played = rollout(
         agent, make_env(agent, ID, 6, split="test", **OFFLINE), sample=False, options={"index": 0}
     )
@@ -44,9 +51,9 @@ def test_acts_as_sb3s_predict_does(recurrent: bool) -> None:
     algorithm, name = (RecurrentPPO, "MultiInputLstmPolicy") if recurrent else (PPO, "MultiInputPolicy")
     model = algorithm(name, env, n_steps=14, batch_size=42)
     model.policy = agent.policy
-    env.reset()
-    observation, _ = env.env.reset(options={"index": 0})
-    observation = env._with_history(observation, np.ones(6, np.bool_))
+    for row in range(6):
+        env._options[row] = {"index": row}
+    observation = env.reset()
     state = None
     for t in range(7):
         seen = observation["gaze"] if recurrent else observation["gaze"][:, t]
@@ -59,12 +66,13 @@ def test_acts_as_sb3s_predict_does(recurrent: bool) -> None:
 
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, recurrent: bool) -> None:
-    settings = dataclasses.replace(TINY, recurrent=recurrent)
-    shapes = shapes_of(settings.env_id, settings.env)
+    experiment = TINY.but(model={"recurrent": recurrent})
+    spec = experiment.spec()
 
     def train(folder: Path, epochs: int, resume: bool) -> None:
-        run = Run(folder, to_config("ppo-mnist", settings, shapes), resume=resume, overwrite=False)
-        metrics = train_experiment(run, settings, build_agent(settings, shapes), quiet=True)
+        config = to_config("ppo-mnist", experiment, spec)
+        run = Run(folder, config, resume=resume, overwrite=False)
+        metrics = experiment.train(run, experiment.build(spec), quiet=True)
         for _ in range(epochs):
             next(metrics)
 
@@ -73,22 +81,22 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, recurrent: boo
     train(tmp_path / "twice", 1, resume=True)
     once, _, config = load_agent(tmp_path / "once" / "best.safetensors")
     twice, again, _ = load_agent(tmp_path / "twice" / "best.safetensors")
-    assert again == settings
+    assert again == experiment
     assert config["env_steps"] == 112 * config["epoch"]
     for a, b in zip(once.parameters(), twice.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("part", "field", "value"),
     [
-        ("epochs", 0),
-        ("cells", 1),
-        ("entropy", -1.0),
-        ("learning_rate", float("nan")),
-        ("env", {"split": "test"}),
+        ("loop", "epochs", 0),
+        ("model", "cells", 1),
+        ("learner", "entropy_weight", -1.0),
+        ("learner", "batch_size", 1),
+        ("loop", "learning_rate", float("nan")),
     ],
 )
-def test_bad_settings_are_named(field: str, value: object) -> None:
-    with pytest.raises(ValueError, match="split" if field == "env" else field):
-        dataclasses.replace(TINY, **{field: value})
+def test_bad_settings_are_named(part: str, field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=field):
+        TINY.but(**{part: {field: value}})

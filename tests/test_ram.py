@@ -7,13 +7,13 @@ import pytest
 import torch
 from conftest import OFFLINE
 
-from agents import losses
-from agents.evaluate import make_env
+from agents.agent import count_parameters
 from agents.experiments import EXPERIMENTS
-from agents.interface import count_parameters
-from agents.layers import GazePolicy, gaussian_log_prob
-from agents.ram import RAM
-from agents.rollout import Trajectory, rollout
+from agents.learn import losses
+from agents.learn.envs import make_env
+from agents.learn.rollout import Trajectory, rollout
+from agents.models.ram import RAM, GivenGazeSettings
+from agents.parts.gaze import GazePolicy, gaussian_log_prob
 
 
 def make(policy: Any = "learned", **keywords: Any) -> RAM:
@@ -44,12 +44,15 @@ def test_a_trajectory_scores_all_gazes_but_the_last() -> None:
     agent = make()
     played = play(agent)
     assert played.gaze.shape == (7, 16, 2)
-    assert played.log_prob.shape == played.baseline.shape == (6, 16)
+    assert played.log_prob.shape == played.baseline.shape == (7, 16)
+    assert played.looked.shape == (6, 16)
+    assert played.looked.all()
     assert (played.gaze[0] == 0).all()
     assert (played.gaze[1:].abs() <= 1).all()
     assert played.logits.shape == (7, 16, 10)
-    assert played.answers.shape == (16, 1, 10)
-    assert (played.answers[:, 0] == played.logits[-1]).all()
+    assert played.answered.tolist() == [6]
+    assert (played.correct == (played.logits[-1].argmax(-1) == played.target[:, 0])).all()
+    assert (played.reward.sum(0) == played.correct).all()
     assert played.target.shape == (16, 1)
 
 
@@ -62,9 +65,12 @@ def test_the_same_seed_gives_the_same_trajectory() -> None:
     torch.testing.assert_close(a.logits[:, :4], c.logits, rtol=1e-5, atol=1e-6)
 
 
-def reward(played: Trajectory) -> torch.Tensor:
-    """1 for the gazes before a right answer, 0 for others: (T - 1, B)."""
-    return played.earned(losses.right_so_far(played.answers, played.target).float())
+def gaze_loss(played: Trajectory) -> torch.Tensor:
+    return losses.reinforce(played.log_prob[:-1], played.reward[1:], played.baseline[:-1])
+
+
+def value_error(played: Trajectory) -> torch.Tensor:
+    return losses.baseline_error(played.baseline[:-1], losses.returns(played.reward[1:]))
 
 
 def gradients(agent: RAM, loss: torch.Tensor) -> dict[str, bool]:
@@ -82,7 +88,7 @@ def test_each_loss_trains_its_own_parts() -> None:
     """The answer trains all that leads to it; REINFORCE the locator alone; the squared error the baseline."""
     agent = make(detach=True)
     played = play(agent)
-    answer = gradients(agent, losses.cross_entropy(played.answers, played.target))
+    answer = gradients(agent, losses.cross_entropy(played.logits[-1:], played.target.t()))
     assert answer == {
         "glimpse_network": True,
         "core": True,
@@ -91,21 +97,21 @@ def test_each_loss_trains_its_own_parts() -> None:
         "locator": False,
     }
     played = play(agent)
-    assert reward(played).std() > 0
-    gaze = gradients(agent, losses.reinforce(played.log_prob, reward(played), played.baseline))
+    assert played.reward.std() > 0
+    gaze = gradients(agent, gaze_loss(played))
     assert [name for name, moved in gaze.items() if moved] == ["locator"]
     played = play(agent)
-    value = gradients(agent, losses.baseline_error(played.baseline, losses.returns(reward(played))))
+    value = gradients(agent, value_error(played))
     assert [name for name, moved in value.items() if moved] == ["baseline"]
 
 
 def test_undetached_all_losses_train_what_the_core_remembers() -> None:
     agent = make(detach=False)
     played = play(agent)
-    gaze = gradients(agent, losses.reinforce(played.log_prob, reward(played), played.baseline))
+    gaze = gradients(agent, gaze_loss(played))
     assert [name for name, moved in gaze.items() if moved] == ["glimpse_network", "core", "locator"]
     played = play(agent)
-    value = gradients(agent, losses.baseline_error(played.baseline, losses.returns(reward(played))))
+    value = gradients(agent, value_error(played))
     assert [name for name, moved in value.items() if moved] == ["glimpse_network", "core", "baseline"]
 
 
@@ -202,8 +208,9 @@ def test_the_centre_shows_the_same_at_every_glimpse() -> None:
     for _ in range(6):
         later = env.step({"gaze": np.zeros((5, 2), np.float32), "answer": np.zeros(5, int)})[0]["retina"]
         np.testing.assert_array_equal(later, first)
-    for name, settings in EXPERIMENTS.items():
-        if name.startswith("center-") and "glimpses_per_answer" in settings.env:
-            assert settings.env["glimpses_per_answer"] == 1
-            assert settings.first_gaze == "center"
-            assert "start_gaze" not in settings.env
+    for experiment in EXPERIMENTS.values():
+        center = experiment.model == GivenGazeSettings("center", 256, "conv")
+        if center and experiment.group == "controls":
+            assert experiment.env["glimpses_per_answer"] == 1
+            assert not experiment.learner.start_gaze
+            assert "start_gaze" not in experiment.env

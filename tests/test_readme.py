@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from agents import results
+from agents.report import results
 from glimpse_env import TABLE
 
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -33,7 +33,7 @@ def test_the_python_block_runs_as_promised() -> None:
 def test_the_shell_blocks_run(tmp_path: Path) -> None:
     make, train = blocks("sh")
     targets = re.findall(r"^make (\w+)", make, re.MULTILINE)
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert targets
     assert all(f"\n{target}: " in makefile for target in targets)
     # Run beside the checkout, so that no run folder is left in it.
@@ -50,7 +50,7 @@ def test_the_shell_blocks_run(tmp_path: Path) -> None:
 def test_the_results_are_what_report_prints() -> None:
     lines = results.read(ROOT / results.RESULTS)
     papers = [line for line in lines if line["experiment"] in results.PAPER]
-    everything = (ROOT / "results" / "RESULTS.md").read_text()
+    everything = (ROOT / "results" / "RESULTS.md").read_text(encoding="utf-8")
     for text, which, shown in ((README, "report.py --papers", papers), (everything, "report.py", lines)):
         inside = text.split(f"<!-- {which}: begin -->\n")[1].split(f"\n<!-- {which}: end -->")[0]
         assert inside == results.table(shown)

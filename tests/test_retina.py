@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from glimpse_env.retina import (
+from glimpse_env.sensors.retina import (
     check_context,
     empty_integral,
     gaze_to_pixel,

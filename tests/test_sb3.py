@@ -10,7 +10,7 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
-from agents.sb3 import GlimpseVecEnv
+from agents.learn.sb3 import GlimpseVecEnv
 from glimpse_env.wrappers import GlimpseHistory, GridAction
 
 ID = "Glimpse/ClutteredMNIST-v0"

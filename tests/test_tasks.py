@@ -14,7 +14,7 @@ from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from glimpse_env import TABLE
-from glimpse_env.datasets import DIGITS
+from glimpse_env.data.images import DIGITS
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.tasks import make_task
 from glimpse_env.vector import GlimpseVectorEnv
@@ -180,7 +180,7 @@ def test_the_whole_right_answer_is_correct_on_every_id(env_id: str) -> None:
             said = symbol if right or k else (symbol + 1) % 10
             _, reward, done, _, info = env.step({"gaze": np.zeros(2, np.float32), "answer": int(said)})
         assert done
-        assert info["correct"] is right
+        assert bool(info["correct"]) is right
         assert reward == float(right)
 
 
@@ -219,7 +219,8 @@ def test_the_observation_does_not_know_the_target(env_id: str, extras: dict[str,
     env, twin = (gymnasium.make_vec(env_id, num_envs=64, **keywords) for _ in range(2))
     assert_same(env.reset(seed=0), twin.reset(seed=0))
     twin._target = np.where(twin._target >= 0, (twin._target + 1) % 10, -1)
-    twin._digits = np.where(twin._digits >= 0, (twin._digits + 1) % 10, -1)
+    symbols = twin._drawn.symbols
+    symbols[:] = np.where(symbols >= 0, (symbols + 1) % 10, -1)
     rng = np.random.default_rng(0)
     silent = len(env.answer_names) - 1 if env.early_answer else 0
     for _ in range(env.horizon):

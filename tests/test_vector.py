@@ -14,9 +14,10 @@ from conftest import OFFLINE, assert_same
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from glimpse_env import datasets
-from glimpse_env.datasets import load
-from glimpse_env.retina import look
+from glimpse_env.data import own
+from glimpse_env.data.images import load
+from glimpse_env.random import SPLITS
+from glimpse_env.sensors.retina import look
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.vector import GlimpseVectorEnv
 
@@ -241,7 +242,7 @@ GOOD = {"gaze": np.zeros((2, 2), np.float32), "answer": np.zeros(2, np.int64)}
         ({**GOOD, "gaze": np.array([["a", "b"], ["c", "d"]])}, "gaze"),
         ({**GOOD, "answer": np.array([0, 10])}, r"answer.*0 to 9.*row 1"),
         ({**GOOD, "answer": np.array([-1, 0])}, "answer"),
-        ({**GOOD, "answer": np.zeros((2, 1), int)}, "answer"),
+        ({**GOOD, "answer": np.zeros((2, 2), int)}, "answer"),
         ({**GOOD, "answer": np.zeros(2)}, "answer"),
         ({"gaze": GOOD["gaze"]}, "'gaze' and 'answer'"),
         ({**GOOD, "look": 1}, "'gaze' and 'answer'"),
@@ -335,20 +336,20 @@ def test_no_step_before_reset_nor_after_the_end() -> None:
 @pytest.mark.parametrize("digits", [1, 2])
 def test_no_image_of_another_split_in_a_scene_nor_in_its_clutter(digits: int) -> None:
     """Images of the three splits shine in three different channels, so that a stranger would show."""
-    channel = np.array([0] * 7 + [1] + [2] * 2)  # of every ten, seven train, one validates, two test
+    channel = np.array([SPLITS.index(split) for split in own.TURNS])
     images = np.zeros((100, 3, 12, 12), np.uint8)
     images[np.arange(100), np.tile(channel, 10)] = 200
-    datasets.register("splits", images, np.repeat(np.arange(10), 10))
+    dataset = own.store(images, np.repeat(np.arange(10), 10))
     task = "read" if digits == 2 else "classify"
-    for own, split in enumerate(datasets.SPLITS):
-        env = make(200, dataset="splits", split=split, digits=digits, task=task)
+    for mine, split in enumerate(SPLITS):
+        env = make(200, dataset=dataset, split=split, digits=digits, task=task)
         env.reset(seed=0)
         drawn = env.present_scenes().canvas
         env.reset(options={"index": np.arange(200) % env.num_scenes})
         frozen = env.present_scenes().canvas
         for canvas in (drawn, frozen):
-            assert (canvas[:, own].max((1, 2)) == 200).all() or canvas[:, own].max() == 255
-            assert np.delete(canvas, own, 1).max() == 0
+            assert (canvas[:, mine].max((1, 2)) == 200).all() or canvas[:, mine].max() == 255
+            assert np.delete(canvas, mine, 1).max() == 0
 
 
 def test_closing_leaves_no_thread_and_no_memory() -> None:
@@ -366,10 +367,11 @@ def test_closing_leaves_no_thread_and_no_memory() -> None:
 
 def test_clutter_needs_other_images_than_the_scenes_own() -> None:
     """With as many images as digits there is nothing to crop: said, not read from beyond the array."""
-    datasets.register("ten", np.full((10, 18, 18), 9, np.uint8), np.arange(10) % 2)  # one of them validates
+    one = (np.full((1, 18, 18), 9, np.uint8), [0])
+    dataset = own.store(np.full((10, 18, 18), 9, np.uint8), np.arange(10) % 2, validation=one)
     with pytest.raises(ValueError, match="distractors"):
-        GlimpseVectorEnv(4, dataset="ten", split="validation", canvas_size=60, distractors=3)
-    env = GlimpseVectorEnv(4, dataset="ten", split="validation", canvas_size=60)
+        GlimpseVectorEnv(4, dataset=dataset, split="validation", canvas_size=60, distractors=3)
+    env = GlimpseVectorEnv(4, dataset=dataset, split="validation", canvas_size=60)
     env.reset(seed=0)
     assert (env.present_scenes().canvas > 0).sum() == 4 * 18 * 18
 

@@ -14,7 +14,7 @@ from glimpse_env.wrappers import (
     ScanPath,
     VectorBoxAction,
     VectorGridAction,
-    WholeCanvas,
+    VectorWholeCanvas,
     scan_path,
 )
 
@@ -90,18 +90,18 @@ def test_bad_settings_and_actions_of_wrappers_are_named() -> None:
 
 
 def test_only_dict_actions_can_be_wrapped() -> None:
-    with pytest.raises(TypeError, match="Dict"):
+    with pytest.raises(TypeError, match="Glimpse"):
         BoxAction(gymnasium.make("CartPole-v1"))
 
 
 def test_whole_canvas_is_the_scene() -> None:
-    env = WholeCanvas(GlimpseVectorEnv(3, **OFFLINE, canvas_size=40, horizon=2))
+    env = VectorWholeCanvas(GlimpseVectorEnv(3, **OFFLINE, canvas_size=40, horizon=2))
     observation, _ = env.reset(seed=0)
     assert env.observation_space.contains(observation)
     expected = env.unwrapped.present_scenes().canvas / 255
     np.testing.assert_allclose(observation["canvas"], expected, rtol=1e-6)
     with pytest.raises(ValueError, match="same-step"):
-        WholeCanvas(GlimpseVectorEnv(3, **OFFLINE, autoreset_mode="SameStep"))
+        VectorWholeCanvas(GlimpseVectorEnv(3, **OFFLINE, autoreset_mode="SameStep"))
     observation = env.step({"gaze": np.ones((3, 2)), "answer": np.zeros(3, int)})[0]
     np.testing.assert_allclose(observation["canvas"], expected, rtol=1e-6)
 

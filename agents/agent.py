@@ -1,0 +1,113 @@
+"""The contract every agent keeps, whether it looks hard, softly or at everything at once.
+
+state = agent.initial(batch_size)
+step, state = agent(observation, state, sample)
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Sees = Literal["glimpses", "canvas"]
+State = Any  # an agent's own: tensors whose first axis is the batch, in tuples, lists or dicts, or None
+
+
+class Spec(NamedTuple):
+    """What an agent must fit: the shapes of an environment's views, its answers and its horizon.
+
+    retina: (scales * C, size, size). canvas: (C, H, W). num_answers: how many different answers there are.
+    context: (C, n, n), or () where the environment shows none. length: how many answers an episode takes at
+    most. horizon: the number of glimpses.
+    """
+
+    retina: tuple[int, int, int]
+    canvas: tuple[int, int, int]
+    num_answers: int
+    context: tuple[int, ...] = ()
+    length: int = 1
+    horizon: int = 1
+
+
+class Step(NamedTuple):
+    """What an agent says after one observation.
+
+    gaze (B, 2): where to look next, unclipped, without gradient. logits (B, n): its answer.
+    log_prob (B,): log-density of `gaze` under the policy. baseline (B,): the reward it expects.
+    Agents without a stochastic policy give zeros for the last two (`soft_step`).
+    Of an agent that places windows on the canvas: window (B, 2, 3), see windows.affine_read, and patch
+    (B, C, n, n), what it read there; None of others. answer (B,): what it says, if that is not its most
+    probable answer.
+    """
+
+    gaze: Tensor
+    logits: Tensor
+    log_prob: Tensor
+    baseline: Tensor
+    window: Tensor | None = None
+    patch: Tensor | None = None
+    answer: Tensor | None = None
+
+
+def soft_step(logits: Tensor, window: Tensor, patch: Tensor, following: Tensor) -> Step:
+    """The step of an agent whose looks are differentiable.
+
+    logits (B, n); this window and the next one, (B, 2, 3), and this one's patch, (B, C, n, n), as in Step.
+    """
+    zeros = logits.new_zeros(len(logits))
+    return Step(following[..., 2].detach().clamp(-1, 1), logits, zeros, zeros, window, patch)
+
+
+class Agent(nn.Module, abc.ABC):
+    """Base of every agent.
+
+    sees: the retina's glimpses or the whole canvas, which every table prints. looks: whether it looks
+    somewhere at each step.
+    """
+
+    sees: Sees = "glimpses"
+    looks: bool = True
+
+    @abc.abstractmethod
+    def initial(self, batch_size: int) -> State:
+        """The state before the first observation."""
+
+    @abc.abstractmethod
+    def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
+        """One step; `sample` draws the gaze from the policy, else it is the policy's mean."""
+
+
+def device_of(agent: nn.Module) -> torch.device:
+    """The device that an agent's weights are on."""
+    weight = next(agent.parameters(), None)
+    return torch.device("cpu") if weight is None else weight.device
+
+
+def to_tensors(observation: dict[str, NDArray[Any]], device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The environment's arrays as tensors, which on the CPU share their memory: observations are fresh."""
+    return {key: torch.from_numpy(value).to(device) for key, value in observation.items()}
+
+
+def to_action(step: Step) -> dict[str, NDArray[Any]]:
+    """The environment's action: the step's gaze and its answer, the most probable one unless it has another.
+
+    Raises ValueError for a gaze that is no number, as that of weights that diverged.
+    """
+    if not step.gaze.isfinite().all():
+        raise ValueError(
+            "the agent's gaze is not finite, its training diverged: "
+            "train anew with a lower learning_rate or clip"
+        )
+    said = step.logits.detach().argmax(-1) if step.answer is None else step.answer
+    answer: NDArray[np.int64] = said.cpu().numpy()
+    return {"gaze": step.gaze.float().cpu().numpy(), "answer": answer}
+
+
+def count_parameters(agent: nn.Module) -> int:
+    """Number of trained weights."""
+    return sum(p.numel() for p in agent.parameters() if p.requires_grad)

@@ -1,0 +1,24 @@
+"""Settings, checked: each fault is one sentence that names the field."""
+
+from __future__ import annotations
+
+
+def positive(settings: object, *names: str) -> None:
+    """Raise ValueError for the first of these fields that is not above zero."""
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(settings, name)}")
+
+
+def not_negative(settings: object, *names: str) -> None:
+    """Raise ValueError for the first of these fields that is below zero."""
+    for name in names:
+        if not getattr(settings, name) >= 0:
+            raise ValueError(f"{name} must not be negative, got {getattr(settings, name)}")
+
+
+def share(settings: object, *names: str) -> None:
+    """Raise ValueError for the first of these fields that is not at least 0 and below 1."""
+    for name in names:
+        if not 0 <= getattr(settings, name) < 1:
+            raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(settings, name)}")

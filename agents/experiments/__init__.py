@@ -1,0 +1,27 @@
+"""Every experiment by name; a module a paper, whose docstring holds its table and its command.
+
+`python scripts/train.py NAME` runs one; each setting can be changed on the command line.
+"""
+
+from __future__ import annotations
+
+from agents.experiments import (
+    ablations,
+    ablavatski2017,
+    ba2015,
+    controls,
+    demo,
+    gregor2015,
+    jaderberg2015,
+    mnih2014,
+)
+from agents.experiments.experiment import Experiment
+
+MODULES = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017, controls, ablations, demo)
+EXPERIMENTS: dict[str, Experiment] = {
+    name: experiment.but(group=module.__name__.rpartition(".")[2])
+    for module in MODULES
+    for name, experiment in module.EXPERIMENTS.items()
+}
+
+__all__ = ["EXPERIMENTS", "MODULES", "Experiment"]

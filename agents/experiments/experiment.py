@@ -1,0 +1,179 @@
+"""What an experiment is: an environment, a model, a learner and a loop, and what it is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import torch
+import tyro
+
+from agents.agent import Spec
+from agents.device import seeded
+from agents.learn import checkpoint
+from agents.learn.differentiable import CrossEntropy, Windows
+from agents.learn.envs import EnvKeywords, check_keywords, spec_of
+from agents.learn.generative import Generative
+from agents.learn.loop import Loop, Task
+from agents.learn.ppo import PPOLearner, PPOLoop
+from agents.learn.reinforce import GivenGaze, Reinforce
+from agents.learn.run import Run
+from agents.models.dram import DRAMSettings
+from agents.models.draw import DRAWClassifierSettings, DRAWSettings
+from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
+from agents.models.ram import GivenGazeSettings, RAMSettings
+from agents.models.sb3_policy import SB3PolicySettings
+from agents.models.stn import SpatialTransformerSettings
+from agents.models.whole_canvas import CNNSettings, WholeCanvasSettings
+
+ModelSettings = (
+    RAMSettings
+    | GivenGazeSettings
+    | DRAMSettings
+    | WholeCanvasSettings
+    | CNNSettings
+    | DRAWClassifierSettings
+    | DRAWSettings
+    | SpatialTransformerSettings
+    | EDRAMSettings
+    | SlimEDRAMSettings
+    | SB3PolicySettings
+)
+AnyLearner = Reinforce | GivenGaze | Windows | CrossEntropy | Generative | PPOLearner
+AnyLoop = Loop | PPOLoop
+KINDS: dict[str, type] = {
+    kind.__name__: kind for union in (ModelSettings, AnyLearner, AnyLoop) for kind in get_args(union)
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """An environment, a model, a learner and a loop, composed."""
+
+    env_id: str
+    """The id of the environment."""
+    model: ModelSettings
+    """What the model is built from."""
+    learner: AnyLearner
+    """How the model is taught."""
+    loop: Annotated[AnyLoop, tyro.conf.arg(name="")]
+    """How long and how fast it is taught."""
+    env: EnvKeywords = dataclasses.field(default_factory=dict)
+    """Keywords of the environment beyond the id's own; docs/ has a page of each id."""
+    init: str = ""
+    """What to start from: a published experiment (of the same seed), a run's folder or a checkpoint. Only the
+    classifier may have other shapes, and then begins anew."""
+    seed: int = 1
+    """The seed of the weights and of all training."""
+    paper: tyro.conf.Suppress[float | None] = None
+    """The paper's figure on the same task, an error in percent or nats."""
+    best_public: tyro.conf.Suppress[float | None] = None
+    """What the best public code states of itself."""
+    group: tyro.conf.Suppress[str] = ""
+    """The module of agents/experiments that it is in."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where the parts do not fit each other."""
+        if not isinstance(self.model, self.learner.TEACHES):
+            able = " or ".join(kind.__name__ for kind in self.learner.TEACHES)
+            raise ValueError(f"{type(self.learner).__name__} teaches {able}, not {type(self.model).__name__}")
+        self.learner.check(self.model)
+        check_keywords(self.env)
+        if self.seed < 0:
+            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if self.env.get("context") and not isinstance(self.model, DRAMSettings):
+            raise ValueError(
+                f"{type(self.model).__name__} builds an agent that sees no context: leave out env context"
+            )
+
+    def but(self, **changes: Any) -> Experiment:
+        """The same experiment with other fields; a dict for model, learner or loop changes that part's."""
+        parts = {
+            key: dataclasses.replace(getattr(self, key), **changes[key])
+            for key in ("model", "learner", "loop")
+            if isinstance(changes.get(key), dict)
+        }
+        return dataclasses.replace(self, **{**changes, **parts})
+
+    def spec(self) -> Spec:
+        """What its agent must fit."""
+        return spec_of(self.env_id, self.env)
+
+    def build(self, spec: Spec) -> Any:
+        """Its agent, or DRAW, with fresh weights drawn from its seed."""
+        with seeded(self.seed):
+            return self.model.build(spec)
+
+    def train(self, run: Run, agent: Any, *, quiet: bool = False) -> Iterator[dict[str, Any]]:
+        """Train `agent` and yield each epoch's metrics."""
+        task = Task(self.env_id, self.env, self.loop, self.seed)
+        return self.learner.train(run, agent, task, quiet=quiet)
+
+    def same_recipe(self, other: Experiment) -> bool:
+        """Whether another experiment trains the same thing, whatever its seed."""
+        return to_config("", self, None) == to_config("", dataclasses.replace(other, seed=self.seed), None)
+
+
+def to_config(name: str, experiment: Experiment, spec: Spec | None) -> dict[str, Any]:
+    """The JSON-serialisable record of an experiment that its run folder and checkpoints carry."""
+
+    def record(settings: Any) -> dict[str, Any]:
+        return {"kind": type(settings).__name__, **dataclasses.asdict(settings)}
+
+    config: dict[str, Any] = {
+        "experiment": name,
+        "env_id": experiment.env_id,
+        "env": dict(experiment.env),
+        "model": record(experiment.model),
+        "learner": record(experiment.learner),
+        "loop": record(experiment.loop),
+        "init": experiment.init,
+        "seed": experiment.seed,
+    }
+    if spec is not None:
+        config["spec"] = {
+            key: list(value) if isinstance(value, tuple) else value for key, value in spec._asdict().items()
+        }
+    return config
+
+
+def from_config(config: dict[str, Any]) -> tuple[Experiment, Spec]:
+    """Undo `to_config`; KeyError, TypeError or ValueError for what is no such record."""
+
+    def build(record: dict[str, Any]) -> Any:
+        return KINDS[record["kind"]](**{key: value for key, value in record.items() if key != "kind"})
+
+    experiment = Experiment(
+        env_id=config["env_id"],
+        env=config["env"],
+        model=build(config["model"]),
+        learner=build(config["learner"]),
+        loop=build(config["loop"]),
+        init=config["init"],
+        seed=config["seed"],
+    )
+    shapes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["spec"].items()}
+    spec = Spec(**shapes)
+    return experiment, spec
+
+
+def load_agent(path: Path, device: torch.device | str = "cpu") -> tuple[Any, Experiment, dict[str, Any]]:
+    """The agent of a checkpoint, its experiment and the rest of its config; CheckpointError if damaged."""
+    tensors, config = checkpoint.load(path)
+    try:
+        experiment, spec = from_config(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise checkpoint.CheckpointError(
+            f"{path} was made by another version of this project ({error}): retrain it."
+        ) from None
+    agent = experiment.build(spec)
+    checkpoint.load_weights(agent, tensors, path)
+    agent.eval()
+    return agent.to(device), experiment, config
+
+
+def spec_in(config: dict[str, Any]) -> Spec:
+    """What the agent of a checkpoint's config was made for."""
+    return from_config(config)[1]

@@ -1,0 +1,112 @@
+"""Weights and config in one safetensors file: no pickle, written to a temporary name and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+PACKAGES = ("glimpse_env", "gymnasium", "numpy", "torch")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing, damaged or does not fit; the message says which and what to do."""
+
+
+def save(path: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
+    """Write `tensors` and the JSON-serialisable `config`, beside the versions that made them."""
+    versions = {name: version(name) for name in PACKAGES}
+    metadata = {"config": json.dumps(config), "versions": json.dumps(versions)}
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
+        temporary.chmod(0o666 & ~umask())  # safetensors lets nobody else read its files
+        os.replace(temporary, path)
+    except SafetensorError as error:
+        raise OSError(f"{path} could not be written: {error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return (tensors, config) of a file that `save` wrote, or raise CheckpointError."""
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}: train one with scripts/train.py.")
+    try:
+        with safe_open(path, "pt") as file:
+            config = json.loads((file.metadata() or {})["config"])
+            # Copies, for what is mapped into memory could not be replaced by a later checkpoint everywhere.
+            return {key: file.get_tensor(key).clone() for key in file.keys()}, config  # noqa: SIM118
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a checkpoint of this project or is damaged "
+            f"({type(error).__name__}): restore or retrain it."
+        ) from None
+
+
+def umask() -> int:
+    """The permissions that this process takes from new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def load_weights(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copy `tensors` into `module`, or raise CheckpointError naming the first that does not fit."""
+    own = module.state_dict()
+    for name in own.keys() | tensors.keys():
+        here = tuple(own[name].shape) if name in own else None
+        there = tuple(tensors[name].shape) if name in tensors else None
+        if here != there:
+            raise CheckpointError(
+                f"{path} does not fit this agent: {name} is {there} in the file and {here} here; "
+                "use the environment and settings it was trained with."
+            )
+    module.load_state_dict(tensors)
+
+
+def start_from(agent: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Copy `tensors` into `agent`; a classifier of other answers keeps its fresh weights.
+
+    A part that `agent` does not have at all, as DRAM without context has no context network, is left out.
+    Raises CheckpointError naming the first tensor that does not fit.
+    """
+    parts = {name for name, _ in agent.named_children()}
+    tensors = {k: v for k, v in tensors.items() if k.split(".")[0] in parts}
+    fresh = {k: v for k, v in agent.state_dict().items() if k.startswith("classifier.")}
+    other = {k: v for k, v in fresh.items() if k in tensors and tensors[k].shape != v.shape}
+    load_weights(agent, {**tensors, **other}, path)
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer, prefix: str = "optimizer.") -> dict[str, Tensor]:
+    """The optimiser's per-weight state as flat tensors, so that it fits into a safetensors file."""
+    state = optimizer.state_dict()["state"]
+    return {f"{prefix}{i}.{name}": value for i, own in state.items() for name, value in own.items()}
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = "optimizer."
+) -> None:
+    """Undo `flatten_optimizer`; the learning rate is the schedule's business."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in part(tensors, prefix).items():
+        index, name = key.split(".")
+        state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name begins with `prefix`, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def with_prefix(module: nn.Module, prefix: str) -> dict[str, Tensor]:
+    """The module's tensors, each name after `prefix`."""
+    return {prefix + name: value for name, value in module.state_dict().items()}

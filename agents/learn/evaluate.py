@@ -1,0 +1,121 @@
+"""An agent's error on frozen scenes: each scene of a split once, with a 95 % interval."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from agents.agent import Agent, device_of
+from agents.device import seeded
+from agents.learn.envs import frozen_batches, frozen_env
+from agents.learn.rollout import ReadOn, rollout, say
+from glimpse_env.wrappers import glimpse_env_of
+
+Mode = Literal["deterministic", "sampled", "mc10"]
+MODES: tuple[Mode, ...] = ("deterministic", "sampled", "mc10")
+MC_SAMPLES = 10
+
+
+class Evaluation(NamedTuple):
+    """Wrong answers, whole sequences of them, in percent of `scenes`; Wilson's 95 % interval (low, high)."""
+
+    error: float
+    ci95: tuple[float, float]
+    scenes: int
+
+
+def evaluate(
+    agent: Agent,
+    env_id: str,
+    split: str,
+    mode: Mode = "deterministic",
+    *,
+    seed: int = 0,
+    scenes: int | None = None,
+    **keywords: Any,
+) -> Evaluation:
+    """Score `agent` on every frozen scene of `split`, or on the first `scenes` of them.
+
+    mode: "deterministic" follows the policy's mean, "sampled" draws gazes once, "mc10" averages the answer
+    probabilities of ten such draws. keywords go to the environment, which says what is right. The global
+    torch generator is left as it was. Raises ValueError for an unknown mode.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
+    env = frozen_env(agent, env_id, split, **keywords)
+    count = min(scenes or glimpse_env_of(env).num_scenes, glimpse_env_of(env).num_scenes)
+    right = []
+    with scoring(agent, seed):
+        for index in frozen_batches(env, count):
+            options = {"index": index}
+            if mode == "mc10":
+                said = believed(agent, env, options, MC_SAMPLES).argmax(-1)
+                right.append(say(env, said.cpu().numpy(), options))
+            else:
+                played = rollout(agent, env, sample=mode == "sampled", options=options)
+                right.append(played.correct.cpu())
+    env.close()
+    return score(torch.cat(right)[:count])
+
+
+@contextlib.contextmanager
+def scoring(agent: Agent, seed: int) -> Iterator[None]:
+    """A context in which an agent is scored: no gradients, its draws seeded, everything left as it was."""
+    was_training = agent.training
+    agent.eval()
+    with seeded(seed, device_of(agent)), torch.inference_mode():
+        yield
+    agent.train(was_training)
+
+
+def believed(agent: Agent, env: Any, options: dict[str, Any], draws: int = 0) -> Tensor:
+    """Probabilities of each answer at each place of the target, also beyond its end: (B, L, n).
+
+    The mean over so many drawn scan paths; of no draws, along the policy's mean.
+    """
+    end = glimpse_env_of(env).task.end
+    reader = agent if end < 0 else ReadOn(agent, end)
+    length, total = glimpse_env_of(env).task.length, torch.zeros(())
+    for _ in range(max(draws, 1)):
+        played = rollout(reader, EveryPlace(env), sample=draws > 0, options=options)
+        total = total.to(played.logits.device) + played.logits[played.answered].softmax(-1)
+    assert total.shape[0] == length
+    return total.transpose(0, 1) / max(draws, 1)
+
+
+class EveryPlace:
+    """A supervised vector env that asks for an answer at every place, also beyond the target's end."""
+
+    def __init__(self, env: Any) -> None:
+        self.env, self.num_envs = env, env.num_envs
+
+    def reset(self, **keywords: Any) -> tuple[dict[str, Any], Any]:
+        """As the environment's own; answer 0 stands for those that are not asked."""
+        observation, info = self.env.reset(**keywords)
+        return {**observation, "next": observation["next"].clip(0)}, info
+
+    def step(self, actions: Any) -> tuple[dict[str, Any], Any, Any, Any, Any]:
+        """As the environment's own; answer 0 stands for those that are not asked."""
+        observation, *rest = self.env.step(actions)
+        return {**observation, "next": observation["next"].clip(0)}, *rest
+
+
+def score(right: Tensor) -> Evaluation:
+    """Whether each scene's answers are all right, bool (N,) -> the error."""
+    wrong, scenes = int((~right).sum()), len(right)
+    return Evaluation(100 * wrong / scenes, wilson(wrong, scenes), scenes)
+
+
+def wilson(wrong: int, total: int) -> tuple[float, float]:
+    """95 % interval, in percent, of a share wrong / total (Wilson 1927)."""
+    z = 1.959963984540054
+    p = wrong / total
+    centre = p + z * z / (2 * total)
+    half = z * math.sqrt(p * (1 - p) / total + z * z / (4 * total * total))
+    scale = 100 / (1 + z * z / total)
+    return max(0.0, scale * (centre - half)), min(100.0, scale * (centre + half))

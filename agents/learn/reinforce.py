@@ -1,0 +1,166 @@
+"""Training of agents that look hard: cross-entropy for the answer, REINFORCE for the gaze."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents import checks
+from agents.learn import losses
+from agents.learn.envs import make_env
+from agents.learn.loop import (
+    BatchResult,
+    Learner,
+    Lesson,
+    Task,
+    error_on_validation,
+)
+from agents.learn.rollout import Trajectory, rollout
+from agents.models.dram import DRAM, DRAMSettings
+from agents.models.ram import RAM, GivenGazeSettings, RAMSettings
+from glimpse_env.wrappers import glimpse_env_of
+
+Objective = Literal["reinforce", "variational"]
+
+
+@dataclasses.dataclass(frozen=True)
+class GivenGaze(Learner):
+    """Cross-entropy for the answers and the value baseline's error; the gazes are given."""
+
+    TEACHES: ClassVar[tuple[type, ...]] = (GivenGazeSettings,)
+
+    start_gaze: Literal["", "random", "center"] = ""
+    """Where the eye starts in training; empty is where the environment says."""
+    curriculum: float = 0.0
+    """The share of training in which scenes become as difficult as the task's own, in [0, 1)."""
+    objective: Objective = "variational"
+    """What the value baseline learns to expect: the environment's reward, or log p(target | glimpses)."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        checks.share(self, "curriculum")
+
+    @property
+    def rollouts(self) -> int:
+        """Episodes an image."""
+        return 1
+
+    def lesson(self, agent: RAM | DRAM, task: Task) -> Lesson[RAM | DRAM]:
+        """Train by the hybrid loss of Mnih et al. (2014), or the part of it that answers.
+
+        From a fixed first gaze the classifier overfits its few views (unless the digit moves: see jitter).
+        """
+        env = {**task.env, "split": "train"}
+        if self.start_gaze:
+            env["start_gaze"] = self.start_gaze
+        made = make_env(agent, task.env_id, task.loop.batch_size * self.rollouts, **env)
+
+        def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+            return self.batch(agent, made, seeds, progress)
+
+        return Lesson(batch, error_on_validation(task), made.close)
+
+    def batch(self, agent: RAM | DRAM, env: Any, seeds: list[int] | None, progress: float) -> BatchResult:
+        """Play one batch and give its loss."""
+        inner = glimpse_env_of(env)
+        if self.curriculum > 0:
+            inner.difficulty = min(1.0, progress / self.curriculum)
+        self.prepare(agent, progress)
+        rows = None if seeds is None else np.repeat(seeds, self.rollouts).tolist()
+        played = rollout(agent, env, sample=True, seed=rows)
+        loss = losses.cross_entropy(played.logits[played.answered], asked(played)[played.answered])
+        reward_tb = earned(played, self.objective, inner.step_cost)
+        loss = loss + self.gaze_loss(agent, played, reward_tb)
+        right = played.correct.float().mean()
+        return BatchResult(loss, {"train_error": 100 * (1 - right), "reward": played.reward.sum(0).mean()})
+
+    def prepare(self, agent: RAM | DRAM, progress: float) -> None:
+        """Set what changes while training goes on."""
+
+    def gaze_loss(self, agent: RAM | DRAM, played: Trajectory, reward_tb: Tensor) -> Tensor:
+        """What is added to the answers' loss: the value baseline's error."""
+        return losses.baseline_error(played.baseline[:-1] * played.looked, losses.returns(reward_tb))
+
+
+@dataclasses.dataclass(frozen=True)
+class Reinforce(GivenGaze):
+    """Cross-entropy for the answers, the value baseline's error, and REINFORCE for the gaze."""
+
+    TEACHES: ClassVar[tuple[type, ...]] = (RAMSettings, DRAMSettings)
+
+    objective: Objective = "reinforce"
+    """What a gaze is paid with: the environment's reward, or log p(target | glimpses) in place of what it
+    pays for right answers: then the loss is a sample of the variational bound (Ba et al. 2015, eq. 10)."""
+    sigma_start: float | None = None
+    """The standard deviation of a gaze at the beginning, in gaze units, from where it goes to the model's own
+    in a straight line; None keeps the model's throughout."""
+    reinforce_weight: float = 0.1
+    """The weight of REINFORCE beside the answers' cross-entropy."""
+    entropy_weight: float = 0.0
+    """The weight of the entropy of a gaze, of a nat; for a sigma that is learned."""
+    gae_lambda: float = 1.0
+    """The lambda of generalised advantages, in [0, 1]: 1 is unbiased, less is less noisy."""
+    baseline: Literal["learned", "leave_one_out"] = "learned"
+    """What REINFORCE subtracts: the value of each step, or the mean of the image's other rollouts."""
+    rollouts: int = 1
+    """Episodes an image; leave_one_out needs two or more."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        super().__post_init__()
+        checks.positive(self, "rollouts")
+        checks.not_negative(self, "entropy_weight", "reinforce_weight")
+        if self.sigma_start is not None:
+            checks.positive(self, "sigma_start")
+        if not 0 <= self.gae_lambda <= 1:
+            raise ValueError(f"gae_lambda must be between 0 and 1, got {self.gae_lambda}")
+
+    def check(self, model: object) -> None:
+        """Raise ValueError for a schedule of a sigma that is learned, and for entropy of one that is not."""
+        learned = isinstance(model, RAMSettings | DRAMSettings) and model.learn_sigma
+        if learned and self.sigma_start is not None:
+            raise ValueError("sigma_start is a schedule, but this model learns sigma: leave one of them out")
+        if learned != (self.entropy_weight > 0):
+            raise ValueError("entropy_weight above 0 goes with learn_sigma: set both or neither")
+
+    def prepare(self, agent: RAM | DRAM, progress: float) -> None:
+        """Set the standard deviation of the gaze."""
+        locator = agent.locator
+        if self.sigma_start is not None:
+            locator.sigma = self.sigma_start + progress * (locator.final_sigma - self.sigma_start)
+
+    def gaze_loss(self, agent: RAM | DRAM, played: Trajectory, reward_tb: Tensor) -> Tensor:
+        """The value baseline's error, REINFORCE and, of a learned sigma, the entropy."""
+        value = played.baseline[:-1] * played.looked
+        return_tb = losses.returns(reward_tb)
+        if self.baseline == "leave_one_out":
+            value = losses.leave_one_out(return_tb, self.rollouts)
+            loss = value.new_zeros(())
+        else:
+            loss = losses.baseline_error(value, return_tb)
+        gaze_loss = losses.reinforce(played.log_prob[:-1], reward_tb, value, self.gae_lambda)
+        loss = loss + self.reinforce_weight * gaze_loss
+        if self.entropy_weight > 0:
+            loss = loss - self.entropy_weight * agent.locator.entropy()
+        return loss
+
+
+def asked(played: Trajectory) -> Tensor:
+    """The right answer where a step took one that was asked for, else -1: (T, B)."""
+    return torch.where(played.due, played.next, -1)
+
+
+def earned(played: Trajectory, objective: Objective, step_cost: float) -> Tensor:
+    """What each gaze that was looked through earned before the next one was chosen: (T - 1, B).
+
+    With the variational objective that is log p of the answer that was due, less what the environment takes
+    for the step; else it is the environment's reward.
+    """
+    if objective == "reinforce":
+        return played.reward[1:]
+    paid = losses.log_likelihood(played.logits.detach(), asked(played)) - step_cost * played.playing
+    return paid[1:]

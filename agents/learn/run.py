@@ -1,0 +1,167 @@
+"""A run's folder: the resolved config, one metrics line an epoch, the last and the best checkpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from agents.learn import checkpoint
+from agents.learn.files import locked, write
+
+CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors"
+FILES = (CONFIG, METRICS, LAST, BEST)  # nothing else is ever written into the folder, or removed from it
+
+
+class RunError(RuntimeError):
+    """A run cannot start in this folder; the message says why and what to do."""
+
+
+class Run:
+    """An open run folder. `epoch` is the number of finished epochs; files change only by renaming.
+
+    A run that is overwritten stays until the first epoch of the new one is done. Raises RunError where
+    something lies that is no run's, and where another process is training.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+        self.folder = folder
+        self.config = config
+        self.epoch = 0
+        self.best = float("inf")
+        if resume and overwrite:
+            raise RunError("--resume goes on with a run and --overwrite deletes it: give one of them.")
+        if folder.exists() and not folder.is_dir():
+            raise RunError(f"{folder} is a file: name a folder.")
+        started = _config_in(folder)
+        others = {path.name for path in folder.glob("*")} - set(FILES)
+        if others and (overwrite or started is None):
+            raise RunError(
+                f"{folder} holds {min(others)!r}, which is no run's: name another --folder, or remove it "
+                "yourself."
+            )
+        self._replaces = overwrite and started is not None
+        if resume:
+            if started is None:
+                raise RunError(f"{folder} holds no run to resume: start it without --resume.")
+            self.config = self._resumed(started)
+        elif not overwrite and {path.name for path in folder.glob("*")} - {CONFIG}:
+            raise RunError(
+                f"{folder} already holds a run: use --resume to go on with it, --overwrite to delete it and "
+                "start anew, or another --folder."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        self._claim()
+        if not self._replaces:
+            write(folder / CONFIG, json.dumps(self.config, indent=2) + "\n")
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.folder / LAST
+
+    def load_last(self) -> dict[str, Tensor]:
+        """The tensors of the last checkpoint, {} if there is none yet; sets `epoch` and `best`."""
+        if self._replaces or not self.last.exists():
+            return {}
+        tensors, saved = checkpoint.load(self.last)
+        self.epoch, self.best = saved["epoch"], saved["best"]
+        return tensors
+
+    def finish_epoch(
+        self, metrics: dict[str, Any], score: float, state: dict[str, Tensor], weights: dict[str, Tensor]
+    ) -> None:
+        """Record an epoch: best checkpoint if its score is the lowest so far, then metrics, then last.
+
+        A run that is killed between two of these steps repeats the epoch and writes the same again.
+        """
+        if self._replaces:
+            for name in (LAST, BEST, METRICS):
+                (self.folder / name).unlink(missing_ok=True)
+            write(self.folder / CONFIG, json.dumps(self.config, indent=2) + "\n")
+            self._replaces = False
+        self.epoch += 1
+        if score < self.best:
+            self.best = score
+            checkpoint.save(self.folder / BEST, weights, {**self.config, **metrics})
+        lines = self._metric_lines()[: self.epoch - 1]
+        write(self.folder / METRICS, "".join(lines) + json.dumps(metrics) + "\n")
+        checkpoint.save(self.last, state, {**self.config, "epoch": self.epoch, "best": self.best})
+
+    def close(self) -> None:
+        """Let other processes train in the folder."""
+        self._claimed.unlink(missing_ok=True)
+
+    def _claim(self) -> None:
+        """Say, beside the folder, that this process trains in it; RunError if another does."""
+        whole = self.folder.resolve()
+        self._claimed = whole.with_name(f".{whole.name}.training")
+        with locked(self._claimed):
+            owner = self._claimed.read_text(encoding="utf-8") if self._claimed.exists() else ""
+            if owner.isdigit() and int(owner) != os.getpid() and _alive(int(owner)):
+                raise RunError(
+                    f"{self.folder} is being trained by process {owner}: wait for it, or name another "
+                    "--folder."
+                )
+            write(self._claimed, str(os.getpid()))
+
+    def _metric_lines(self) -> list[str]:
+        path = self.folder / METRICS
+        return path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+
+    def _resumed(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The config that the run was started with, once it is clear that this is the same run."""
+        saved, now = flat(config), flat(self.config)
+        # What it started from may have been trained anew since: that changes init_minutes and nothing else.
+        for key in sorted((saved.keys() | now.keys()) - {"init_minutes"}):
+            if saved.get(key) != now.get(key):
+                raise RunError(
+                    f"{self.folder} was started with {key}={saved.get(key)!r}, not {now.get(key)!r}: "
+                    "resume with the same settings."
+                )
+        return config
+
+
+def _config_in(folder: Path) -> dict[str, Any] | None:
+    """The config of the run in a folder, None where there is none; RunError for a file that is no run's."""
+    path = folder / CONFIG
+    if not path.exists():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        config = None
+    if not (isinstance(config, dict) and {"experiment", "model", "learner", "loop"} <= config.keys()):
+        raise RunError(f"{path} is not the config of a run: name another --folder.")
+    return config
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def minutes(folder: Path) -> float:
+    """Minutes of all finished epochs of the run in `folder`, also of those before it was resumed."""
+    metrics = folder / METRICS
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+    return float(sum(json.loads(line)["minutes"] for line in lines))
+
+
+def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"model": {"hidden": 256}} -> {"model.hidden": 256}: settings as the command line names them."""
+    named: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and key != "env":
+            named.update(flat(value, "" if key == "loop" else f"{prefix}{key}."))
+        else:
+            named[prefix + key] = value
+    return named

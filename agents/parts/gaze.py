@@ -1,0 +1,50 @@
+"""The policy of the gaze."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class GazePolicy(nn.Linear):
+    """The locator: a Gaussian around tanh(Lin(h)) with standard deviation `sigma`, in gaze units.
+
+    On a canvas of H pixels one unit is (H - 1) / 2 pixels. learn_sigma: whether sigma is trained, from its
+    first value on, which an entropy bonus keeps from vanishing. A schedule may set `sigma` while it trains;
+    `final_sigma` is what it was built with. Raises ValueError unless sigma is positive.
+    """
+
+    def __init__(self, inputs: int, sigma: float, learn_sigma: bool = False) -> None:
+        super().__init__(inputs, 2)
+        if not sigma > 0:
+            raise ValueError(f"sigma must be positive, got {sigma}")
+        self.sigma = self.final_sigma = sigma
+        self.log_sigma = nn.Parameter(torch.tensor(math.log(sigma))) if learn_sigma else None
+        # Large first means saturate tanh, and the eye then sticks in a corner.
+        nn.init.normal_(self.weight, std=0.01)
+        nn.init.zeros_(self.bias)
+
+    def look(self, h: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
+        """The next gaze (B, 2), raw and detached, a draw or the mean, and its log-density (B,)."""
+        mean = torch.tanh(self(h))
+        log_sigma = self.log_sigma if self.log_sigma is not None else h.new_tensor(math.log(self.sigma))
+        gaze = mean.detach()
+        if sample:
+            gaze = gaze + log_sigma.detach().exp() * torch.randn_like(gaze)
+        return gaze, gaussian_log_prob(gaze, mean, log_sigma)
+
+    def entropy(self) -> Tensor:
+        """Of one gaze, in nats, (): the same wherever the mean is."""
+        if self.log_sigma is None:
+            raise ValueError("the entropy of a gaze is trained with learn_sigma only")
+        return 2 * self.log_sigma + 1 + math.log(2 * math.pi)
+
+
+def gaussian_log_prob(value: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
+    """Log N(value; mean, sigma² I) summed over the last axis: (B, d), log_sigma () -> (B,)."""
+    constant = value.shape[-1] * (log_sigma + 0.5 * math.log(2 * math.pi))
+    squares = F.mse_loss(mean, value, reduction="none").sum(-1)
+    return -squares / (2 * (2 * log_sigma).exp()) - constant

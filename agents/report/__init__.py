@@ -1,0 +1,1 @@
+"""Figures: results.jsonl, its tables and its pictures."""

@@ -1,0 +1,251 @@
+"""results.jsonl: one line an evaluated run, and the checkpoints and metrics that are published with it."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import torch
+from torch import Tensor
+
+from agents.agent import count_parameters, device_of
+from agents.experiments import EXPERIMENTS, Experiment
+from agents.learn import run
+from agents.learn.envs import single_env
+from agents.learn.evaluate import Evaluation, Mode
+from agents.learn.files import locked, write
+from agents.learn.generative import Generative
+from agents.models.draw import DRAWSettings
+from glimpse_env.checks import did_you_mean
+
+Line = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
+HOME = ROOT / "results"  # from wherever a script is called
+RESULTS, PRETRAINED, METRICS = HOME / "results.jsonl", HOME / "pretrained", HOME / "metrics"
+LARGEST = 3 * 2**20 - 2**14  # bytes of a published checkpoint's weights, its config beside them
+VARIANTS = ("task", "distractors", "distractor_size", "canvas_size")  # keywords that make another problem
+
+# What a reader of results.jsonl needs of every line.
+KEYS = {"experiment", "env_id", "env", "agent", "sees", "seed", "metric", "value", "ci95", "mode", "glimpses"}
+KEYS |= {"pixels", "share", "parameters", "minutes"}
+
+
+def result_line(
+    name: str,
+    experiment: Experiment,
+    agent: Any,
+    mode: Mode,
+    evaluation: Evaluation,
+    minutes: float,
+    split: str = "test",
+) -> Line:
+    """One line of results.jsonl: what was measured, on what, how dearly, by which commit.
+
+    pixels: the numbers that the agent saw; share: for each number of the canvas.
+    """
+    env = single_env(experiment.env_id, experiment.env, split=split).vector
+    canvas = math.prod(env.world.canvas_shape)
+    views: Any = env.single_observation_space
+    looks = env.horizon - (env.start_gaze == "blind")
+    seen = looks * math.prod(views["retina"].shape)
+    if env.context:
+        seen += math.prod(views["context"].shape)
+    if isinstance(experiment.model, DRAWSettings):
+        looks = experiment.model.steps
+    pixels = seen if agent.sees == "glimpses" else canvas
+    return {
+        "experiment": name,
+        "env_id": experiment.env_id,
+        "env": experiment.env,
+        "agent": type(agent).__name__,
+        "sees": agent.sees,
+        "seed": experiment.seed,
+        "commit": commit(),
+        "metric": metric_of(experiment, split),
+        "value": round(evaluation.error, 4),
+        "ci95": [round(bound, 4) for bound in evaluation.ci95],
+        "scenes": evaluation.scenes,
+        "mode": mode,
+        "glimpses": looks if agent.looks else 0,
+        "pixels": pixels,
+        "share": round(pixels / canvas, 4),
+        "parameters": count_parameters(agent),
+        "minutes": round(minutes, 1),
+        "threads": torch.get_num_threads(),
+        "device": device_of(agent).type,
+        "machine": machine(),
+    }
+
+
+def metric_of(experiment: Experiment, split: str) -> str:
+    """What a line measures: an error in percent, DRAW's bound in nats, or a loss that bounds nothing."""
+    if isinstance(experiment.learner, Generative):
+        return "nats" if experiment.learner.binary else "cross_entropy"
+    return f"{split}_error"
+
+
+def append(lines: list[Line], path: Path = RESULTS) -> None:
+    """Add lines; the file is replaced as a whole, and whoever else adds lines waits."""
+    with locked(path):
+        before = path.read_text(encoding="utf-8") if path.exists() else ""
+        write(path, before + "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def read(path: Path = RESULTS) -> list[Line]:
+    """All lines; ValueError naming the first that is not a JSON object with the keys of a result."""
+    lines = []
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            line = json.loads(text)
+        except json.JSONDecodeError:
+            line = None
+        if not (isinstance(line, dict) and line.keys() >= KEYS):
+            raise ValueError(
+                f"line {number} of {path} is not a JSON object with {', '.join(sorted(KEYS))}: restore "
+                "the file"
+            )
+        lines.append(line)
+    return lines
+
+
+def split_of(name: str) -> str:
+    """The frozen scenes that an experiment is scored on: of an ablation, which one chooses by, validation."""
+    return "validation" if name in EXPERIMENTS and EXPERIMENTS[name].group == "ablations" else "test"
+
+
+def check_publishable(name: str, experiment: Experiment) -> None:
+    """Raise ValueError unless this is, but for the seed, the experiment `name`."""
+    own = EXPERIMENTS.get(name)
+    if own is None or not own.same_recipe(experiment):
+        raise ValueError(f"this run's settings are not those of {name!r}: retrain it, or name the experiment")
+
+
+def pretrained_path(name: str, seed: int) -> Path:
+    """Where the published checkpoint of an experiment is kept; seed 1 has the plain name."""
+    return PRETRAINED / (f"{name}.safetensors" if seed == 1 else f"{name}-s{seed}.safetensors")
+
+
+def metrics_path(name: str, seed: int) -> Path:
+    """Where the metrics of a published run are kept, a line an epoch."""
+    return METRICS / (pretrained_path(name, seed).stem + ".jsonl")
+
+
+def compact(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as they are published: in float16."""
+    return {name: t.half() if t.dtype == torch.float32 else t for name, t in tensors.items()}
+
+
+def on_dataset(line: Line) -> str:
+    """What a table adds to the name where the images are not the id's own, as CIFAR-10's JPEG copy: or ""."""
+    dataset = dataset_of(line["env_id"], line["env"])
+    return "" if dataset == dataset_of(line["env_id"], {}) else f" on {dataset}"
+
+
+def dataset_of(env_id: str, env: Mapping[str, Any]) -> str:
+    """The data set of `env_id` with keywords `env`."""
+    keywords = {"dataset": "mnist", **gymnasium.spec(env_id).kwargs, **env}
+    return str(keywords["dataset"])
+
+
+def problem(line: Line) -> str:
+    """What a line was scored on: the id, and what its environment changes of the id's problem."""
+    changed = [f"{key}={line['env'][key]}" for key in VARIANTS if key in line["env"]]
+    return " ".join([line["env_id"], *changed])
+
+
+def on_problem(latest: dict[str, Line], name: str) -> dict[str, Line]:
+    """Those of the lines, by experiment, that are errors on the test scenes of one `problem`."""
+    return {
+        experiment: line
+        for experiment, line in latest.items()
+        if problem(line) == name and line["metric"] == "test_error"
+    }
+
+
+STUDENT = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantile of t for so many seeds, one less free
+
+
+def mean_and_interval(seeds: list[Line]) -> tuple[float, tuple[float, float]]:
+    """The mean of up to five seeds' figures with a 95 % interval; one seed has that of its scenes."""
+    values = [line["value"] for line in seeds]
+    mean = statistics.mean(values)
+    if len(values) == 1:
+        low, high = seeds[0]["ci95"]
+        return mean, (low, high)
+    if len(values) not in STUDENT:
+        raise ValueError(
+            f"intervals are for up to {max(STUDENT)} seeds, got {len(values)}: extend results.STUDENT"
+        )
+    half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, (max(0.0, mean - half), mean + half)
+
+
+def over_seeds(lines: list[Line]) -> dict[str, Line]:
+    """The latest deterministic figure of each experiment: its first seed's line, value and ci95 over all."""
+    seeds: dict[str, dict[int, Line]] = {}
+    for line in lines:
+        if line["mode"] == "deterministic":
+            seeds.setdefault(line["experiment"], {})[line["seed"]] = line
+    merged = {}
+    for experiment, by_seed in seeds.items():
+        value, interval = mean_and_interval(list(by_seed.values()))
+        merged[experiment] = {**by_seed[min(by_seed)], "value": value, "ci95": interval}
+    return merged
+
+
+def find_checkpoint(source: str, seed: int = 1) -> Path:
+    """The best checkpoint that `source` names: a file, a run folder or a published experiment.
+
+    Raises ValueError for what is none of them, and for an experiment whose checkpoint is not published.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path / run.BEST
+    if path.is_file() or path.suffix == ".safetensors":
+        return path
+    published = pretrained_path(source, seed)
+    if not published.exists():
+        if source in EXPERIMENTS:
+            which = source if seed == 1 else f"{source} --seed {seed}"
+            raise ValueError(
+                f"no checkpoint of {which} is published: `python scripts/train.py {which}` makes one"
+            )
+        raise ValueError(
+            f"{source!r} is no run folder, no checkpoint and no experiment{did_you_mean(source, EXPERIMENTS)}"
+        )
+    return published
+
+
+def training_minutes(path: Path, config: dict[str, Any]) -> float:
+    """Minutes that a checkpoint with `config` took, with those of the one that it started from."""
+    published = config.get("training_minutes")
+    return float(published or config.get("init_minutes", 0.0) + run.minutes(path.parent))
+
+
+def commit() -> str:
+    """The commit of this project, whatever folder a script is called in; "unknown" outside a checkout."""
+    try:
+        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def machine() -> str:
+    """The processor, or the GPU, and the number of cores."""
+    model = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return f"{model}, {os.cpu_count()} cores"

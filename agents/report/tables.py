@@ -1,0 +1,141 @@
+"""The tables that a report makes of results.jsonl, in Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from agents.experiments import EXPERIMENTS
+from agents.experiments.experiment import to_config
+from agents.learn.differentiable import Windows
+from agents.learn.run import flat
+from agents.report.results import Line, mean_and_interval, on_dataset, problem
+
+
+def taught_by(name: str) -> str:
+    """What an experiment learned from beside the labels of its own scenes, for the tables."""
+    experiment = EXPERIMENTS.get(name)
+    if experiment is None:
+        return "–"
+    boxes = isinstance(experiment.learner, Windows) and experiment.learner.theta_weight > 0
+    return f"labels{' and boxes' if boxes else ''}" + (f", from {experiment.init}" if experiment.init else "")
+
+
+def table(lines: list[Line], best_first: bool = False) -> str:
+    """A Markdown table, a row an experiment in their order: the latest figure of each seed and mode.
+
+    One seed's interval is that of its test scenes (Wilson); of several seeds the row has the mean and
+    Student's interval over seeds.
+    """
+    rows: dict[str, dict[str, dict[int, Line]]] = {}
+    for line in lines:
+        if line["metric"] == "test_error":
+            rows.setdefault(line["experiment"], {}).setdefault(line["mode"], {})[line["seed"]] = line
+    out = [
+        "| experiment | sees | taught by | glimpses | pixels | of canvas | parameters | minutes | seeds "
+        "| paper | best public | test error % [95 % interval] | one sample | mean of 10 |",
+        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    order = {name: i for i, name in enumerate(EXPERIMENTS)}
+    names = sorted(rows, key=lambda name: order.get(name, len(order)))
+    if best_first:
+        names.sort(key=lambda name: mean_and_interval(list(rows[name]["deterministic"].values()))[0])
+    for name in names:
+        modes = rows[name]
+        seeds = modes["deterministic"]
+        line = next(iter(seeds.values()))
+        value, (low, high) = mean_and_interval(list(seeds.values()))
+        sampled, mc10 = (
+            f"{mean_and_interval(list(modes[mode].values()))[0]:.2f}" if mode in modes else "–"
+            for mode in ("sampled", "mc10")
+        )
+        minutes = statistics.mean(line["minutes"] for line in seeds.values())
+        out.append(
+            f"| {name}{on_dataset(line)} "
+            f"| {line['sees']}{' + context' if line['env'].get('context') else ''} "
+            f"| {taught_by(name)} | {line['glimpses'] or '–'} | {line['pixels']:,} "
+            f"| {100 * line['share']:.0f} % | {line['parameters']:,} | {minutes:.0f} | {len(seeds)} "
+            f"| {_known(name, 'paper')} | {_known(name, 'best_public')} "
+            f"| **{value:.2f}** [{low:.2f}, {high:.2f}] | {sampled} | {mc10} |"
+        )
+    return "\n".join(out)
+
+
+def best_table(lines: list[Line]) -> str:
+    """A Markdown table of the best row of each problem, by the mean gaze, of all agents that are trained."""
+    found: dict[str, dict[str, list[Line]]] = {}
+    for line in lines:
+        if line["metric"] == "test_error" and line["mode"] == "deterministic":
+            seeds = found.setdefault(problem(line), {}).setdefault(line["experiment"], [])
+            seeds[:] = [one for one in seeds if one["seed"] != line["seed"]] + [line]
+    out = [
+        "| task | best of what sees glimpses | test error % | best of what sees the canvas | test error % |",
+        "|---|---|---:|---|---:|",
+    ]
+    for task, rows in found.items():
+        cells = []
+        for sees in ("glimpses", "canvas"):
+            scored = {
+                name: mean_and_interval(seeds)
+                for name, seeds in rows.items()
+                if seeds[0]["sees"] == sees and not name.endswith("-both")
+            }
+            if scored:
+                name = min(scored, key=lambda name: scored[name][0])
+                value, (low, high) = scored[name]
+                cells.append(f"{name}{on_dataset(rows[name][0])} | **{value:.2f}** [{low:.2f}, {high:.2f}]")
+            else:
+                cells.append("– | –")
+        out.append(f"| {task.removeprefix('Glimpse/')} | {' | '.join(cells)} |")
+    return "\n".join(out)
+
+
+def ablation_table(lines: list[Line]) -> str:
+    """A Markdown table of the ablations, best first: the latest of each, and what it changes of the base."""
+    names = [name for name, experiment in EXPERIMENTS.items() if experiment.group == "ablations"]
+    latest = {line["experiment"]: line for line in lines if line["experiment"] in names}
+
+    def settings(name: str) -> dict[str, Any]:
+        return flat(to_config("", EXPERIMENTS[name], None))
+
+    base = settings("ablation-base")
+    out = [
+        "| ablation | changes | images | minutes | validation error % [95 % interval] |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for name, line in sorted(latest.items(), key=lambda item: item[1]["value"]):
+        own = settings(name)
+        changes = [f"{key} {own[key]}" for key in own if own[key] != base[key] and key != "images_per_epoch"]
+        low, high = line["ci95"]
+        out.append(
+            f"| {name.removeprefix('ablation-')} | {', '.join(changes) or '–'} "
+            f"| {own['epochs'] * own['images_per_epoch']:,} | {line['minutes']:.1f} "
+            f"| **{line['value']:.2f}** [{low:.2f}, {high:.2f}] |"
+        )
+    return "\n".join(out)
+
+
+def nats_table(lines: list[Line]) -> str:
+    """A Markdown table of DRAW's losses in nats a picture: the latest of each, and whether it is a bound.
+
+    The paper's have 64 steps and Larochelle's binarised MNIST; ours are drawn anew (BINARY_SEED).
+    """
+    latest = {line["experiment"]: line for line in lines if line["metric"] in ("nats", "cross_entropy")}
+    out = [
+        "| experiment | pixels | steps | parameters | minutes | paper, 64 steps | nats [95 % interval] |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, line in latest.items():
+        low, high = line["ci95"]
+        out.append(
+            f"| {name}{on_dataset(line)} | {'binary' if line['metric'] == 'nats' else 'shades: no bound'} "
+            f"| {line['glimpses']} | {line['parameters']:,} | {line['minutes']:.0f} "
+            f"| {_known(name, 'paper')} | **{line['value']:.2f}** [{low:.2f}, {high:.2f}] |"
+        )
+    return "\n".join(out)
+
+
+def _known(name: str, what: str) -> str:
+    """The paper's figure, or that of the best public code, of an experiment, or a dash."""
+    figure = getattr(EXPERIMENTS.get(name), what, None)
+    return "–" if figure is None else f"{figure:.2f}"

@@ -1,0 +1,1 @@
+"""Episodes to look at: films, pages and windows."""

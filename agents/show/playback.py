@@ -1,0 +1,182 @@
+"""Episodes to look at: an agent plays, every moment becomes a view, views become GIF, MP4 or PNG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.agent import Agent, Sees, device_of, to_action, to_tensors
+from agents.learn.files import write_whole
+from agents.show.page import write_html
+from glimpse_env.render import BACKGROUND, Frame, View, caption, draw_frame, tile
+from glimpse_env.single import GlimpseEnv
+
+FORMATS = (".gif", ".mp4", ".png", ".html")
+SECONDS_A_GLIMPSE = 0.8
+SECONDS_AT_THE_END = 2.4
+
+
+class Moment(NamedTuple):
+    """One step of a player: its action, and what it believes (probabilities), or None.
+
+    window, patch: where it looked on the canvas and what it read, see View, or None.
+    """
+
+    action: dict[str, Any]
+    belief: NDArray[np.float32] | None
+    window: NDArray[np.float32] | None = None
+    patch: NDArray[np.uint8] | None = None
+
+
+class AgentPlayer:
+    """A trained agent, following its policy's mean."""
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.sees = agent.sees
+
+    def begin(self) -> None:
+        """Forget the last episode."""
+        self.state = self.agent.initial(1)
+
+    def act(self, observation: dict[str, NDArray[Any]]) -> Moment:
+        """Observation of a single env -> what the agent does and believes."""
+        batch = {key: np.ascontiguousarray(value)[None] for key, value in observation.items()}
+        with torch.inference_mode():
+            tensors = to_tensors(batch, device_of(self.agent))
+            step, self.state = self.agent(tensors, self.state, sample=False)
+        action = {key: value[0] for key, value in to_action(step).items()}
+        belief: NDArray[np.float32] = step.logits.softmax(-1)[0].cpu().numpy()
+        if step.window is None or step.patch is None:
+            return Moment(action, belief)
+        patch = (255 * step.patch[0].clamp(0, 1)).round().to(torch.uint8)
+        return Moment(action, belief, step.window[0].cpu().numpy(), patch.cpu().numpy())
+
+
+class RandomPlayer:
+    """Uniform gazes and answers."""
+
+    sees: Sees = "glimpses"
+
+    def __init__(self, env: GlimpseEnv, seed: int) -> None:
+        self.space = env.action_space
+        self.space.seed(seed)
+
+    def begin(self) -> None:
+        """Nothing to forget."""
+
+    def act(self, observation: dict[str, NDArray[Any]]) -> Moment:
+        """Any observation -> a random action, no belief."""
+        return Moment(self.space.sample(), None)
+
+
+Player = AgentPlayer | RandomPlayer
+
+
+def episode(player: Player, env: GlimpseEnv, index: int | None = None) -> Iterator[View]:
+    """Play one episode, the frozen scene `index` if given, and yield a view of every moment of it."""
+    observation, _ = env.reset(options=None if index is None else {"index": index})
+    player.begin()
+    looks: list[Moment] = []
+    done = False
+    canvas = {"canvas": env.vector.canvas()[0]} if player.sees == "canvas" else {}
+    while not done:
+        observation = {**observation, **canvas}
+        moment = player.act(observation)
+        env.belief = moment.belief
+        if moment.window is not None:
+            looks.append(moment)
+        yield _as_played(env, looks)
+        observation, _, terminated, truncated, _ = env.step(moment.action)
+        done = terminated or truncated
+    yield _as_played(env, looks)
+
+
+def _as_played(env: GlimpseEnv, looks: list[Moment]) -> View:
+    """The present view; of an agent that has placed its own windows, their middles are its gazes."""
+    view = env.vector.view(0)
+    if not looks:
+        return view
+    windows = np.stack([look.window for look in looks if look.window is not None])
+    patches = np.stack([look.patch for look in looks if look.patch is not None])
+    return view._replace(path=windows[:, :, 2], windows=windows, patches=patches)
+
+
+def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:
+    """A row an episode, its caption above; a column a glimpse, the last one with what came of it."""
+    episodes = [(text, _each_glimpse_once(views)) for text, views in episodes]
+    longest = max(len(views) for _, views in episodes)
+    rows = []
+    for text, views in episodes:
+        frames = [draw_frame(view, "strip") for view in views]
+        frames += [np.full_like(frames[0], BACKGROUND)] * (longest - len(frames))
+        rows.append(caption(tile(frames, columns=longest), text))
+    return np.concatenate(rows)
+
+
+def _each_glimpse_once(views: list[View]) -> list[View]:
+    """The views without those whose gaze is the next one's too: an answer moves no eye."""
+    following = [*views[1:], None]
+    return [
+        view
+        for view, after in zip(views, following, strict=True)
+        if after is None or len(after.path) > len(view.path)
+    ]
+
+
+def grid(episodes: list[tuple[str, list[View]]], together: int = 1) -> list[Frame]:
+    """Frames of all episodes at once, tiled; those that have ended stay at their last moment.
+
+    together: so many neighbours never part: they share a row.
+    """
+    longest = max(len(views) for _, views in episodes)
+    columns = math.ceil(math.sqrt(len(episodes)) / together) * together
+    return [
+        tile(
+            [caption(draw_frame(views[min(t, len(views) - 1)], "strip"), text) for text, views in episodes],
+            columns,
+        )
+        for t in range(longest)
+    ]
+
+
+def save(path: Path, episodes: list[tuple[str, list[View]]], *, together: int = 0) -> None:
+    """Write episodes as .gif or .mp4, .png (a film strip) or .html (one by one), atomically.
+
+    together: films show all episodes at once, see `grid`; 0 shows one after the other. Raises ValueError for
+    another ending and OSError where the file cannot be written.
+    """
+    if path.suffix not in FORMATS:
+        raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}")
+    if path.suffix == ".html":
+        write_whole(path, lambda file: write_html(file, episodes))
+    elif path.suffix == ".png":
+        write_whole(path, lambda file: iio.imwrite(file, film_strip(episodes)))
+    else:
+        frames, seconds = [], []
+        for shown in (
+            [grid(episodes, together)]
+            if together
+            else [[draw_frame(view) for view in views] for _, views in episodes]
+        ):
+            frames += shown
+            seconds += [SECONDS_A_GLIMPSE] * (len(shown) - 1) + [SECONDS_AT_THE_END]
+        write_whole(path, lambda file: write_film(file, frames, seconds))
+
+
+def write_film(path: Path, frames: list[Frame], seconds: list[float]) -> None:
+    """Write a .gif or .mp4 that shows each frame for its seconds."""
+    if path.suffix == ".gif":
+        milliseconds = [1000 * s for s in seconds]
+        iio.imwrite(path, frames, duration=milliseconds if len(frames) > 1 else milliseconds[0], loop=0)
+        return
+    fps = 5
+    film = [frame for frame, s in zip(frames, seconds, strict=True) for _ in range(round(s * fps))]
+    iio.imwrite(path, film, fps=fps, codec="libx264", macro_block_size=2)

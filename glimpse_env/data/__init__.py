@@ -1,0 +1,1 @@
+"""What environments show: data files, labelled images and people's own pictures."""

@@ -1,0 +1,124 @@
+"""Data files: found on disk, else downloaded from mirrors with a checksum and a progress bar.
+
+A file `folder/name` is looked for in `$GLIMPSE_DATA`, then in the user's cache, which downloads go to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DatasetError(RuntimeError):
+    """Data is missing or damaged; the message is one sentence that says what to do."""
+
+
+class RemoteFile(NamedTuple):
+    """A file that can be downloaded: SHA-256 of the file as it is published, and the URLs it is at."""
+
+    sha256: str
+    urls: tuple[str, ...]
+
+
+def cache_folder() -> Path:
+    """The folder that downloads, people's own arrays and compiled kernels are kept in.
+
+    Where the user has no home, as in many containers, it is in the folder of temporary files.
+    """
+    import pooch
+
+    folder = Path(pooch.os_cache("glimpse_env"))
+    return folder if folder.is_absolute() else Path(tempfile.gettempdir()) / "glimpse_env"
+
+
+def data_folders() -> list[Path]:
+    """Where data is looked for, in this order."""
+    shared = os.environ.get("GLIMPSE_DATA")
+    return [*([Path(shared)] if shared else []), cache_folder()]
+
+
+def find(folder: str, name: str) -> Path | None:
+    """The path of `folder/name` in the first data folder that holds it, or None."""
+    for root in data_folders():
+        if (root / folder / name).is_file():
+            return root / folder / name
+    return None
+
+
+def fetch(folder: str, name: str, remote: RemoteFile, instead: str) -> Path:
+    """The path of `folder/name`, after downloading it if it lies nowhere.
+
+    Nothing half-written is kept. Raises DatasetError, ending in what to do `instead`, if no URL gives the
+    right bytes.
+    """
+    found = find(folder, name)
+    if found is not None:
+        return found
+    import pooch
+
+    target = cache_folder() / folder
+    failures = []
+    for url in remote.urls:
+        try:
+            path = pooch.retrieve(
+                url,
+                known_hash=f"sha256:{remote.sha256}",
+                fname=name,
+                path=target,
+                downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
+            )
+            return Path(path)
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
+            failures.append(f"{url}: {type(error).__name__}")
+    raise DatasetError(
+        f"{name} could not be downloaded ({'; '.join(failures)}): put it into {target}, or set GLIMPSE_DATA "
+        f"to a folder that holds {folder}/{name}, or {instead}."
+    )
+
+
+@contextlib.contextmanager
+def reading(path: Path, mend: str) -> Iterator[None]:
+    """Turn whatever reading a damaged file raises into a DatasetError that names it and how to `mend` it."""
+    try:
+        yield
+    except DatasetError:
+        raise
+    except Exception as error:  # libraries raise anything for a truncated or foreign file
+        raise DatasetError(f"{path} cannot be read ({type(error).__name__}: {error}): {mend}.") from None
+
+
+def read_gzip(path: Path, mend: str) -> bytes:
+    """The contents of a .gz file; DatasetError, ending in how to `mend` it, if it is damaged."""
+    with reading(path, mend):
+        return gzip.decompress(path.read_bytes())
+
+
+def check_sha256(path: Path, data: bytes, sha256: str, mend: str) -> None:
+    """Raise DatasetError unless `data`, the contents of `path`, has this SHA-256."""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise DatasetError(f"{path} has the wrong SHA-256, so its contents were changed: {mend}.")
+
+
+def parse_idx(path: Path, data: bytes, magic: int, mend: str) -> NDArray[np.uint8]:
+    """The array in an IDX file (MNIST's format): big-endian magic, one size a dimension, then bytes."""
+    found = struct.unpack(">i", data[:4])[0] if len(data) >= 4 else -1
+    if found != magic:
+        raise DatasetError(
+            f"{path} is not the file its name says (magic number {found}, not {magic}): {mend}."
+        )
+    dimensions = data[3]
+    header = 4 + 4 * dimensions
+    shape = struct.unpack(f">{dimensions}i", data[4:header]) if len(data) >= header else (-1,)
+    if int(np.prod(shape)) != len(data) - header:
+        raise DatasetError(f"{path} holds {len(data)} bytes, which does not fit its shape {shape}: {mend}.")
+    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)

@@ -1,0 +1,350 @@
+"""People's own pictures as a data set: arrays, a file of arrays, or a folder.
+
+Three names come of them: `file:PATH` is a .npz file, which `store` writes into the user's cache and anyone
+may write by hand, and `folder:PATH` is a folder of pictures, one sub-folder a class. Both work in every
+process that sees the path. A file or a folder may bring its own splits; otherwise every class is shared out
+alike, seven of ten pictures to train, one to validate and two to test.
+
+In a file, `images` and `labels` are the training side, `test_images` and `test_labels` the test,
+`validation_images` and `validation_labels` the validation scenes, and `names`, where it is there, names the
+classes. In a folder, PATH/train/CLASS, PATH/test/CLASS and PATH/validation/CLASS are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glimpse_env.data import files
+from glimpse_env.data.files import DatasetError
+from glimpse_env.random import SPLITS
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+# Of every ten pictures of a class, in their order. The first ones serve training and test, so that a class
+# of two is in both.
+TURNS = ("train", "test", "train", "train", "validation", "train", "train", "test", "train", "train")
+LEAST = 10  # pictures, to be shared out
+
+Pair = tuple[Any, Any]  # images and labels
+
+
+class Pictures(NamedTuple):
+    """Labelled pictures: images uint8 (N, C, h, w), 0 is background; labels int64 (N,), indices of names."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+
+class Splits(NamedTuple):
+    """A whole data set: the pictures of each split, and the classes' names."""
+
+    of: dict[str, Pictures]
+    names: tuple[str, ...]
+
+
+# -- arrays ------------------------------------------------------------------------------------------------
+
+
+def store(
+    images: Any,
+    labels: Any,
+    names: Iterable[str] | None = None,
+    validation: Pair | None = None,
+    test: Pair | None = None,
+) -> str:
+    """Keep arrays in the user's cache, in a file named by their contents, and return their `file:PATH`.
+
+    See `to_splits` for what is accepted. Raises ValueError for what is not, DatasetError where nothing can
+    be written.
+    """
+    splits = to_splits(images, labels, names, validation, test)
+    parts = {f"{split}_{key}": array for split, p in splits.of.items() for key, array in p._asdict().items()}
+    hashed = hashlib.sha256("\0".join(splits.names).encode())
+    for key in sorted(parts):
+        hashed.update(f"{key} {parts[key].shape}".encode() + parts[key].tobytes())
+    path = files.cache_folder() / "own" / f"{hashed.hexdigest()[:20]}.npz"
+    if not path.exists():
+        temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(temporary, names=np.array(splits.names), **parts)
+            os.replace(temporary, path)
+        except OSError as error:
+            raise DatasetError(
+                f"{path} could not be written ({error}): free some space, or set XDG_CACHE_HOME to a folder "
+                "that can be written."
+            ) from None
+        finally:
+            temporary.unlink(missing_ok=True)
+    return f"file:{path}"
+
+
+def to_splits(
+    images: Any,
+    labels: Any,
+    names: Iterable[str] | None = None,
+    validation: Pair | None = None,
+    test: Pair | None = None,
+) -> Splits:
+    """Arrays, as people have them, as a data set.
+
+    images: uint8, or other integers from 0 to 255, or floats in [0, 1], or bool, of shape (N, h, w),
+    (N, C, h, w) or (N, h, w, C) with one or three channels. labels: N integers or names. The classes are
+    those that occur in training, in their order, unless `names` lists them: then integer labels are its
+    indices. test, validation: images and labels of a split of one's own; without a test one, every class is
+    shared out (see TURNS); without a validation one, it is taken from the training side.
+    Raises ValueError naming what is wrong: a shape, a range, unequal lengths, a class nobody trains on.
+    """
+    given = {"train": (images, labels), "validation": validation, "test": test}
+    sides = {
+        split: (to_images(pair[0], split), _to_labels(pair[1], len(pair[0]), split))
+        for split, pair in given.items()
+        if pair is not None
+    }
+    classes = _classes(sides["train"][1]) if names is None else tuple(map(str, names))
+    if len(set(classes)) < len(classes):
+        raise ValueError(f"names must differ from each other, got {classes}")
+    coded = {
+        split: Pictures(pictures, _encode(own, classes, names is not None, split))
+        for split, (pictures, own) in sides.items()
+    }
+    shape = coded["train"].images.shape[1:]
+    for split, part in coded.items():
+        if part.images.shape[1:] != shape:
+            raise ValueError(f"{split} images are {part.images.shape[1:]}, training images {shape}")
+    return Splits(share_out(coded), classes)
+
+
+def to_images(images: Any, split: str = "train") -> NDArray[np.uint8]:
+    """Images as uint8 (N, C, h, w); ValueError for another shape, type or range. See `to_splits`."""
+    array = np.asarray(images)
+    empty = len(array) == 0 if array.ndim else True
+    if array.ndim not in (3, 4) or 0 in array.shape[1:] or (empty and split == "train"):
+        raise ValueError(
+            f"{split} images must have shape (N, h, w), (N, C, h, w) or (N, h, w, C), got {array.shape}"
+        )
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.shape[1] not in (1, 3):
+        if array.shape[3] not in (1, 3):
+            raise ValueError(f"{split} images must have 1 or 3 channels, got shape {array.shape}")
+        array = array.transpose(0, 3, 1, 2)
+    if empty:
+        return np.zeros(array.shape, np.uint8)
+    if array.dtype == np.bool_:
+        return np.ascontiguousarray(array).astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint8:
+        return np.array(array)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{split} images must be numbers, got {array.dtype}")
+    most = 1 if array.dtype.kind == "f" else 255
+    if not (array.min() >= 0 and array.max() <= most):
+        raise ValueError(
+            f"{split} images of {array.dtype} must be from 0 to {most}, got {array.min()} to {array.max()}"
+        )
+    return (np.ascontiguousarray(array) * (255 / most) + 0.5).astype(np.uint8)
+
+
+def _to_labels(labels: Any, count: int, split: str) -> NDArray[Any]:
+    """Labels as an array of integers or of strings (N,)."""
+    if labels is None:
+        raise ValueError(f"{split} images need labels, one an image")
+    array = np.asarray(labels)
+    if array.shape != (count,):
+        raise ValueError(
+            f"{split} labels must be one an image, got {count} images and labels of shape {array.shape}"
+        )
+    if count == 0:
+        return np.zeros(0, np.int64)
+    if array.dtype.kind not in "iuUSO":
+        raise ValueError(f"{split} labels must be integers or names, got {array.dtype}")
+    if array.dtype.kind in "iu":
+        if array.min() < 0:
+            at = int((array < 0).argmax())
+            raise ValueError(f"{split} labels must not be negative, got {array[at]} at place {at}")
+        return array.astype(np.int64)
+    return np.array([one.decode() if isinstance(one, bytes) else str(one) for one in array.tolist()])
+
+
+def _classes(labels: NDArray[Any]) -> tuple[str, ...]:
+    """The classes that occur, integers by their size, names in natural order."""
+    found = np.unique(labels)
+    return tuple(map(str, found)) if found.dtype.kind == "i" else tuple(sorted(found.tolist(), key=natural))
+
+
+def _encode(labels: NDArray[Any], classes: tuple[str, ...], indices: bool, split: str) -> NDArray[np.int64]:
+    """Labels as indices of `classes`; integers are such already where `indices` is true."""
+    if indices and labels.dtype.kind == "i":
+        if len(labels) and labels.max() >= len(classes):
+            raise ValueError(f"{split} labels go up to {labels.max()}, but names has {len(classes)} classes")
+        return labels
+    place = {name: i for i, name in enumerate(classes)}
+    found, inverse = np.unique(labels, return_inverse=True)
+    unknown = [str(name) for name in found.tolist() if str(name) not in place]
+    if unknown:
+        raise ValueError(
+            f"{split} has the class {unknown[0]!r}, which "
+            + ("names does not list" if indices else "is not in training: nobody could learn it")
+        )
+    coded: NDArray[np.int64] = np.array([place[str(name)] for name in found.tolist()], np.int64)[inverse]
+    return coded
+
+
+def share_out(given: dict[str, Pictures]) -> dict[str, Pictures]:
+    """All three splits from those that are given, the training one at least; every class is cut alike."""
+    train = given["train"]
+    if "validation" in given and "test" in given:
+        return given
+    if len(train.images) < LEAST:
+        raise ValueError(
+            f"images must be at least {LEAST}, to be shared out among the splits, got {len(train.images)}"
+        )
+    order = np.argsort(train.labels, kind="stable")
+    starts = np.searchsorted(train.labels[order], np.arange(train.labels.max() + 2))
+    turn = np.empty(len(order), np.int64)
+    turn[order] = (np.arange(len(order)) - starts[train.labels[order]]) % len(TURNS)
+    taken = np.array(TURNS)[turn]
+    for split in ("validation", "test"):
+        if split in given:  # what would have gone there stays in training
+            taken[taken == split] = "train"
+    if "test" in given:
+        taken[taken == "test"] = "train"
+    shared = {s: Pictures(train.images[taken == s], train.labels[taken == s]) for s in SPLITS}
+    return {**shared, **{s: part for s, part in given.items() if s != "train"}}
+
+
+def natural(name: str) -> list[tuple[int, int | str]]:
+    """A key that sorts "2" before "10"."""
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+# -- files and folders --------------------------------------------------------------------------------------
+
+
+def read_file(path: Path) -> Splits:
+    """The data set in a .npz file, as the module says; DatasetError for one that cannot be used."""
+    if not path.is_file():
+        raise DatasetError(f"there is no file {path}: name a .npz file with images and labels.")
+    with (
+        files.reading(path, "write it again, with images and labels"),
+        np.load(io.BytesIO(path.read_bytes())) as data,
+    ):
+        arrays = {key: data[key] for key in data.files}
+    train = arrays.get("train_images", arrays.get("images"))
+    labels = arrays.get("train_labels", arrays.get("labels"))
+    if train is None or labels is None:
+        raise DatasetError(f"{path} must hold images and labels, and holds {', '.join(arrays) or 'nothing'}.")
+    more: dict[str, Any] = {
+        split: (arrays[f"{split}_images"], arrays.get(f"{split}_labels"))
+        for split in ("validation", "test")
+        if f"{split}_images" in arrays
+    }
+    names = arrays.get("names")
+    try:
+        return to_splits(train, labels, None if names is None else names.tolist(), **more)
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}.") from None
+
+
+def signature(folder: Path) -> str:
+    """A hash of the names, sizes and times of a folder's pictures, which changes when they do."""
+    if not folder.is_dir():
+        raise DatasetError(
+            f"there is no folder {folder}: name one with a sub-folder of pictures for each class."
+        )
+    hashed = hashlib.sha256()
+    for path in sorted(p for p in folder.rglob("*") if _is_picture(p)):
+        about = path.stat()
+        hashed.update(f"{path.relative_to(folder)}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+    return hashed.hexdigest()
+
+
+def read_folder(folder: Path) -> Splits:
+    """The data set in a folder, as the module says; DatasetError for one that cannot be used.
+
+    Pictures are of one size. Classes are in natural order ("2" before "10"), hidden files and folders are
+    passed over. Grey of 16 bits becomes 8, photographs are turned as their EXIF says; a picture with
+    transparent pixels or several frames is refused, for what should be seen of it is not known.
+    """
+    inner = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
+    sides = inner if {"train", "test"} <= inner.keys() and not _has_pictures(inner["train"]) else {}
+    found = {split: _paths(side) for split, side in (sides or {"train": folder}).items()}
+    names = tuple(sorted({path.parent.name for path in found["train"]}, key=natural))
+    place = {name: i for i, name in enumerate(names)}
+    for split, paths in found.items():
+        unknown = {path.parent.name for path in paths} - place.keys()
+        if unknown:
+            raise DatasetError(
+                f"{folder / split} has the class {min(unknown)!r}, which is not in training: nobody could "
+                "learn it."
+            )
+    first = _read_picture(found["train"][0])
+    coded = {}
+    for split, paths in found.items():
+        images = np.empty((len(paths), *first.shape), np.uint8)
+        for image, path in zip(images, paths, strict=True):
+            picture = _read_picture(path)
+            if picture.shape != first.shape:
+                raise DatasetError(
+                    f"{path} has shape {picture.shape}, {found['train'][0]} {first.shape}: bring all "
+                    "pictures to one size and mode first."
+                )
+            image[:] = picture
+        coded[split] = Pictures(images, np.array([place[path.parent.name] for path in paths], np.int64))
+    try:
+        return Splits(share_out(coded), names)
+    except ValueError as error:
+        raise DatasetError(f"{folder}: {error}.") from None
+
+
+def _paths(folder: Path) -> list[Path]:
+    """The pictures in the sub-folders of a folder; DatasetError if there are none."""
+    classes = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
+    paths = [p for c in sorted(classes) for p in sorted(c.iterdir()) if _is_picture(p)]
+    if not paths:
+        raise DatasetError(f"{folder} holds no pictures: put them into one sub-folder a class.")
+    return paths
+
+
+def _has_pictures(folder: Path) -> bool:
+    """Whether pictures lie in the folder itself: then it is a class that has the name of a split."""
+    return any(_is_picture(path) for path in folder.iterdir())
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
+
+
+def _read_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture as uint8 (C, h, w) with one or three channels; DatasetError naming the file."""
+    from PIL import Image, ImageOps
+
+    with files.reading(path, "delete or replace it"), Image.open(path) as opened:
+        frames = getattr(opened, "n_frames", 1)
+        picture = ImageOps.exif_transpose(opened)
+        if picture.mode.startswith("I"):
+            deep = np.asarray(picture).astype(np.int64)
+            picture.close()
+            grey = (deep / 257 + 0.5).astype(np.uint8)[None]
+            good = frames == 1 and deep.min() >= 0 and deep.max() < 2**16
+            why = f"has values from {deep.min()} to {deep.max()}: save it with 8 or 16 bits"
+        else:
+            has_alpha = "A" in picture.getbands() or "transparency" in picture.info
+            alpha = np.asarray(picture.convert("RGBA"))[..., 3] if has_alpha else None
+            good = frames == 1 and picture.mode != "F" and (alpha is None or bool((alpha == 255).all()))
+            why = "has transparent pixels or floating-point values: save it in plain grey or colour"
+            mode = "L" if picture.mode in ("1", "L", "LA") else "RGB"
+            grey = np.atleast_3d(np.asarray(picture.convert(mode))).transpose(2, 0, 1)
+    if frames > 1:
+        why = f"has {frames} frames: save it with one"
+    if not good:
+        raise DatasetError(f"{path} {why}.")
+    return np.ascontiguousarray(grey)

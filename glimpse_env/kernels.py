@@ -1,0 +1,122 @@
+"""How the project's loops are compiled: `@kernel` is numba's njit with a cache that cannot go stale.
+
+numba's own cache looks at the file of a function alone, so that a function inlined from another file stays
+as it was compiled first. Here the cache of every kernel is named by the contents of all files that hold
+kernels. It is kept beside the package, or where that is read-only in the user's cache, or in the folder of
+temporary files; `NUMBA_CACHE_DIR` comes before all of them. Where none can be written, kernels are compiled
+anew in every process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numba
+from numba.core import caching
+
+from glimpse_env.data.files import cache_folder
+
+PACKAGE = Path(__file__).parent
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@cache
+def source_hash() -> str:
+    """A hash of the contents of every Python file of the package that mentions a kernel."""
+    hashed = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = path.read_bytes()
+        if b"@kernel" in text or b"@inlined" in text:
+            hashed.update(text)
+    return hashed.hexdigest()[:16]
+
+
+@cache
+def kernel_folder() -> Path | None:
+    """The first folder that compiled kernels can be kept in, or None."""
+    candidates = [PACKAGE / "__pycache__", cache_folder() / "kernels"]
+    candidates.append(Path(tempfile.gettempdir()) / f"glimpse_env-kernels-{os.environ.get('USER', 'any')}")
+    if os.environ.get("NUMBA_CACHE_DIR"):
+        candidates.insert(0, Path(os.environ["NUMBA_CACHE_DIR"]))
+    for folder in candidates:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError:
+            continue
+        return folder
+    return None
+
+
+class _Locator(caching._CacheLocator):
+    """Says where a kernel is kept and by what its file is known to be fresh."""
+
+    def __init__(self, folder: Path, function: Callable[..., Any]) -> None:
+        self._folder = str(folder)
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        return self._folder
+
+    def get_source_stamp(self) -> str:
+        return source_hash()
+
+    def get_disambiguator(self) -> str:
+        return f"{self._line}.{source_hash()}"
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator | None:
+        folder = kernel_folder()
+        return None if folder is None else cls(folder, py_func)
+
+
+class _CacheFiles(caching.CompileResultCacheImpl):
+    """numba's files of a function, placed by `_Locator`."""
+
+    _locator_classes = [_Locator]  # noqa: RUF012 (numba's own form)
+
+
+class _KernelCache(caching.FunctionCache):
+    """numba's cache of a function, whose files may be damaged, full or written by others at the same time."""
+
+    _impl_class = _CacheFiles
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled kernel for `sig`, or None where it must be compiled."""
+        try:
+            found: Any = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba's
+        except Exception:  # whatever unpickling a half-written or foreign file raises
+            return None
+        # Two processes that start on an empty cache may give one file name to two signatures.
+        return found if found is not None and tuple(found.signature.args) == tuple(sig) else None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the compiled kernel, where that is possible."""
+        try:
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba's
+        except OSError:
+            return
+
+
+def kernel(function: Function) -> Function:
+    """Compile `function` when it is first called, and keep it for the next process."""
+    return _compiled(function, inline="never")
+
+
+def inlined(function: Function) -> Function:
+    """As `kernel`, for a few operations that become part of whichever kernel calls them."""
+    return _compiled(function, inline="always")
+
+
+def _compiled(function: Function, inline: Literal["never", "always"]) -> Function:
+    dispatcher: Any = numba.njit(inline=inline)(function)
+    if kernel_folder() is not None:
+        dispatcher._cache = _KernelCache(function)  # type: ignore[no-untyped-call]  # numba's
+    compiled: Function = dispatcher  # it is called as the function is
+    return compiled

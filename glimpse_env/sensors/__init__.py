@@ -1,0 +1,1 @@
+"""Sensors: each turns a canvas and a gaze into a glimpse."""

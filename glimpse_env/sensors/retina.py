@@ -1,0 +1,137 @@
+"""The retina: canvas + gaze -> glimpse, and the one coordinate convention of the project.
+
+A gaze (x, y) in [-1, 1]² has x to the right and y down; -1 is the centre of the first pixel and +1 the
+centre of the last, on every canvas size. Patch k of a glimpse covers `size * 2**k` canvas pixels a side,
+average-pooled to `size`; it starts at pixel floor(p + 1 - size * 2**k / 2), p being the gazed-at point in
+pixels, so that for an even size all patches share one centre. Outside the canvas is zero.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glimpse_env import checks
+from glimpse_env.kernels import kernel
+
+MAX_SIZE = 1024
+MAX_SCALES = 5  # 16x16 pixels of 255 still fit in 16 bits, see `integrate`
+
+
+@kernel
+def gaze_to_pixel(gaze: float, pixels: int) -> float:
+    """Where a gaze coordinate in [-1, 1] falls on an axis of `pixels` pixels: in [0, pixels - 1]."""
+    return (np.float64(gaze) + 1.0) * 0.5 * (pixels - 1)
+
+
+@kernel
+def patch_start(gaze: float, pixels: int, extent: int) -> int:
+    """First pixel of a patch of `extent` pixels looked at with coordinate `gaze`; may lie off canvas."""
+    return int(np.floor(gaze_to_pixel(gaze, pixels) + 1.0 - extent / 2.0))
+
+
+def empty_integral(canvas: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Zeros (B, C, H + 1, W + 1) for `integrate` to fill."""
+    batch, channels, height, width = canvas.shape
+    return np.zeros((batch, channels, height + 1, width + 1), np.uint16)
+
+
+@kernel
+def integrate(rows: NDArray[np.bool_], canvas: NDArray[np.uint8], integral: NDArray[np.uint16]) -> None:
+    """Fill integral[b, c, i, j] = canvas[b, c, :i, :j].sum() modulo 2**16 where rows[b], in place.
+
+    Done once a scene, it makes every pooled pixel four look-ups whatever its scale (Crow 1984). The sums
+    wrap around; the difference that gives one pooled pixel (at most 16 * 16 * 255) is exact all the same,
+    and 16 bits halve the memory that a large batch has to move.
+    """
+    _, channels, height, width = canvas.shape
+    for b in range(rows.shape[0]):
+        if not rows[b]:
+            continue
+        for c in range(channels):
+            for i in range(height):
+                line = np.uint16(0)
+                for j in range(width):
+                    line = np.uint16(line + canvas[b, c, i, j])
+                    integral[b, c, i + 1, j + 1] = integral[b, c, i, j + 1] + line
+
+
+@kernel
+def read(integral: NDArray[np.uint16], gaze: NDArray[np.float32], glimpse: NDArray[np.float32]) -> None:
+    """Fill glimpse (B, scales * C, size, size), in [0, 1], scale-major, with what `gaze` (B, 2) sees."""
+    batch, channels, height, width = integral.shape
+    height, width = height - 1, width - 1
+    size = glimpse.shape[2]
+    columns = np.empty(size + 1, np.uint64)
+    for b in range(batch):
+        for k in range(glimpse.shape[1] // channels):
+            factor = 1 << k
+            start_x = patch_start(gaze[b, 0], width, size * factor)
+            start_y = patch_start(gaze[b, 1], height, size * factor)
+            for j in range(size + 1):
+                columns[j] = min(max(start_x + j * factor, 0), width)
+            mean = np.float32(1.0 / (255 * factor * factor))
+            for c in range(channels):
+                patch = glimpse[b, k * channels + c]
+                for i in range(size):
+                    top = integral[b, c, min(max(start_y + i * factor, 0), height)]
+                    bottom = integral[b, c, min(max(start_y + i * factor + factor, 0), height)]
+                    left = np.uint16(bottom[columns[0]] - top[columns[0]])
+                    for j in range(size):
+                        right = np.uint16(bottom[columns[j + 1]] - top[columns[j + 1]])
+                        patch[i, j] = np.float32(np.uint16(right - left)) * mean
+                        left = right
+
+
+@kernel
+def pool(rows: NDArray[np.bool_], integral: NDArray[np.uint16], out: NDArray[np.float32]) -> None:
+    """Fill out[b] (C, n, n), in [0, 1], with the whole canvas averaged to n x n, where rows[b], in place.
+
+    Cell i covers the pixels from floor(i H / n) up to ceil((i + 1) H / n), as adaptive average pooling does.
+    """
+    _, channels, n, _ = out.shape
+    height, width = integral.shape[2] - 1, integral.shape[3] - 1
+    for b in range(rows.shape[0]):
+        if not rows[b]:
+            continue
+        for c in range(channels):
+            plane = integral[b, c]
+            for i in range(n):
+                top, bottom = i * height // n, ((i + 1) * height + n - 1) // n
+                for j in range(n):
+                    left, right = j * width // n, ((j + 1) * width + n - 1) // n
+                    total = np.uint16(
+                        plane[bottom, right] - plane[top, right] - plane[bottom, left] + plane[top, left]
+                    )
+                    out[b, c, i, j] = total / (255.0 * (bottom - top) * (right - left))
+
+
+def check_context(context: int, canvas_size: int) -> None:
+    """Raise ValueError if a cell of `pool` would hold more pixels than 16-bit sums can tell apart."""
+    side = -(-canvas_size // context) + 1
+    if side * side * 255 >= 2**16:
+        raise ValueError(f"context must be at least {-(-canvas_size // 15)} on this canvas, got {context}")
+
+
+def look(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], size: int, scales: int) -> NDArray[np.float32]:
+    """Glimpses (B, scales * C, size, size) in [0, 1] of canvas (B, C, H, W) uint8 at gaze (B, 2).
+
+    Raises ValueError for arrays of another rank or dtype, a size below 1 and scales outside 1 to 5.
+    """
+    check_retina(size, scales)
+    gaze = np.asarray(gaze, np.float32)
+    if canvas.ndim != 4 or canvas.dtype != np.uint8:
+        raise ValueError(f"canvas must be uint8 (B, C, H, W), got {canvas.dtype} {canvas.shape}")
+    if gaze.shape != (len(canvas), 2) or not np.isfinite(gaze).all():
+        raise ValueError(f"gaze must be finite and ({len(canvas)}, 2), got {gaze.shape}")
+    integral = empty_integral(canvas)
+    integrate(np.ones(len(canvas), np.bool_), canvas, integral)
+    glimpse = np.empty((len(canvas), scales * canvas.shape[1], size, size), np.float32)
+    read(integral, gaze, glimpse)
+    return glimpse
+
+
+def check_retina(size: int, scales: int) -> None:
+    """Raise ValueError unless a retina of `scales` patches of `size` x `size` can be built."""
+    checks.integer("retina_size", size, 1, MAX_SIZE)
+    checks.integer("scales", scales, 1, MAX_SCALES)

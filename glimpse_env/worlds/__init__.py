@@ -1,0 +1,1 @@
+"""Worlds: each makes scenes, a pure function of (row key, episode number)."""

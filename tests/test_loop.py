@@ -1,0 +1,520 @@
+from __future__ import annotations
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import OFFLINE, ROOT
+from torch import Tensor
+
+from agents.agent import Agent, Spec, Step
+from agents.experiments import EXPERIMENTS, Experiment
+from agents.experiments.experiment import from_config, load_agent, to_config
+from agents.learn import checkpoint, loop
+from agents.learn.envs import make_env, parse_keyword
+from agents.learn.evaluate import evaluate
+from agents.learn.loop import BatchResult, Lesson, Loop, optimizers_of, schedule, train, update_average
+from agents.learn.reinforce import GivenGaze, Reinforce
+from agents.learn.run import Run, RunError
+from agents.models.ram import GivenGazeSettings, RAMSettings
+from agents.models.whole_canvas import WholeCanvasSettings
+from agents.parts.gaze import GazePolicy
+from glimpse_env.wrappers import glimpse_env_of
+
+SPEC = Spec((1, 8, 8), (1, 28, 28), 10, horizon=3)
+TINY = Experiment(
+    "Glimpse/MNIST-v0",
+    RAMSettings(),
+    Reinforce(sigma_start=0.15, curriculum=0.5, rollouts=2, baseline="leave_one_out"),
+    Loop(epochs=3, images_per_epoch=128, batch_size=32),
+    {**OFFLINE, "horizon": 3},
+)
+FC = EXPERIMENTS["fc-mnist"].but(env=OFFLINE, loop={"epochs": 3, "images_per_epoch": 512})
+
+
+def open_run(folder: Path, **options: bool) -> Run:
+    return Run(folder, to_config("test", TINY, SPEC), **{"resume": False, "overwrite": False, **options})
+
+
+def run_all(folder: Path, experiment: Experiment, stop_after: int = 99, resume: bool = False) -> list[dict]:
+    run = Run(folder, to_config("test", experiment, SPEC), resume=resume, overwrite=False)
+    out = []
+    for metrics in experiment.train(run, experiment.build(SPEC), quiet=True):
+        out.append(metrics)
+        if len(out) == stop_after:
+            break
+    run.close()
+    return out
+
+
+def same_tensors(a: Path, b: Path) -> bool:
+    (x, _), (y, _) = checkpoint.load(a), checkpoint.load(b)
+    return x.keys() == y.keys() and all(torch.equal(x[k], y[k]) for k in x)
+
+
+@pytest.mark.parametrize("settings", [TINY, FC, FC.but(loop={"optimizer": "muon"})])
+def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, settings: Experiment) -> None:
+    whole = run_all(tmp_path / "whole", settings)
+    run_all(tmp_path / "parts", settings, stop_after=1)
+    rest = run_all(tmp_path / "parts", settings, resume=True)
+    assert [m["epoch"] for m in whole] == [1, 2, 3]
+    assert [m["epoch"] for m in rest] == [2, 3]
+    assert [m["loss"] for m in rest] == [m["loss"] for m in whole[1:]]
+    for name in ("last", "best"):
+        path = f"{name}.safetensors"
+        assert same_tensors(tmp_path / "whole" / path, tmp_path / "parts" / path)
+    lines = (tmp_path / "parts" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    def command(folder: str, *more: str) -> list[str]:
+        options = (
+            "--env dataset=mnist-5k horizon=3 --epochs 6 --images-per-epoch 1500 --batch-size 32 --quiet"
+        )
+        script = [sys.executable, "scripts/train.py", "ram-mnist", "--folder", str(tmp_path / folder)]
+        return [*script, *options.split(), *more]
+
+    process = subprocess.Popen(command("killed"), cwd=ROOT, stdout=subprocess.DEVNULL)
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not metrics.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)  # somewhere inside an epoch
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert 1 <= len(metrics.read_text(encoding="utf-8").splitlines()) < 6
+    subprocess.run(command("killed", "--resume"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command("whole"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    for name in ("last.safetensors", "best.safetensors"):
+        assert same_tensors(tmp_path / "killed" / name, tmp_path / "whole" / name)
+
+
+def test_a_folder_in_use_is_refused_unless_told(tmp_path: Path) -> None:
+    run_all(tmp_path, TINY, stop_after=1)
+    with pytest.raises(RunError, match="already holds a run"):
+        open_run(tmp_path)
+    other = to_config("test", TINY.but(loop={"learning_rate": 0.5}), SPEC)
+    with pytest.raises(RunError, match=r"learning_rate=0\.002, not 0\.5"):
+        Run(tmp_path, other, resume=True, overwrite=False)
+    other = to_config("test", TINY.but(model={"hidden": 64}), SPEC)
+    with pytest.raises(RunError, match=r"model\.hidden=256, not 64"):
+        Run(tmp_path, other, resume=True, overwrite=False)
+    with pytest.raises(RunError, match="no run to resume"):
+        open_run(tmp_path / "new", resume=True)
+    with pytest.raises(RunError, match="one of them"):
+        open_run(tmp_path, resume=True, overwrite=True)
+    assert (tmp_path / "last.safetensors").exists()
+
+
+def test_an_overwritten_run_stays_until_the_new_one_has_an_epoch(tmp_path: Path) -> None:
+    config = to_config("test", TINY, SPEC)
+    run_all(tmp_path, TINY, stop_after=1)
+    old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = {**config, "experiment": "other"}
+    run = Run(tmp_path, other, resume=False, overwrite=True)
+    assert run.load_last() == {}
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
+    run.finish_epoch({"minutes": 1.0}, 5.0, {"w": torch.ones(1)}, {"w": torch.ones(1)})
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) == other
+    assert run.load_last().keys() == {"w"}
+    assert len((tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_a_run_that_never_finished_an_epoch_is_in_nobodys_way(tmp_path: Path) -> None:
+    for learning_rate in (0.1, 0.2):
+        config = to_config("test", TINY.but(loop={"learning_rate": learning_rate}), SPEC)
+        Run(tmp_path, config, resume=False, overwrite=False)
+    assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) == config
+
+
+def test_a_resumed_run_keeps_what_it_started_from(tmp_path: Path) -> None:
+    config = to_config("test", TINY, SPEC)
+    Run(tmp_path, {**config, "init_minutes": 7.0}, resume=False, overwrite=False)
+    assert Run(tmp_path, config, resume=True, overwrite=False).config["init_minutes"] == 7.0
+
+
+@pytest.mark.parametrize("kind", ["stray config", "folder of runs", "thesis", "link", "file"])
+def test_overwriting_removes_nothing_but_a_run(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "x"
+    if kind == "file":
+        folder.write_text("three years")
+    else:
+        (tmp_path / "real").mkdir()
+        folder.symlink_to(tmp_path / "real") if kind == "link" else folder.mkdir()
+    if kind == "stray config":
+        (folder / "config.json").write_text('{"port": 80}')
+    elif kind in ("thesis", "link"):
+        run_all(folder, TINY, stop_after=1)
+        (folder / "thesis.txt").write_text("three years")
+    elif kind == "folder of runs":
+        run_all(folder / "one", TINY, stop_after=1)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match="x"):
+        open_run(folder, overwrite=True)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_overwritten_run_behind_a_link_stays_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    run_all(tmp_path / "link", TINY, stop_after=1)
+    run = open_run(tmp_path / "link", overwrite=True)
+    run.finish_epoch({"minutes": 1.0}, 5.0, {"w": torch.ones(1)}, {"w": torch.ones(1)})
+    assert (tmp_path / "link").is_symlink()
+    assert len((tmp_path / "real" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_two_trainings_never_share_a_folder(tmp_path: Path) -> None:
+    """Another process that holds the folder is named; one that has died is not in the way."""
+    hold = (
+        "import sys, time; sys.path.insert(0, 'tests')\n"
+        "from pathlib import Path; from test_loop import open_run\n"
+        "open_run(Path(sys.argv[1])); print('open', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", hold, str(tmp_path / "x")], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "open\n"
+    with pytest.raises(RunError, match=f"trained by process {other.pid}"):
+        open_run(tmp_path / "x")
+    other.kill()
+    other.communicate()
+    open_run(tmp_path / "x").close()
+
+
+def test_a_training_that_diverges_says_so_and_keeps_what_was_written(tmp_path: Path) -> None:
+    agent = TINY.build(SPEC)
+    losses_to_come = iter([1.0] * 3 + [float("nan")] * 3)
+
+    def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+        return BatchResult(next(losses_to_come) * agent.baseline.bias.sum(), {})
+
+    run = open_run(tmp_path / "run")
+    lesson = Lesson(batch, lambda _: {"validation_error": 1.0}, lambda: None)
+    epochs = train(run, Loop(epochs=2, images_per_epoch=96, batch_size=32), 1, agent, lesson, quiet=True)
+    next(epochs)
+    before = run.last.read_bytes()
+    with pytest.raises(ValueError, match="not finite in epoch 2"):
+        next(epochs)
+    assert run.last.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"learner": {"sigma_start": 0.0}}, "sigma_start"),
+        ({"loop": {"epochs": 0}}, "epochs"),
+        ({"learner": {"curriculum": 1.0}}, "curriculum"),
+        ({"loop": {"weight_decay": -1.0}}, "weight_decay"),
+        ({"learner": {"reinforce_weight": -1.0}}, "reinforce_weight"),
+        ({"learner": {"gae_lambda": 2.0}}, "gae_lambda"),
+        ({"learner": {"entropy_weight": 0.1}}, "learn_sigma"),
+        ({"model": {"learn_sigma": True}}, "sigma_start is a schedule"),
+        ({"model": GivenGazeSettings("center")}, "Reinforce teaches RAMSettings or DRAMSettings"),
+        ({"learner": GivenGaze()}, "GivenGaze teaches GivenGazeSettings, not RAMSettings"),
+        ({"model": WholeCanvasSettings("fc")}, "not WholeCanvasSettings"),
+        ({"env": {"split": "test"}}, "split"),
+        ({"env": {"max_episode_steps": 2}}, "max_episode_steps"),
+        ({"env": {"horizn": 2}}, "did you mean 'horizon'"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_bad_settings_are_named_before_anything_is_written(changes: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        TINY.but(**changes)
+
+
+@pytest.mark.parametrize("name", sorted(EXPERIMENTS))
+def test_every_experiment_comes_back_from_its_record(name: str) -> None:
+    """What a checkpoint's header holds, through JSON, is the experiment; nothing in it is left out."""
+    experiment = EXPERIMENTS[name]
+    record = json.loads(json.dumps(to_config(name, experiment, SPEC)))
+    again, spec = from_config(record)
+    assert spec == SPEC
+    assert (
+        again.but(group=experiment.group, paper=experiment.paper, best_public=experiment.best_public)
+        == experiment
+    )
+    assert not again.same_recipe(experiment.but(loop={"epochs": 7}))
+
+
+def test_keywords_from_the_command_line() -> None:
+    pairs = ["horizon=4", "difficulty=0.5", "dataset=mnist-5k"]
+    assert dict(map(parse_keyword, pairs)) == {"horizon": 4, "difficulty": 0.5, "dataset": "mnist-5k"}
+    with pytest.raises(ValueError, match="KEYWORD=VALUE"):
+        parse_keyword("horizon")
+
+
+def test_one_glimpse_trains_without_a_gaze_to_choose(tmp_path: Path) -> None:
+    experiment = TINY.but(env={**OFFLINE, "horizon": 1}, learner={"baseline": "learned"}, loop={"epochs": 1})
+    (metrics,) = run_all(tmp_path, experiment)
+    assert math.isfinite(metrics["loss"])
+
+
+def test_best_is_the_lowest_validation_error_and_loads(tmp_path: Path) -> None:
+    metrics = run_all(tmp_path, TINY)
+    agent, experiment, config = load_agent(tmp_path / "best.safetensors")
+    assert experiment == TINY
+    best = min(m["validation_error"] for m in metrics)
+    assert config["validation_error"] == best
+    assert evaluate(agent, experiment.env_id, "validation", **experiment.env).error == best
+
+
+def test_learning_lowers_the_error(tmp_path: Path) -> None:
+    loop = Loop(epochs=3, images_per_epoch=7000, batch_size=64, learning_rate=1e-3, bfloat16=False)
+    learner = Reinforce(sigma_start=0.15)
+    metrics = run_all(tmp_path, TINY.but(env={**OFFLINE, "horizon": 4}, learner=learner, loop=loop))
+    assert metrics[-1]["validation_error"] < 40  # chance is 90
+    assert metrics[-1]["reward"] > metrics[0]["reward"]
+
+
+@pytest.mark.parametrize("env", [{"step_cost": 0.1}, {"reward": "per_answer", "step_cost": 0.1}])
+def test_what_the_environment_pays_changes_what_is_learned(tmp_path: Path, env: dict) -> None:
+    plain = TINY.but(learner=Reinforce(sigma_start=0.15), loop={"epochs": 1})
+    paid = run_all(tmp_path / "paid", plain.but(env={**plain.env, **env}))
+    free = run_all(tmp_path / "free", plain)
+    assert paid[0]["reward"] == pytest.approx(free[0]["reward"] - 0.3, abs=0.1)  # three steps
+    assert not same_tensors(*(tmp_path / name / "last.safetensors" for name in ("paid", "free")))
+
+
+@pytest.mark.parametrize(
+    ("able", "wanted", "used"),
+    [({"avx2": True}, True, False), ({"avx512_bf16": True}, True, True), ({"amx_bf16": True}, False, False)],
+)
+def test_bfloat16_only_where_the_processor_computes_in_it(
+    able: dict[str, bool], wanted: bool, used: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    agent = TINY.build(SPEC)
+    seen = []
+
+    def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return BatchResult(agent.baseline.bias.sum(), {})
+
+    lesson = Lesson(batch, lambda _: {"validation_error": 1.0}, lambda: None)
+    few = Loop(epochs=1, images_per_epoch=96, batch_size=32, bfloat16=wanted)
+    list(train(open_run(tmp_path / "run"), few, 1, agent, lesson, quiet=True))
+    assert set(seen) == {used}
+
+
+def test_schedule_by_hand() -> None:
+    assert [schedule(d, 0.0) for d in (0.0, 0.5)] == pytest.approx([1.0, 0.5])
+    assert schedule(1.0, 0.0) == pytest.approx(0.0)
+    assert [schedule(d, 0.2) for d in (0.0, 0.1, 0.2, 0.6)] == pytest.approx([0.0, 0.5, 1.0, 0.5])
+    assert schedule(1 / 3, 0.0) == pytest.approx(0.5 * (1 + math.cos(math.pi / 3)))
+
+
+def test_the_average_follows_the_weights() -> None:
+    mean, now = (TINY.but(seed=s).build(SPEC) for s in (1, 2))
+    before = mean.classifier.bias.clone()
+    update_average(mean, now, decay=0.9, updates=10**6)
+    torch.testing.assert_close(mean.classifier.bias, 0.9 * before + 0.1 * now.classifier.bias)
+    update_average(mean, now, decay=0.9, updates=0)  # young: 1 / 10 of what was
+    expected = 0.1 * (0.9 * before + 0.1 * now.classifier.bias) + 0.9 * now.classifier.bias
+    torch.testing.assert_close(mean.classifier.bias, expected)
+
+
+def test_the_seed_decides_the_run(tmp_path: Path) -> None:
+    run_all(tmp_path / "a", TINY)
+    run_all(tmp_path / "b", TINY)
+    run_all(tmp_path / "c", TINY.but(seed=2))
+    a, b, c = (tmp_path / name / "last.safetensors" for name in "abc")
+    assert same_tensors(a, b)
+    assert not same_tensors(a, c)
+
+
+@pytest.mark.parametrize(
+    ("changes", "first"),
+    [
+        ({"learner": {"start_gaze": "random"}}, "random"),
+        ({}, "center"),
+        ({"env": {**TINY.env, "start_gaze": "blind"}}, "blind"),
+    ],
+)
+def test_training_plays_training_scenes(changes: dict, first: str) -> None:
+    experiment = TINY.but(**changes)
+    agent = experiment.build(SPEC)
+    seen: list[Any] = []
+    forward = agent.forward
+    agent.forward = lambda *a: seen.append(a[0]) or forward(*a)
+    task = loop.Task(experiment.env_id, experiment.env, experiment.loop, 1)
+    lesson = experiment.learner.lesson(agent, task)
+    lesson.batch(list(range(32)), 1.0)
+    gaze, retina = seen[0]["gaze"], seen[0]["retina"]
+    assert (gaze == 0).all() == (first != "random")
+    assert (retina == 0).all() == (first == "blind")
+    env = make_env(agent, experiment.env_id, 32, split="train", **experiment.env)
+    env.reset(seed=list(range(32)))
+    wanted = torch.from_numpy(glimpse_env_of(env).present_scenes().target).repeat_interleave(2)
+    assert (seen[0]["target"][:, 0] == wanted).all()  # each scene twice, side by side
+
+
+def test_progress_rate_and_scenes_of_every_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two epochs of three batches: one schedule, seeds at an epoch's first, other scenes each."""
+    settings = Loop(
+        epochs=2, images_per_epoch=96, batch_size=32, learning_rate=0.1, warm_up=0.5, clip=1.0, average=0.5
+    )
+    agent = TINY.build(SPEC)
+    start = agent.baseline.bias.detach().clone()
+    told: list[tuple[list[int] | None, float]] = []
+    rates, norms = [], []
+    step = torch.optim.AdamW.step
+
+    def spy(optimizer: torch.optim.AdamW) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+        norms.append(agent.baseline.bias.grad.norm().item())
+        step(optimizer)
+
+    def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+        told.append((seeds, progress))
+        return BatchResult(100 * agent.baseline.bias.sum(), {})
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    lesson = Lesson(batch, lambda _: {"validation_error": 1.0}, lambda: None)
+    list(train(open_run(tmp_path / "run"), settings, 1, agent, lesson, quiet=True))
+    assert [progress for _, progress in told] == pytest.approx([k / 6 for k in range(6)])
+    assert rates == pytest.approx([0.1 * schedule(k / 6, 0.5) for k in range(6)])
+    assert norms == pytest.approx([1.0] * 6, abs=1e-5)  # 100, clipped
+    seeds = [s for s, _ in told]
+    assert [s is None for s in seeds] == [False, True, True] * 2
+    assert len({*seeds[0], *seeds[3]}) == 2 * settings.batch_size
+    assert agent.baseline.bias.item() < start.item()
+
+
+def test_muon_steps_as_far_in_every_direction_and_leaves_the_rest_to_adam() -> None:
+    """The singular values of a step are alike, whatever the gradient's; as long as Adam's, 0.2 a weight."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(48, 64), torch.nn.Linear(64, 10))
+    settings = Loop(optimizer="muon", learning_rate=0.01, weight_decay=0.0)
+    optimizers = optimizers_of(network, settings)
+    sides = [[tuple(p.shape) for p in o.param_groups[0]["params"]] for o in optimizers.values()]
+    assert sides == [[(64,), (10, 64), (10,)], [(64, 48)]]
+    (matrix,) = optimizers["muon."].param_groups[0]["params"]
+    before = matrix.detach().clone()
+    left, _, right = torch.linalg.svd(torch.randn(64, 48), full_matrices=False)
+    matrix.grad = left @ torch.diag(torch.logspace(0, -1.5, 48)) @ right  # up to 30 times as steep
+    optimizers["muon."].step()
+    lengths = torch.linalg.svdvals((matrix - before).detach() / (0.01 * 0.2 * 8))  # 8 = sqrt(64)
+    assert ((lengths > 0.6) & (lengths < 1.3)).all()
+    plain = optimizers_of(network, Loop())
+    assert {name: len(o.param_groups[0]["params"]) for name, o in plain.items()} == {"optimizer.": 4}
+    with pytest.raises(ValueError, match="'adamw' or 'muon', got 'sgd'"):
+        Loop(optimizer="sgd")  # type: ignore[arg-type]
+
+
+def test_running_statistics_are_averaged_by_copying() -> None:
+    mean, now = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
+    now(torch.rand(9, 2) + 3)
+    update_average(mean, now, 0.9, 10**6)
+    assert (mean.running_mean > 0.2).all()
+    assert torch.equal(mean.running_mean, now.running_mean)
+
+
+class Scripted(Agent):
+    """Gives literal answers, log-densities and values, a step each, and looks at the centre."""
+
+    def __init__(self, logits: Tensor, log_prob: Tensor, baseline: Tensor) -> None:
+        super().__init__()
+        self.logits, self.log_prob, self.baseline = logits, log_prob, baseline  # time first
+        self.locator = GazePolicy(4, 0.1, learn_sigma=True)
+
+    def initial(self, batch_size: int) -> Any:
+        return torch.arange(batch_size), torch.zeros(batch_size, dtype=torch.long)
+
+    def forward(self, observation: Any, state: Any, sample: bool) -> Any:
+        row, time = state
+        gaze = torch.zeros(len(row), 2)
+        parts = (part[time, row] for part in (self.logits, self.log_prob, self.baseline))
+        return Step(gaze, *parts), (row, time + 1)
+
+
+def play_literal(learner: Reinforce) -> tuple[Tensor, Scripted, Any, Any]:
+    """The loss of house numbers, two glimpses an answer, played by literal steps: B = 6.
+
+    Most answers are made right; one says a wrong digit, one END too early.
+    """
+    torch.manual_seed(0)
+    env = make_env(
+        TINY.build(SPEC),
+        "Glimpse/HouseNumbers-v0",
+        6,
+        glimpses_per_answer=2,
+        reward="per_answer",
+        **OFFLINE,
+    )
+    observation, _ = env.reset(seed=[5, 6, 7, 8, 9, 10])
+    target = torch.from_numpy(observation["target"])
+    logits = torch.randn(12, 6, 11)
+    for b in range(6):
+        for k in range(6):
+            if target[b, k] >= 0:
+                logits[2 * k + 1, b, target[b, k]] += 9
+    logits[1, 0, (target[0, 0] + 1) % 10] += 30
+    logits[1, 1, 10] += 30
+    agent = Scripted(
+        logits.requires_grad_(),
+        torch.randn(12, 6, requires_grad=True),
+        torch.randn(12, 6, requires_grad=True),
+    )
+    result = learner.batch(agent, env, [5, 6, 7, 8, 9, 10], 0.5)
+    return result.loss, agent, target, result.figures
+
+
+@pytest.mark.parametrize("objective", ["reinforce", "variational"])
+def test_the_hybrid_loss_by_hand(objective: Any) -> None:
+    """Episode by episode and step by step, in plain Python: what is asked, earned, expected and said."""
+    loss, agent, target, figures = play_literal(Reinforce(objective=objective, gae_lambda=0.5))
+    log_p = agent.logits.log_softmax(-1)
+    entropy, gaze, error, right, steps = 0.0, 0.0, 0.0, 0, 0
+    for b in range(6):
+        answers = [a for a in target[b].tolist() if a >= 0]
+        said = []
+        paid = [0.0] * 12
+        good = True
+        for k, wanted in enumerate(answers):
+            answer = int(agent.logits[2 * k + 1, b].argmax())
+            said.append(answer)
+            entropy = entropy - log_p[2 * k + 1, b, wanted]
+            good &= answer == wanted
+            paid[2 * k + 1] = (
+                log_p[2 * k + 1, b, wanted].item() if objective == "variational" else float(good)
+            )
+            if answer == 10:
+                break
+        played = 2 * len(said)
+        steps = max(steps, played)
+        right += said == answers
+        # The gaze chosen after step t earns what step t + 1 is paid; the last one is never looked through.
+        value = [agent.baseline[t, b] if t < played - 1 else torch.zeros(()) for t in range(12)]
+        advantage = [0.0] * 13
+        for t in reversed(range(played - 1)):
+            gain = paid[t + 1] + value[t + 1].item() - value[t].item()
+            advantage[t] = gain + 0.5 * advantage[t + 1]
+            gaze = gaze - agent.log_prob[t, b] * advantage[t]
+        error = error + sum((value[t] - sum(paid[t + 1 :])) ** 2 for t in range(11))
+    wanted = (entropy + 0.1 * gaze) / 6 + error / (6 * (steps - 1))
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-4)
+    parts = (agent.logits, agent.log_prob, agent.baseline)
+    for ours, theirs in zip(
+        torch.autograd.grad(loss, parts), torch.autograd.grad(wanted, parts), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert right == 4
+    assert figures["train_error"].item() == pytest.approx(100 * (1 - right / 6))
+
+
+def test_a_learned_sigma_is_kept_wide_by_its_entropy() -> None:
+    plain, *_ = play_literal(Reinforce())
+    kept, agent, *_ = play_literal(Reinforce(entropy_weight=0.25))
+    # Of one Gaussian gaze in the plane: 1 + log(2 pi sigma²).
+    assert (plain - kept).item() == pytest.approx(0.25 * (1 + math.log(2 * math.pi * 0.1**2)), rel=1e-3)
+    assert agent.locator.entropy().item() == pytest.approx(1 + math.log(2 * math.pi * 0.1**2))
