@@ -1,4 +1,5 @@
 # make demo: from nothing to a trained RAM and its film. make test: from nothing to all checks.
+# make coverage: what the tests run. make reproduce: every published checkpoint on all its test scenes.
 PYTHON ?= python3
 BIN := .venv/bin
 SHARED := $(wildcard $(abspath ../shared/data))
@@ -7,7 +8,7 @@ ifneq ($(SHARED),)
 export GLIMPSE_DATA ?= $(SHARED)
 endif
 
-.PHONY: demo test install
+.PHONY: demo test coverage reproduce install
 
 demo: install
 	$(BIN)/python scripts/demo.py
@@ -18,6 +19,12 @@ test: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+coverage: install
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
+
+reproduce: install
+	$(BIN)/python scripts/reproduce.py
 
 install: .venv/installed
 

@@ -9,8 +9,10 @@ anew in every process.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import pickle
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -97,11 +99,12 @@ class _KernelCache(caching.FunctionCache):
         return found if found is not None and tuple(found.signature.args) == tuple(sig) else None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the compiled kernel, where that is possible."""
-        try:
-            super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba's
-        except OSError:
-            return
+        """Keep the compiled kernel, where that is possible; an index that is damaged is begun anew."""
+        with contextlib.suppress(OSError):
+            try:
+                super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba's
+            except (pickle.UnpicklingError, EOFError, ValueError):
+                self.flush()  # type: ignore[no-untyped-call]  # numba's
 
 
 def kernel(function: Function) -> Function:

@@ -27,6 +27,7 @@ LARGEST_WINDOW = (1600, 1000)
 MAX_BARS = 13  # of belief, one below the other
 LONGEST_NAME = 12  # of an answer beside its bar
 NO_BELIEF = "(no belief offered)"
+NO_DISPLAY = "no display to open a window on: use render_mode='rgb_array', or --out with play.py"
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
 
 BACKGROUND: Color = (14, 17, 23)
@@ -207,17 +208,16 @@ class Window:
     """
 
     def __init__(self, title: str, fps: float) -> None:
+        asked = os.environ.get("SDL_VIDEODRIVER")
         try:
             pygame.display.init()
             driver = pygame.display.get_driver()
-        except pygame.error:
-            driver = "offscreen"
+        except pygame.error as error:
+            raise NoDisplayError(f"{NO_DISPLAY} ({error})") from None
         # SDL falls back on drawing to nowhere; whoever asks for that by name gets it.
-        if driver in ("offscreen", "dummy") and "SDL_VIDEODRIVER" not in os.environ:
+        if driver in ("offscreen", "dummy") and driver != asked:
             pygame.display.quit()
-            raise NoDisplayError(
-                "no display to open a window on: use render_mode='rgb_array', or --out with play.py"
-            )
+            raise NoDisplayError(NO_DISPLAY)
         self.title = title
         self.fps = fps
         self.clock = pygame.time.Clock()
@@ -233,7 +233,10 @@ class Window:
             picture = pygame.transform.smoothscale_by(picture, shrink)
         if self.screen is None or not self._is_open() or self.screen.get_size() != picture.get_size():
             pygame.display.init()
-            self.screen = pygame.display.set_mode(picture.get_size())
+            try:
+                self.screen = pygame.display.set_mode(picture.get_size())
+            except pygame.error as error:
+                raise NoDisplayError(f"{NO_DISPLAY} ({error})") from None
             pygame.display.set_caption(self.title)
         assert self.screen is not None
         self.screen.blit(picture, (0, 0))
@@ -278,7 +281,7 @@ class _Pen:
 
     def text(self, text: str, x: float, y: float, size: float, color: Color, *, center: bool = False) -> None:
         """A line of text, its top left corner or its middle at (x, y)."""
-        drawn = _font(_up(size)).render(text, True, color)
+        drawn = _font(_up(size), text).render(text, True, color)
         place = drawn.get_rect()
         if center:
             place.center = (_up(x), _up(y))
@@ -376,9 +379,7 @@ def _draw_belief(
     columns = -(-len(answers) // MAX_BARS)
     lines = -(-len(answers) // columns)
     line, column = h / lines, w / columns
-    names = [
-        name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in view.answer_names
-    ]
+    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in _names(view)]
     label = min(15.0, line) * 0.55 * max(map(len, names)) + 7
     for i, answer in enumerate(answers):
         left, top = x + i // lines * column, y + i % lines * line
@@ -409,7 +410,12 @@ def _outcome(view: View) -> str:
 
 
 def _say(view: View, answers: tuple[int, ...]) -> str:
-    return " ".join(view.answer_names[answer] for answer in answers)
+    names = _names(view)
+    return " ".join(names[answer] for answer in answers)
+
+
+def _names(view: View) -> list[str]:
+    return [readable(name, number) for number, name in enumerate(view.answer_names)]
 
 
 def _to_rgb(picture: NDArray[np.uint8]) -> Frame:
@@ -425,13 +431,49 @@ def _up(length: float) -> int:
     return round(length * SHARPNESS)
 
 
-def _font(size: int) -> pygame.font.Font:
+def _font(size: int, text: str = "") -> pygame.font.Font:
+    """Pygame's own font, or one of this machine's that has all letters of `text` where that has not."""
     if not pygame.font.get_init():  # not yet, or someone has called pygame.quit since
         pygame.font.init()
         _open_font.cache_clear()
-    return _open_font(size)
+    return _open_font(size, _font_file("".join(sorted({c for c in text if ord(c) > 0x24F}))))
 
 
 @cache
-def _open_font(size: int) -> pygame.font.Font:
-    return pygame.font.Font(None, size)
+def _open_font(size: int, file: str | None) -> pygame.font.Font:
+    return pygame.font.Font(file, size)
+
+
+@cache
+def _font_file(letters: str) -> str | None:
+    """The file of a font that has these letters, None for pygame's own or where no font has them."""
+    if not letters or _has(pygame.font.Font(None, 12), letters):
+        return None
+    for name in pygame.font.get_fonts():
+        file = pygame.font.match_font(name)
+        try:
+            if file and _has(pygame.font.Font(file, 12), letters):
+                return file
+        except (OSError, pygame.error):  # a kind of font that SDL cannot open
+            continue
+    return None
+
+
+def _has(font: pygame.font.Font, letters: str) -> bool:
+    """Whether a font draws these letters otherwise than what it does not know."""
+
+    def drawn(letter: str) -> bytes:
+        return pygame.image.tobytes(font.render(letter, True, TEXT), "RGBA")
+
+    unknown = drawn("\uffff")  # which is no letter in any script
+    return all(drawn(letter) != unknown for letter in letters)
+
+
+def readable(name: str, number: int) -> str:
+    """The name of an answer, or its number where no font of this machine has its letters."""
+    if not pygame.font.get_init():
+        pygame.font.init()
+    strange = "".join(sorted({c for c in name if ord(c) > 0x24F}))
+    if strange and _font_file(strange) is None and not _has(pygame.font.Font(None, 12), strange):
+        return f"#{number}"
+    return name

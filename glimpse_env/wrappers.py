@@ -360,7 +360,7 @@ class VectorGlimpseHistory(_VectorView):
 
 
 class WholeCanvas(_Wrapper):
-    """Adds `canvas`, float32 (C, H, W) in [0, 1], to the observation; one array an episode."""
+    """Adds `canvas`, float32 (C, H, W) in [0, 1], to the observation."""
 
     def __init__(self, env: SingleEnv) -> None:
         super().__init__(env)
@@ -372,12 +372,12 @@ class WholeCanvas(_Wrapper):
         """As the environment's own, with the canvas."""
         observation, info = self.env.reset(seed=seed, options=options)
         self._canvas = self.inner.canvas()[0]
-        return {**observation, "canvas": self._canvas}, info
+        return {**observation, "canvas": self._canvas.copy()}, info
 
     def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
         """As the environment's own, with the canvas."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return {**observation, "canvas": self._canvas}, reward, terminated, truncated, info
+        return {**observation, "canvas": self._canvas.copy()}, reward, terminated, truncated, info
 
 
 class VectorWholeCanvas(_VectorView):

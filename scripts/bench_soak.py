@@ -75,7 +75,7 @@ def _walk(env_id: str, steps: int, dataset: str) -> tuple[int, float, int, float
 
 def _resident() -> float:
     """Megabytes of memory in use by this process."""
-    with open("/proc/self/statm") as file:
+    with open("/proc/self/statm", encoding="utf-8") as file:
         return int(file.read().split()[1]) * resource.getpagesize() / 2**20
 
 

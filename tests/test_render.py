@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import gymnasium
+import matplotlib
 import numpy as np
+import pygame
 import pytest
 from conftest import OFFLINE
 from gymnasium.error import ResetNeeded
 
 from glimpse_env import render
-from glimpse_env.render import View, Window, assembled, caption, draw_frame, tile
+from glimpse_env.render import View, Window, assembled, caption, draw_frame, readable, tile
 from glimpse_env.vector import GlimpseVectorEnv
 
 
@@ -205,3 +209,31 @@ def test_a_window_that_an_agent_placed_is_drawn_in_place_of_the_retina() -> None
     # The eye sees the patch, 118 wide at (540, 52).
     assert draw_frame(looking)[80, 570].tolist() == [10, 10, 10]
     assert draw_frame(looking)[140, 630].tolist() == [40, 40, 40]
+
+
+def test_names_that_no_font_can_write_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Boxes tell nobody anything: where this machine has no letters for a name, the answer's number does."""
+    render._font_file.cache_clear()
+    monkeypatch.setattr(pygame.font, "get_fonts", list)
+    assert [readable(name, i) for i, name in enumerate(("cat", "Äpfel", "猫"))] == ["cat", "Äpfel", "#2"]
+    render._font_file.cache_clear()
+
+
+def test_names_are_written_by_a_font_that_has_their_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """matplotlib brings DejaVu, whose letters are more than those of pygame's own font."""
+    dejavu = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    render._font_file.cache_clear()
+    monkeypatch.setattr(pygame.font, "get_fonts", lambda: ["dejavu"])
+    monkeypatch.setattr(pygame.font, "match_font", lambda name: str(dejavu))
+    assert readable("☃", 0) == "☃"
+    assert render._font_file("☃") == str(dejavu)
+    render._font_file.cache_clear()
+
+
+@pytest.mark.parametrize("driver", ["x11", "nonsense"])
+def test_a_screen_that_is_not_there_is_one_sentence(driver: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pygame.display.quit()
+    monkeypatch.setenv("SDL_VIDEODRIVER", driver)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    with pytest.raises(render.NoDisplayError, match=r"--out with play\.py"):
+        render.Window("x", 3).show(np.zeros((8, 8, 3), np.uint8))

@@ -414,3 +414,85 @@ def test_a_single_envs_error_has_its_shapes() -> None:
     env.reset(seed=0)
     with pytest.raises(ValueError, match=r"gaze'\] must be float32 of shape \(2,\)"):
         env.step({"gaze": np.zeros(3, np.float32), "answer": 0})
+
+
+def test_an_env_whose_arrays_came_read_only_plays_on() -> None:
+    """As they come out of Ray's object store: buffers that pickle takes apart and nobody may write."""
+    env = make(3, start_gaze="random")
+    env.reset(seed=4)
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(env, protocol=5, buffer_callback=buffers.append)
+    frozen = [memoryview(bytes(buffer.raw())) for buffer in buffers]
+    assert frozen
+    twin = pickle.loads(data, buffers=frozen)
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        action = random_action(rng, 3)
+        assert_same(env.step(action), twin.step(action))
+    assert_same(env.reset(seed=9)[0], twin.reset(seed=9)[0])
+
+
+def test_a_first_reset_may_have_a_full_mask() -> None:
+    env, plain = make(3), make(3)
+    observation, _ = env.reset(seed=2, options={"reset_mask": np.ones(3, bool)})
+    assert_same(observation, plain.reset(seed=2)[0])
+    with pytest.raises(ResetNeeded, match="every row"):
+        make(3).reset(options={"reset_mask": np.array([True, False, True])})
+
+
+def test_seeds_of_rows_are_told() -> None:
+    env = make(2)
+    env.reset(seed=5)
+    assert env.np_random_seed == 5
+    env.reset(seed=[7, 8])
+    assert env.np_random_seed == (7, 8)
+
+
+def test_attributes_are_shared_by_all_rows() -> None:
+    env = make(3)
+    env.reset(seed=0)
+    assert env.get_attr("horizon") == (4, 4, 4)
+    assert len(env.call("path", 1)) == 3
+    env.set_attr("difficulty", 0.5)
+    assert env.difficulty == 0.5
+    env.set_attr("difficulty", [0.25] * 3)
+    assert env.get_attr("difficulty") == (0.25,) * 3
+    with pytest.raises(ValueError, match="all rows share difficulty"):
+        env.set_attr("difficulty", [0.1, 0.2, 0.3])
+
+
+def test_answers_may_have_an_axis_of_their_own() -> None:
+    env, plain = make(3), make(3)
+    action = random_action(np.random.default_rng(0), 3)
+    for e in (env, plain):
+        e.reset(seed=1)
+    column = {**action, "answer": action["answer"][:, None]}
+    assert_same(env.step(column), plain.step(action))
+
+
+def test_a_slip_in_a_keyword_is_answered_with_what_was_meant() -> None:
+    for make_one in (
+        lambda: gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, retina_sise=8),
+        lambda: gymnasium.make_vec("Glimpse/MNIST-v0", 2, **OFFLINE, retina_sise=8),
+    ):
+        with pytest.raises(
+            ValueError, match="no keyword 'retina_sise': did you mean 'retina_size'"
+        ) as raised:
+            make_one()
+        assert len(str(raised.value)) < 120
+
+
+@pytest.mark.parametrize("constant", [False, True])
+def test_info_is_numpys_and_constant_where_asked(constant: bool) -> None:
+    """The target stays a secret until the end: -1 in a constant info, absent from another."""
+    env = GlimpseEnv(**CLUTTERED, constant_info=constant)
+    _, info = env.reset(seed=0)
+    action = {"gaze": np.zeros(2, np.float32), "answer": 3}
+    for step in range(4):
+        assert info.keys() == ({"target", "correct"} if constant else set())
+        if constant:
+            assert (info["target"], bool(info["correct"])) == (-1, False)
+        _, _, terminated, _, info = env.step(action)
+        assert terminated == (step == 3)
+    assert (info["target"].dtype, info["correct"].dtype) == (np.int64, np.bool_)
+    assert bool(info["correct"]) == (info["target"] == 3)

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
-from conftest import OFFLINE
+from conftest import OFFLINE, assert_same
+from gymnasium.utils.env_checker import check_env
+from gymnasium.wrappers import TimeAwareObservation
 
+from glimpse_env import wrappers
 from glimpse_env.vector import GlimpseVectorEnv
 from glimpse_env.wrappers import (
     BoxAction,
@@ -12,9 +18,11 @@ from glimpse_env.wrappers import (
     GridAction,
     RelativeGaze,
     ScanPath,
+    Supervision,
     VectorBoxAction,
     VectorGridAction,
     VectorWholeCanvas,
+    WholeCanvas,
     scan_path,
 )
 
@@ -175,3 +183,114 @@ def test_a_history_handed_out_is_the_callers_own() -> None:
 def test_wrappers_of_the_eye_are_for_eyes() -> None:
     with pytest.raises(TypeError, match="Glimpse"):
         GlimpseHistory(gymnasium.make("CartPole-v1"))
+
+
+SINGLE: dict[type, dict[str, Any]] = {
+    BoxAction: {},
+    GridAction: {"cells": 5},
+    RelativeGaze: {"reach": 0.25},
+    ScanPath: {"cells": 2, "order": "permutation", "seed": 3},
+    GlimpseHistory: {},
+    WholeCanvas: {},
+    Supervision: {"boxes": True},
+}
+VECTOR = {getattr(wrappers, f"Vector{kind.__name__}"): keywords for kind, keywords in SINGLE.items()}
+
+
+@pytest.mark.parametrize("kind", SINGLE, ids=lambda k: k.__name__)
+def test_a_wrapped_env_can_be_made_again_from_its_spec(kind: Any) -> None:
+    """Through JSON, with the arguments it was wrapped with; and Gymnasium's checks pass."""
+    env = kind(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=3), **SINGLE[kind])
+    spec = gymnasium.envs.registration.EnvSpec.from_json(env.spec.to_json())
+    again = gymnasium.make(spec)
+    assert spec.additional_wrappers[-1].kwargs == SINGLE[kind]
+    assert again.action_space == env.action_space
+    assert again.observation_space == env.observation_space
+    env.action_space.seed(0)
+    action = env.action_space.sample()
+    assert_same(env.reset(seed=1)[0], again.reset(seed=1)[0])
+    assert_same(env.step(action)[0], again.step(action)[0])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is different from the unwrapped version")
+        check_env(env, skip_render_check=True)
+
+
+@pytest.mark.parametrize("kind", SINGLE, ids=lambda k: k.__name__)
+@pytest.mark.parametrize("env_id", ["Glimpse/MNIST-v0", "Glimpse/HouseNumbers-v0"])
+def test_a_row_of_a_wrapped_vector_env_is_the_wrapped_single_env(kind: Any, env_id: str) -> None:
+    twin = getattr(wrappers, f"Vector{kind.__name__}")
+    keywords = {**OFFLINE, "start_gaze": "random"}
+    vector = twin(gymnasium.make_vec(env_id, 3, "vector_entry_point", **keywords), **SINGLE[kind])
+    singles = [kind(gymnasium.make(env_id, **keywords), **SINGLE[kind]) for _ in range(3)]
+    seeds = [4, 9, 2]
+    observation, _ = vector.reset(seed=seeds)
+    alone = [env.reset(seed=seed)[0] for env, seed in zip(singles, seeds, strict=True)]
+    vector.action_space.seed(0)
+    ended = np.zeros(3, bool)
+    for _ in range(22):
+        for row in range(3):
+            assert_same({k: v[row] for k, v in observation.items()}, alone[row])
+        assert observation in vector.observation_space
+        actions = vector.action_space.sample()
+        observation, _, terminated, *_ = vector.step(actions)
+        for row, env in enumerate(singles):
+            if ended[row]:
+                alone[row], _ = env.reset()
+                continue
+            one = {k: v[row] for k, v in actions.items()} if isinstance(actions, dict) else actions[row]
+            alone[row], _, done, *_ = env.step(one)
+            assert done == terminated[row]
+        ended = terminated
+
+
+def test_supervision_says_what_is_asked_next_and_when() -> None:
+    """A number of three digits, two glimpses an answer, said wrongly once: by hand."""
+    env = Supervision(
+        gymnasium.make("Glimpse/HouseNumbers-v0", **OFFLINE, glimpses_per_answer=2, split="test")
+    )
+    for index in range(200):
+        observation, _ = env.reset(options={"index": index})
+        if (observation["target"] >= 0).sum() == 4:
+            break
+    target = observation["target"].tolist()
+    asked, due = [], []
+    for t in range(8):
+        asked.append(int(observation["next"]))
+        due.append(int(observation["due"]))
+        wrong = (target[0] + 1) % 10
+        say = wrong if t == 1 else int(observation["next"])
+        observation, _, terminated, _, info = env.step({"gaze": np.zeros(2, np.float32), "answer": say})
+    assert asked == [target[0], target[0], target[1], target[1], target[2], target[2], 10, 10]
+    assert due == [0, 1] * 4
+    assert terminated
+    assert not info["correct"]
+    assert observation["next"] == -1
+
+
+def test_gymnasiums_play_knows_the_keys_of_every_wrapper() -> None:
+    env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE)
+    for wrapped in (BoxAction(env), GridAction(env), RelativeGaze(env), ScanPath(env)):
+        keys = wrapped.get_wrapper_attr("get_keys_to_action")()
+        assert len(keys) > 10
+        assert all(action in wrapped.action_space for action in keys.values())
+    assert GridAction(env, 7).get_keys_to_action()[("d", "4")].tolist() == [5, 3, 4]
+
+
+def test_time_aware_observation_knows_the_horizon() -> None:
+    env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=5)
+    assert env.spec.max_episode_steps == 5
+    aware = TimeAwareObservation(BoxAction(env), flatten=False, dict_time_key="steps")
+    observation, _ = aware.reset(seed=0)
+    assert observation in aware.observation_space
+
+
+def test_a_canvas_is_converted_once_an_episode() -> None:
+    """And the vector env's next episode has its own."""
+    env = VectorWholeCanvas(GlimpseVectorEnv(2, **OFFLINE, horizon=2))
+    first = env.reset(seed=0)[0]["canvas"]
+    act = {"gaze": np.zeros((2, 2), np.float32), "answer": np.zeros(2, int)}
+    assert env.step(act)[0]["canvas"] is first
+    assert env.step(act)[0]["canvas"] is first  # the last step still shows the scene
+    following = env.step(act)[0]["canvas"]
+    assert following is not first
+    np.testing.assert_allclose(following, env.unwrapped.present_scenes().canvas / 255, rtol=1e-6)

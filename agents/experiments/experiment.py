@@ -43,6 +43,7 @@ ModelSettings = (
 )
 AnyLearner = Reinforce | GivenGaze | Windows | CrossEntropy | Generative | PPOLearner
 AnyLoop = Loop | PPOLoop
+MOST_SEEDS = 2**32  # so that an environment's own, a million times as large, fit into 64 bits
 KINDS: dict[str, type] = {
     kind.__name__: kind for union in (ModelSettings, AnyLearner, AnyLoop) for kind in get_args(union)
 }
@@ -81,8 +82,8 @@ class Experiment:
             raise ValueError(f"{type(self.learner).__name__} teaches {able}, not {type(self.model).__name__}")
         self.learner.check(self.model)
         check_keywords(self.env)
-        if self.seed < 0:
-            raise ValueError(f"seed must not be negative, got {self.seed}")
+        if not 0 <= self.seed < MOST_SEEDS:
+            raise ValueError(f"seed must not be negative and below {MOST_SEEDS}, got {self.seed}")
         if self.env.get("context") and not isinstance(self.model, DRAMSettings):
             raise ValueError(
                 f"{type(self.model).__name__} builds an agent that sees no context: leave out env context"

@@ -1,0 +1,63 @@
+"""Score every published checkpoint on all its test scenes: `python scripts/reproduce.py [NAME ...]`.
+
+Prints a Markdown table of the published figure, today's and their difference, and ends with 1 if one is off
+by more than another processor's rounding explains. This is what one runs before a release; the tests score
+the first 500 scenes of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from agents.experiments.experiment import load_agent
+from agents.learn.checkpoint import CheckpointError
+from agents.learn.evaluate import evaluate
+from agents.learn.generative import Generative, bound
+from agents.report import results
+from glimpse_env.data.files import DatasetError
+
+TOLERANCE = 0.05  # percent, five of ten thousand scenes; of nats, a thousandth
+
+
+def main(arguments: list[str]) -> None:
+    """Score and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", help="published experiments; all of them unless given")
+    names = parser.parse_args(arguments).names
+    torch.set_num_threads(1)
+    paths = [results.find_checkpoint(name) for name in names] or sorted(results.PRETRAINED.glob("*"))
+    lines = results.read()
+    rows, off = [], []
+    for path in tqdm(paths, unit=" checkpoints"):
+        agent, experiment, config = load_agent(path)
+        name, env = config["experiment"], dict[str, Any](experiment.env)
+        mode = "sampled" if isinstance(experiment.learner, Generative) else "deterministic"
+        published = [
+            line["value"]
+            for line in lines
+            if (line["experiment"], line["mode"], line["seed"]) == (name, mode, experiment.seed)
+        ][-1]
+        if isinstance(experiment.learner, Generative):
+            scored = bound(agent, experiment.env_id, env, "test", experiment.learner.binary)
+            allowed = published / 1000
+        else:
+            scored = evaluate(agent, experiment.env_id, "test", **env)
+            allowed = TOLERANCE
+        difference = scored.error - published
+        rows.append(f"| {name} | {published:.2f} | {scored.error:.2f} | {difference:+.2f} |")
+        off += [name] if abs(difference) > allowed else []
+    print("| experiment | published | today | difference |", "|---|---:|---:|---:|", *rows, sep="\n")
+    if off:
+        raise ValueError(f"{', '.join(off)} differ by more than rounding explains")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (CheckpointError, DatasetError, OSError, ValueError) as error:
+        sys.exit(f"reproduce.py: {error}")

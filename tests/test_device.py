@@ -1,0 +1,67 @@
+"""Every model on torch's `meta` device, where tensors have no numbers and mixing devices raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from agents import device
+from agents.agent import Spec, device_of
+from agents.experiments import EXPERIMENTS
+from agents.models.draw import DRAW
+
+SPEC = Spec((2, 20, 20), (1, 60, 60), 10, context=(1, 25, 25), length=1, horizon=3)
+MODELS = {
+    f"{type(e.model).__name__}-{vars(e.model).get('policy')}": e.model
+    for e in EXPERIMENTS.values()
+    if not vars(e.model).get("recurrent")  # SB3's recurrent policy asks whether episodes have begun
+}
+
+
+def views(batch: int, on: str) -> dict[str, torch.Tensor]:
+    shapes = {"gaze": (2,), "time": (1,)}
+    shapes |= {key: getattr(SPEC, key) for key in ("retina", "canvas", "context")}
+    return {key: torch.rand(batch, *shape, device=on) for key, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("sample", [False, True])
+def test_no_model_mixes_devices(name: str, sample: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Checks of SB3's distributions ask for numbers, which meta tensors have not.
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
+    agent: Any = MODELS[name].build(SPEC).to("meta")
+    assert device_of(agent).type == "meta"
+    seen = views(4, "meta")
+    if isinstance(agent, DRAW):
+        for part in agent(seen["canvas"]):
+            assert part.device.type == "meta"
+        assert [stroke.canvas.device.type for stroke in agent.dream(2)] == ["meta"] * agent.steps
+        return
+    state = agent.initial(4)
+    for _ in range(3):
+        step, state = agent(seen, state, sample)
+        for key, part in step._asdict().items():
+            assert part is None or part.device.type == "meta", key
+
+
+def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert device.choose("auto") == torch.device("cpu")
+    with pytest.raises(ValueError, match="sees no GPU"):
+        device.choose("cuda")
+    with pytest.raises(ValueError, match="got 'tpu'"):
+        device.choose("tpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert device.choose("auto") == torch.device("cuda")
+
+
+def test_seeding_leaves_the_generator_as_it_was() -> None:
+    torch.manual_seed(3)
+    first = torch.rand(2)
+    torch.manual_seed(3)
+    with device.seeded(7):
+        inside = torch.rand(2)
+    assert torch.equal(torch.rand(2), first)
+    assert not torch.equal(inside, first)

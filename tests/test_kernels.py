@@ -1,0 +1,99 @@
+"""Compiled kernels: never stale, wherever they may be kept, and many processes at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from glimpse_env import kernels
+
+SHOW = (
+    "import glimpse_env, gymnasium; "
+    "env = gymnasium.make('Glimpse/HouseNumbers-v0', dataset='mnist-5k', split='test'); "
+    "print(env.reset(options={'index': 5})[0]['retina'].sum(), env.unwrapped.vector.canvas().sum())"
+)
+
+
+QUICK = (
+    "import numpy as np; from glimpse_env.random import row_keys; "
+    "print(row_keys(np.arange(3, dtype=np.uint64)))"
+)
+
+
+def show(package: Path, code: str = QUICK, **environment: str | None) -> subprocess.Popen[str]:
+    """A process that draws a frozen scene with the copy of the library in `package`."""
+    env = {**os.environ, "PYTHONPATH": str(package), **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=package,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={key: value for key, value in env.items() if value is not None},
+    )
+
+
+def seen(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "glimpse_env", tmp_path / "lib" / "glimpse_env", ignore=ignore)
+    return tmp_path / "lib"
+
+
+def test_an_edit_of_an_inlined_function_and_its_revert_are_seen(package: Path) -> None:
+    """The random stream lives in one file and is inlined into the worlds of others."""
+    stream = package / "glimpse_env" / "random.py"
+    text, about = stream.read_text(encoding="utf-8"), stream.stat()
+    first = seen(show(package, SHOW))
+    stream.write_text(text.replace("np.uint64(30)", "np.uint64(29)"), encoding="utf-8")
+    os.utime(stream, ns=(about.st_atime_ns, about.st_mtime_ns))  # as some tools leave it
+    edited = seen(show(package, SHOW))
+    assert edited != first
+    stream.write_text(text, encoding="utf-8")
+    assert seen(show(package, SHOW)) == first
+
+
+def test_processes_that_start_at_once_on_an_empty_cache_all_work(package: Path) -> None:
+    outputs = {seen(process) for process in [show(package) for _ in range(8)]}
+    assert len(outputs) == 1
+
+
+def test_without_a_home_or_a_place_to_write_kernels_still_work(package: Path, tmp_path: Path) -> None:
+    """A file where the cache would be stands for a disk that cannot be written: root may write anywhere."""
+    (package / "glimpse_env" / "__pycache__").write_text("")
+    out = seen(show(package, HOME=None, XDG_CACHE_HOME=None, PYTHONDONTWRITEBYTECODE="1"))
+    (tmp_path / "blocked").write_text("")
+    nowhere = {"XDG_CACHE_HOME": str(tmp_path / "blocked"), "TMPDIR": str(tmp_path / "blocked")}
+    assert seen(show(package, PYTHONDONTWRITEBYTECODE="1", **nowhere)) == out
+    assert not (package / "~").exists()
+
+
+def test_the_folder_that_numba_is_told_comes_first(package: Path, tmp_path: Path) -> None:
+    seen(show(package, NUMBA_CACHE_DIR=str(tmp_path / "told")))
+    assert list((tmp_path / "told").glob("*.nbi"))
+    assert not list((package / "glimpse_env" / "__pycache__").glob("*.nbi"))
+
+
+def test_a_damaged_cache_is_compiled_anew(package: Path) -> None:
+    first = seen(show(package))
+    for path in (package / "glimpse_env" / "__pycache__").glob("*.nb[ic]"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert seen(show(package)) == first
+
+
+def test_every_kernel_counts_for_the_hash() -> None:
+    folders = {path.parent.name for path in kernels.PACKAGE.rglob("*.py") if b"@kernel" in path.read_bytes()}
+    assert {"worlds", "sensors", "glimpse_env"} <= folders
+    assert kernels.source_hash() == kernels.source_hash()
