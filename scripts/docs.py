@@ -1,7 +1,7 @@
-"""Make docs/: a page and a picture for each id, `python scripts/docs.py [--pictures]`.
+"""Make docs/: a page and a picture for each id, a page for each paper, `python scripts/docs.py [--pictures]`.
 
-Pages are made from the registry, the environment's own spaces and docstring, and results.jsonl; a test
-holds them to it. `--pictures` also films a random episode of each (needs the data).
+Pages are made from the registry, the environment's own spaces, the docstrings of agents/experiments and
+results.jsonl; a test holds them to it. `--pictures` also films a random episode of each id (needs the data).
 """
 
 from __future__ import annotations
@@ -10,13 +10,26 @@ import argparse
 import inspect
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from agents.experiments import (
+    EXPERIMENTS,
+    Experiment,
+    ablavatski2017,
+    ba2015,
+    gregor2015,
+    jaderberg2015,
+    mnih2014,
+)
 from agents.learn.envs import single_env
 from agents.learn.files import write, write_whole
-from agents.report import results
+from agents.models.dram import DRAMSettings
+from agents.models.ram import GivenGazeSettings, RAMSettings
+from agents.models.whole_canvas import WholeCanvasSettings
+from agents.report import results, tables
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import NAMES
 from glimpse_env.registry import TABLE, keywords_of
@@ -24,6 +37,13 @@ from glimpse_env.vector import GlimpseVectorEnv
 from glimpse_env.worlds.houses import load_layouts
 
 DOCS = results.ROOT / "docs"
+PAPERS = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017)
+PICTURES = {
+    "mnih2014": [("glimpses.png", "error by number of glimpses, ours and the paper's")],
+    "ba2015": [("dram-pairs.png", "DRAM looks at the eight, then at the four")],
+    "gregor2015": [("draw.png", "DRAW dreams of four digits, a row each, through the yellow window")],
+    "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
+}
 OFFLINE = {"Glimpse/CIFAR10-v0": "cifar10-jpeg"}  # what a page's picture shows where the original is absent
 
 
@@ -44,6 +64,29 @@ def main(arguments: list[str]) -> None:
         path = page_path(env_id)
         write(path, page(env_id))
         print(f"wrote {path}")
+    for module in PAPERS:
+        path = DOCS / f"{group_of(module)}.md"
+        write(path, paper_page(module))
+        print(f"wrote {path}")
+
+
+def group_of(module: ModuleType) -> str:
+    """The name of a module of agents/experiments."""
+    return module.__name__.rpartition(".")[2]
+
+
+def paper_page(module: ModuleType) -> str:
+    """The page of a paper, Markdown: what its module says, our rows beside the paper's, the film if any."""
+    title, _, about = inspect.cleandoc(module.__doc__ or "").partition("\n")
+    lines = results.read()
+    names = [f"{name}{both}" for name in module.EXPERIMENTS for both in ("", "-both")]
+    mine = [line for line in lines if line["experiment"] in names]
+    parts = [f"# {title.rstrip('.')}", about.strip()]
+    parts += [f"![{text}]({name})" for name, text in PICTURES.get(group_of(module), ())]
+    parts += ["## Rows", "Columns are explained in [comparing](comparing.md).", tables.table(mine)]
+    if any(line["metric"] in ("nats", "cross_entropy") for line in mine):
+        parts.append(tables.nats_table(mine))
+    return "\n\n".join(parts) + "\n"
 
 
 def page_path(env_id: str) -> Path:
@@ -153,12 +196,22 @@ def measured(env_id: str) -> dict[str, float]:
     return found
 
 
+def looker(experiment: Experiment | None) -> str | None:
+    """Which column of the bounds an experiment belongs to, None for none of them."""
+    model = None if experiment is None else experiment.model
+    if isinstance(model, GivenGazeSettings):
+        return str(model.policy)
+    if isinstance(model, WholeCanvasSettings):
+        return "conv" if model.network == "conv" else None
+    return {RAMSettings: "ram", DRAMSettings: "dram"}.get(type(model))
+
+
 BOUNDS_ARE = (
     "Each is an upper bound, what such gazes came to after the training that results/LOG.md tells of; "
     "the gazes nobody chose on DigitSum, DigitPair, HouseNumbers and CIFAR-10 were trained for two to six "
     "epochs and would fall further. A dash was not measured; Fashion-MNIST's files were not at hand."
 )
-CONTROLS = ("center", "random", "raster", "conv", "ram", "dram")
+COLUMNS = ("center", "random", "raster", "conv", "ram", "dram")
 
 
 def bounds() -> str:
@@ -174,10 +227,10 @@ def bounds() -> str:
         found = {}
         for name, value in measured(env_id).items():
             experiment, _, dataset = name.partition(" on ")
-            who, _, task = experiment.partition("-")
-            if "-" not in task:
-                found[who] = f"{value:.2f}" + (f" ({dataset})" if dataset else "")
-        cells = [found.get(who, "–") for who in CONTROLS]
+            who = looker(EXPERIMENTS.get(experiment))
+            if who is not None:  # of several, the first in the results
+                found.setdefault(who, f"{value:.2f}" + (f" ({dataset})" if dataset else ""))
+        cells = [found.get(who, "–") for who in COLUMNS]
         lines.append(f"| {env_id} | {blind(env_id):.1f} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", BOUNDS_ARE])
 

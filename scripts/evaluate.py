@@ -1,9 +1,9 @@
 """Score a trained agent: `python scripts/evaluate.py ram-mnist`, or a run folder, or a checkpoint file.
 
 Visits every frozen scene of the split once and prints the error in percent with its 95 % interval.
-`--publish` also adds the figures to results/results.jsonl and copies the checkpoint to results/pretrained and
-the metrics of its epochs to results/metrics, if the run's settings are those of the experiment it names; of
-an ablation the figure on validation scenes and no checkpoint.
+`--publish` also adds the figures to results/results.jsonl and copies the checkpoint, if it is of seed 1 (not
+with `--figures-only`), to results/pretrained and the metrics of its epochs to results/metrics, if the run's
+settings are those of the experiment it names; of an ablation the figure on validation scenes alone.
 `--on ID` and `--env KEYWORD=VALUE …` score it on another environment than its own (another canvas, clutter
 or number of glimpses), if its shapes fit. `--with SOURCE` adds a reader of the other direction.
 """
@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--with", dest="backward", metavar="SOURCE", help="the backward half of an ensemble")
     parser.add_argument("--device", choices=device.DEVICES, default="auto", help="what computes")
     parser.add_argument("--publish", action="store_true", help="keep the figures and the checkpoint")
+    parser.add_argument("--figures-only", action="store_true", help="publish no checkpoint")
     options = parser.parse_args(arguments)
     elsewhere = options.on is not None or bool(options.env)
     if options.publish and (options.mode or options.split or elsewhere):
@@ -116,7 +117,7 @@ def main(arguments: list[str]) -> None:
                 line["pixels"] = 2 * line["pixels"] - context
                 line["share"] = round(line["pixels"] / canvas, 4)
         else:  # an ensemble's halves are published on their own
-            keep(path, config, minutes)
+            keep(path, config, minutes, options.figures_only)
         results.append(lines)
 
 
@@ -138,12 +139,12 @@ def evaluate_bound(
     )
     if options.publish:
         minutes = results.training_minutes(path, config)
-        keep(path, config, minutes)
+        keep(path, config, minutes, options.figures_only)
         line = results.result_line(config["experiment"], experiment, model, "sampled", scored, minutes)
         results.append([line])
 
 
-def keep(path: Path, config: dict[str, Any], minutes: float) -> None:
+def keep(path: Path, config: dict[str, Any], minutes: float, figures_only: bool) -> None:
     """Copy a checkpoint, of seed 1, and the metrics beside it to results/."""
     name, seed = config["experiment"], config["seed"]
     target, metrics = results.pretrained_path(name, seed), results.metrics_path(name, seed)
@@ -152,7 +153,7 @@ def keep(path: Path, config: dict[str, Any], minutes: float) -> None:
     tensors = results.compact(checkpoint.load(path)[0])
     if sum(tensor.nbytes for tensor in tensors.values()) > results.LARGEST:
         print(f"{path} is too large to be kept even in float16: only its figures are published")
-    elif seed == 1 and results.split_of(name) == "test":
+    elif not figures_only and seed == 1 and results.split_of(name) == "test":
         checkpoint.save(target, tensors, {**config, "training_minutes": minutes})
     write(metrics, (path.parent / run.METRICS).read_text(encoding="utf-8"))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
+from types import ModuleType
 
 import pytest
 from conftest import ROOT
 
+import docs
 from glimpse_env import TABLE
 from glimpse_env.worlds.houses import load_layouts
-
-sys.path.insert(0, str(ROOT / "scripts"))
-import docs
 
 
 @pytest.mark.parametrize("env_id", sorted(TABLE))
@@ -22,6 +20,14 @@ def test_page_is_up_to_date(env_id: str, monkeypatch: pytest.MonkeyPatch) -> Non
     assert text == docs.page(env_id), "run `python scripts/docs.py`"
     assert f"{TABLE[env_id].canvas_size}x{TABLE[env_id].canvas_size} canvas" in text
     assert f"`{TABLE[env_id].dataset}`" in text
+
+
+@pytest.mark.parametrize("module", docs.PAPERS, ids=docs.group_of)
+def test_the_page_of_a_paper_is_up_to_date(module: ModuleType) -> None:
+    text = (ROOT / "docs" / f"{docs.group_of(module)}.md").read_text(encoding="utf-8")
+    assert text == docs.paper_page(module), "run `python scripts/docs.py`"
+    trained = [name for name in module.EXPERIMENTS if f"| {name}" in text]
+    assert len(trained) > len(module.EXPERIMENTS) / 2
 
 
 def test_the_best_guess_without_looking() -> None:

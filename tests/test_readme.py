@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from agents.report import results
+from agents.report import results, tables
 from glimpse_env import TABLE
+from glimpse_env.vector import KEYWORDS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -47,21 +48,23 @@ def test_the_shell_blocks_run(tmp_path: Path) -> None:
     assert (tmp_path / "random.png").stat().st_size > 10_000
 
 
+def inside(text: str, which: str) -> str:
+    """What stands between a report's markers."""
+    return text.split(f"<!-- {which}: begin -->\n")[1].split(f"\n<!-- {which}: end -->")[0]
+
+
 def test_the_results_are_what_report_prints() -> None:
-    lines = results.read(ROOT / results.RESULTS)
-    papers = [line for line in lines if line["experiment"] in results.PAPER]
+    lines = results.read()
     everything = (ROOT / "results" / "RESULTS.md").read_text(encoding="utf-8")
-    for text, which, shown in ((README, "report.py --papers", papers), (everything, "report.py", lines)):
-        inside = text.split(f"<!-- {which}: begin -->\n")[1].split(f"\n<!-- {which}: end -->")[0]
-        assert inside == results.table(shown)
-    others = {"--ablations": results.ablation_table(lines), "--nats": results.nats_table(lines)}
+    assert inside(README, "report.py --best") == tables.best_table(lines)
+    assert inside(everything, "report.py") == tables.table(lines)
+    others = {"--ablations": tables.ablation_table(lines), "--nats": tables.nats_table(lines)}
     for task in ("Glimpse/ClutteredMNIST100-v0", "Glimpse/HouseNumbers-v0"):
         there = results.on_problem({line["experiment"]: line for line in lines}, task)
         everyone = [line for line in lines if line["experiment"] in there]
-        others[f"--on {task}"] = results.table(everyone, best_first=True)
+        others[f"--on {task}"] = tables.table(everyone, best_first=True)
     for which, table in others.items():
-        inside = everything.split(f"<!-- report.py {which}: begin -->\n")[1]
-        assert inside.split(f"\n<!-- report.py {which}: end -->")[0] == table
+        assert inside(everything, f"report.py {which}") == table
 
 
 @pytest.mark.parametrize("env_id", sorted(TABLE))
@@ -81,11 +84,21 @@ def test_the_table_of_ids_is_the_registry(env_id: str) -> None:
 def test_the_file_tree_is_complete() -> None:
     (tree,) = [block for block in blocks("") if "registry.py" in block]
     named = set(re.findall(r"\w+\.py", tree))
-    files = {path.name for folder in ("glimpse_env", "agents") for path in (ROOT / folder).glob("*.py")}
+    files = {path.name for folder in ("glimpse_env", "agents") for path in (ROOT / folder).rglob("*.py")}
     assert files - {"__init__.py"} <= named
     assert named <= files | {path.name for path in (ROOT / "scripts").glob("*.py")}
 
 
-def test_pictures_exist() -> None:
-    for target in re.findall(r"\]\((?!http)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+def test_what_pages_link_to_exists(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_every_keyword_is_explained() -> None:
+    text = (ROOT / "docs" / "keywords.md").read_text(encoding="utf-8")
+    explained = set(
+        re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in text.splitlines() if "|" in line))
+    )
+    assert explained - {"keyword"} == set(KEYWORDS) - {"max_episode_steps"}

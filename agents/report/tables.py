@@ -8,6 +8,7 @@ from typing import Any
 from agents.experiments import EXPERIMENTS
 from agents.experiments.experiment import to_config
 from agents.learn.differentiable import Windows
+from agents.learn.ppo import PPOLearner
 from agents.learn.run import flat
 from agents.report.results import Line, mean_and_interval, on_dataset, problem
 
@@ -17,6 +18,8 @@ def taught_by(name: str) -> str:
     experiment = EXPERIMENTS.get(name)
     if experiment is None:
         return "–"
+    if isinstance(experiment.learner, PPOLearner):
+        return "reward alone"
     boxes = isinstance(experiment.learner, Windows) and experiment.learner.theta_weight > 0
     return f"labels{' and boxes' if boxes else ''}" + (f", from {experiment.init}" if experiment.init else "")
 
