@@ -224,7 +224,7 @@ def bounds() -> str:
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for env_id in TABLE:
-        found = {}
+        found: dict[str, str] = {}
         for name, value in measured(env_id).items():
             experiment, _, dataset = name.partition(" on ")
             who = looker(EXPERIMENTS.get(experiment))
