@@ -19,7 +19,8 @@ import glimpse_env
 from glimpse_env import wrappers
 images = np.random.default_rng(0).integers(0, 256, (60, 28, 28)).astype(np.uint8)
 env_id = glimpse_env.register_custom("Low", images, np.arange(60) % 10)
-for name in ("BoxAction", "GridAction", "RelativeGaze", "ScanPath", "GlimpseHistory", "WholeCanvas", "Supervision"):
+names = "BoxAction GridAction RelativeGaze ScanPath GlimpseHistory WholeCanvas Supervision"
+for name in names.split():
     env = getattr(wrappers, name)(gymnasium.make(env_id))
     env.reset(seed=0)
     env.step(env.action_space.sample())
