@@ -394,18 +394,20 @@ class VectorWholeCanvas(_VectorView):
         self.single_observation_space = _with_space(env.single_observation_space, canvas=canvas)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
         self._canvas = np.zeros((env.num_envs, *self.inner.world.canvas_shape), np.float32)
+        self._ended = False
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """As the environment's own, with the canvas."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._canvas = self.inner.canvas()
+        self._canvas, self._ended = self.inner.canvas(), False
         return {**observation, "canvas": self._canvas}, info
 
     def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
         """As the environment's own, with the canvas."""
         observation, reward, terminated, truncated, info = self.env.step(actions)
-        if (self.inner.seen == 1).any():  # no step but one that begins an episode shows its first glimpse
+        if self._ended:  # the step after an episode's last begins another
             self._canvas = self.inner.canvas()
+        self._ended = bool((terminated | truncated).any())
         return {**observation, "canvas": self._canvas}, reward, terminated, truncated, info
 
 
