@@ -17,7 +17,7 @@ def choose(name: str) -> torch.device:
     if name not in DEVICES:
         raise ValueError(f"device must be one of {DEVICES}, got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' is not here: torch sees no GPU, use --device cpu or auto")
+        raise ValueError("device 'cuda' is not available, for torch sees no GPU: use --device cpu or auto")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)

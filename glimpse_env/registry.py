@@ -1,7 +1,7 @@
 """Where ids are born: one frozen config an id, registered in Gymnasium.
 
-Every field but `about` is a keyword of `gymnasium.make` and `make_vec`. Sizes and budgets are those of Mnih
-et al. (2014), "Recurrent Models of Visual Attention", tables 1 and 2.
+Every field but `about` is a keyword of `gymnasium.make` and `make_vec`. Sizes and horizons of
+the MNIST ids with one digit are those of Mnih et al. (2014), "Recurrent Models of Visual Attention".
 """
 
 from __future__ import annotations

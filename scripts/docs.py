@@ -83,7 +83,11 @@ def paper_page(module: ModuleType) -> str:
     mine = [line for line in lines if line["experiment"] in names]
     parts = [f"# {title.rstrip('.')}", about.strip()]
     parts += [f"![{text}]({name})" for name, text in PICTURES.get(group_of(module), ())]
-    parts += ["## Rows", "Columns are explained in [comparing](comparing.md).", tables.table(mine)]
+    parts += [
+        "## Rows",
+        "[results/RESULTS.md](../results/RESULTS.md) explains the columns.",
+        tables.table(mine),
+    ]
     if any(line["metric"] in ("nats", "cross_entropy") for line in mine):
         parts.append(tables.nats_table(mine))
     return "\n\n".join(parts) + "\n"
@@ -120,7 +124,7 @@ def page(env_id: str) -> str:
         "",
         f"![a random scan path]({gif.name})"
         if gif.exists()
-        else f"No picture and no measured bounds: `{config.dataset}`'s files were not at hand.",
+        else f"This id has no picture and no measured bounds: nothing was trained on `{config.dataset}`.",
         "",
         "```python",
         f'env = gymnasium.make("{env_id}")',
@@ -145,7 +149,7 @@ def page(env_id: str) -> str:
         "|---|---|",
         *[f"| `{key}` | `{value!r}` |" for key, value in keywords(config).items()],
         "",
-        "What each means: the docstring of `glimpse_env.vector.GlimpseVectorEnv`.",
+        "[keywords](keywords.md) explains each of them.",
         "",
         "## Bounds",
         "",
@@ -165,7 +169,7 @@ def keywords(config: Any) -> dict[str, Any]:
     """Every keyword of the environment with the value that the id gives it."""
     own = keywords_of(config)
     parameters = inspect.signature(GlimpseVectorEnv.__init__).parameters
-    skip = {"self", "num_envs", "max_episode_steps", "autoreset_mode", "render_mode"}
+    skip = {"self", "num_envs", "max_episode_steps", "autoreset_mode", "render_mode", "unknown"}
     if config.scene == "houses":  # which has digits of its own, as they are
         skip |= {"digits", "distractors", "distractor_size", "jitter", "distortion", "distortion_share"}
     return {key: own.get(key, p.default) for key, p in parameters.items() if key not in skip}
@@ -209,7 +213,7 @@ def looker(experiment: Experiment | None) -> str | None:
 BOUNDS_ARE = (
     "Each is an upper bound, what such gazes came to after the training that results/LOG.md tells of; "
     "the gazes nobody chose on DigitSum, DigitPair, HouseNumbers and CIFAR-10 were trained for two to six "
-    "epochs and would fall further. A dash was not measured; Fashion-MNIST's files were not at hand."
+    "epochs and would fall further. A dash was not measured; nothing was trained on Fashion-MNIST."
 )
 COLUMNS = ("center", "random", "raster", "conv", "ram", "dram")
 

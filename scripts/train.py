@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
     """Train, and print a line an epoch."""
     command = parse(arguments)
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # the tails of DRAW's Gaussians: 1.5 times the speed on Intel (BENCH.md)
+    torch.set_flush_denormal(True)  # DRAW's Gaussians: 1.5 times the speed on Intel (results/BENCH.md)
     experiment = command.settings.but(env={**EXPERIMENTS[command.name].env, **command.settings.env})
     folder = command.folder or Path("runs") / f"{command.name}-s{experiment.seed}"
     where = device.choose(command.device)

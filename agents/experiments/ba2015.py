@@ -11,9 +11,9 @@ Test error in percent, as the paper has it:
 `python scripts/report.py --group ba2015`. DRAM learns to find and name one digit first
 (dram-cluttered100-g3), then two from the centre (dram-pairs-center), then with a blind first glimpse, so that
 its small view of the whole canvas says where the first look goes, as in the paper. Expect DRAM to come below
-the paper's pairs and not below its sum. Without a context, RAM and DRAM often miss the second digit. DRAM's
-retina has the paper's two scales, here of 20 pixels, and it adds what to where, which teaches it faster than
-the paper's product (results/LOG.md).
+the paper's pairs and not below its sum. Without a context, RAM and DRAM often miss the second digit. On
+100x100 DRAM's retina has two scales, as the paper's, of 20x20 pixels, and its glimpse network adds what to
+where, which learns faster than the paper's product (results/LOG.md). On house numbers it multiplies them.
 
 House numbers (dram-house, and dram-house-backward, which reads from the last digit to the first) have SVHN's
 real layouts but MNIST's digits: the paper's figures on SVHN's photographs are no yardstick for them.

@@ -1,4 +1,4 @@
-"""`make demo`: RAM on 5,000 real digits, beside two that cannot choose where to look.
+"""`make demo`: RAM on 3,500 real digits, beside two that cannot choose where to look.
 
 `python scripts/demo.py` trains all three at once, scores them and films a scene; expect RAM to err about half
 as often as random gazes.

@@ -62,7 +62,7 @@ class Experiment:
     loop: Annotated[AnyLoop, tyro.conf.arg(name="")]
     """How long and how fast it is taught."""
     env: EnvKeywords = dataclasses.field(default_factory=dict)
-    """Keywords of the environment beyond the id's own; docs/ has a page of each id."""
+    """Keywords of the environment beyond the id's own; docs/keywords.md explains them."""
     init: str = ""
     """What to start from: a published experiment (of the same seed), a run's folder or a checkpoint. Only the
     classifier may have other shapes, and then begins anew."""

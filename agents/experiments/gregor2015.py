@@ -8,8 +8,9 @@ nats a picture of binary MNIST with attention and 87.40 without, with 64 steps.
 bias of its own for each glimpse, so that an untrained eye zooms from the canvas to a digit; the paper has one
 for all. Windows that zoom and Muon learn more from as many images than AdamW and one bias; only eight windows
 need their gradient limited (results/LOG.md). Expect the classifiers at the paper's figures. The generators
-have 16 steps, a fourth of the paper's, and are some nats behind it. SVHN's photographs were not at hand:
-draw-house draws its layouts with MNIST's digits. CIFAR-10's pixels are shades here, as in the paper, and
+have 16 steps, a fourth of the paper's, and draw-mnist is some nats behind it. draw-house draws SVHN's layouts
+filled with MNIST's digits, not its photographs, so that the paper has no figure for it. CIFAR-10's pixels
+are shades here, as in the paper, and
 their loss bounds nothing.
 """
 

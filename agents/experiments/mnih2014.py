@@ -13,7 +13,8 @@ Test error in percent, as the paper has it:
 `python scripts/report.py --group mnih2014`. Expect RAM to come below the paper's figures but with two and
 three glimpses of 28x28, whose first gaze is random here. With more glimpses RAM starts from fewer
 (ram-cluttered-g4, then -g6, then ram-cluttered): a glimpse costs as much as another, so most is learned with
-few. Digits of the training scenes are distorted, those of the papers are not. Above 28x28 the glimpse network
+few. RAM trains on distorted digits; the paper, and the rows fc and conv, train on plain ones. Above 28x28
+the glimpse network
 is convolutional, and batches are small, which learn more from as many images (results/LOG.md).
 """
 

@@ -12,7 +12,7 @@ class PatchConv2d(nn.Conv2d):
     """nn.Conv2d without padding as one matrix product over patches.
 
     With one channel and a large kernel oneDNN's gradient is slow on processors without AVX-512: conv-read
-    trains on 3,900 images a second with this, on 2,050 with nn.Conv2d (LOG.md).
+    trains on 3,900 images a second with this, on 2,050 with nn.Conv2d (results/LOG.md).
     """
 
     def forward(self, x: Tensor) -> Tensor:

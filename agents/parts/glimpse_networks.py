@@ -89,7 +89,7 @@ class ConvGlimpseNetwork(nn.Module):
 
     def forward(self, retina: Tensor, gaze: Tensor) -> Tensor:
         """Retina (B, scales * C, s, s) in [0, 1], gaze (B, 2) -> (B, width)."""
-        # Channels last: some 1.1 times the speed with AMX, measured on an uneven machine only (BENCH.md).
+        # Channels last: 1.04 times the speed with AMX, within the noise (results/BENCH.md).
         retina = retina.contiguous(memory_format=torch.channels_last)
         what, where = self.what(retina), self.where(gaze)
         if self.product:

@@ -53,7 +53,8 @@ def limit_gradient(rows: Tensor, limit: float) -> None:
     """Shorten the gradient of each of the rows (B, n) to limit / B at most, of a loss that is a mean over B.
 
     What says where to read changes what is read, and that what says where to read next: eight glimpses on,
-    the gradient of some scenes is a hundred thousand times that of others (LOG.md). A limit of 0 is none.
+    the gradient of some scenes is a hundred thousand times that of others (results/LOG.md). A limit of
+    0 is none.
     Graves (2013, section 2.1) limits what an LSTM's inputs get; here it is what places a window, and by its
     length.
     """

@@ -123,7 +123,7 @@ def look(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], size: int, scales
     if canvas.ndim != 4 or canvas.dtype != np.uint8:
         raise ValueError(f"canvas must be uint8 (B, C, H, W), got {canvas.dtype} {canvas.shape}")
     if gaze.shape != (len(canvas), 2) or not np.isfinite(gaze).all():
-        raise ValueError(f"gaze must be finite and ({len(canvas)}, 2), got {gaze.shape}")
+        raise ValueError(f"gaze must be finite numbers of shape ({len(canvas)}, 2), got {gaze}")
     integral = empty_integral(canvas)
     integrate(np.ones(len(canvas), np.bool_), canvas, integral)
     glimpse = np.empty((len(canvas), scales * canvas.shape[1], size, size), np.float32)

@@ -61,7 +61,7 @@ def warp(source: NDArray[np.uint8], matrix: NDArray[np.float64], out: NDArray[np
 
     The pixel at (y, x) from the middle shows what lies at matrix @ (y, x); outside the source is zero.
     Bicubic, for what bilinear weights show is blurred, and an agent that learns from it reads crisp digits
-    badly (LOG.md).
+    badly (results/LOG.md).
     """
     channels, height, width = source.shape
     padded = np.zeros((channels, height + 6, width + 6))
