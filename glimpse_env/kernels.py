@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import os
 import pickle
+import stat
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -43,17 +44,25 @@ def source_hash() -> str:
 def kernel_folder() -> Path | None:
     """The first folder that compiled kernels can be kept in, or None."""
     candidates = [PACKAGE / "__pycache__", cache_folder() / "kernels"]
-    candidates.append(Path(tempfile.gettempdir()) / f"glimpse_env-kernels-{os.environ.get('USER', 'any')}")
+    if hasattr(os, "getuid"):  # others may write there, too: see `_only_mine`
+        candidates.append(Path(tempfile.gettempdir()) / f"glimpse_env-kernels-{os.getuid()}")
     if os.environ.get("NUMBA_CACHE_DIR"):
         candidates.insert(0, Path(os.environ["NUMBA_CACHE_DIR"]))
     for folder in candidates:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError:
             continue
-        return folder
+        if folder.parent != Path(tempfile.gettempdir()) or _only_mine(folder):
+            return folder
     return None
+
+
+def _only_mine(folder: Path) -> bool:
+    """Whether nobody else can have put a compiled kernel, which is run as it is, into this folder."""
+    about = folder.lstat()
+    return stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & 0o022
 
 
 class _Locator(caching._CacheLocator):

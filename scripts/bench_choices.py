@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from agents.agent import Agent
 from agents.device import mixed_precision
 from agents.experiments import EXPERIMENTS
-from agents.learn.loop import Task
+from agents.learn.loop import LoopLearner, Task
 from agents.models.dram import DRAM
 from agents.parts import windows
 from agents.parts.convolutions import PatchConv2d
@@ -90,6 +90,7 @@ def training_step(name: str, dataset: str) -> tuple[Callable[[], None], Agent, i
     experiment = EXPERIMENTS[name].but(env={**EXPERIMENTS[name].env, "dataset": dataset})
     loop: Any = experiment.loop
     agent = experiment.build(experiment.spec())
+    assert isinstance(experiment.learner, LoopLearner)
     lesson = experiment.learner.lesson(agent, Task(experiment.env_id, experiment.env, loop, 1))
     optimizer = torch.optim.AdamW(agent.parameters(), loop.learning_rate, fused=True)
     first = list(range(loop.batch_size))

@@ -72,9 +72,9 @@ def test_processes_that_start_at_once_on_an_empty_cache_all_work(package: Path) 
 
 def test_without_a_home_or_a_place_to_write_kernels_still_work(package: Path, tmp_path: Path) -> None:
     """A file where the cache would be stands for a disk that cannot be written: root may write anywhere."""
-    (package / "glimpse_env" / "__pycache__").write_text("")
+    (package / "glimpse_env" / "__pycache__").write_text("", encoding="utf-8")
     out = seen(show(package, HOME=None, XDG_CACHE_HOME=None, PYTHONDONTWRITEBYTECODE="1"))
-    (tmp_path / "blocked").write_text("")
+    (tmp_path / "blocked").write_text("", encoding="utf-8")
     nowhere = {"XDG_CACHE_HOME": str(tmp_path / "blocked"), "TMPDIR": str(tmp_path / "blocked")}
     assert seen(show(package, PYTHONDONTWRITEBYTECODE="1", **nowhere)) == out
     assert not (package / "~").exists()
@@ -97,3 +97,21 @@ def test_every_kernel_counts_for_the_hash() -> None:
     folders = {path.parent.name for path in kernels.PACKAGE.rglob("*.py") if b"@kernel" in path.read_bytes()}
     assert {"worlds", "sensors", "glimpse_env"} <= folders
     assert kernels.source_hash() == kernels.source_hash()
+
+
+def test_a_folder_that_others_may_write_to_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compiled kernels are run as they are found, and the folder of temporary files is everyone's."""
+    monkeypatch.setattr(kernels.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(kernels, "PACKAGE", tmp_path / "file" / "x")
+    monkeypatch.setattr(kernels, "cache_folder", lambda: tmp_path / "file" / "x")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    mine = tmp_path / f"glimpse_env-kernels-{os.getuid()}"
+    assert kernels.kernel_folder.__wrapped__() == mine
+    mine.chmod(0o777)
+    assert kernels.kernel_folder.__wrapped__() is None
+    mine.rmdir()
+    mine.symlink_to(tmp_path)
+    assert kernels.kernel_folder.__wrapped__() is None

@@ -145,15 +145,15 @@ def test_a_resumed_run_keeps_what_it_started_from(tmp_path: Path) -> None:
 def test_overwriting_removes_nothing_but_a_run(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "x"
     if kind == "file":
-        folder.write_text("three years")
+        folder.write_text("three years", encoding="utf-8")
     else:
         (tmp_path / "real").mkdir()
         folder.symlink_to(tmp_path / "real") if kind == "link" else folder.mkdir()
     if kind == "stray config":
-        (folder / "config.json").write_text('{"port": 80}')
+        (folder / "config.json").write_text('{"port": 80}', encoding="utf-8")
     elif kind in ("thesis", "link"):
         run_all(folder, TINY, stop_after=1)
-        (folder / "thesis.txt").write_text("three years")
+        (folder / "thesis.txt").write_text("three years", encoding="utf-8")
     elif kind == "folder of runs":
         run_all(folder / "one", TINY, stop_after=1)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

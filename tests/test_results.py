@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import signal
 import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import needs_full_mnist
@@ -16,6 +18,7 @@ from agents.agent import count_parameters
 from agents.experiments import EXPERIMENTS
 from agents.experiments.experiment import load_agent
 from agents.learn.evaluate import Evaluation
+from agents.learn.files import locked
 from agents.learn.generative import Generative
 from agents.report import results, tables
 
@@ -142,14 +145,24 @@ def test_lines_of_several_processes_are_all_kept(tmp_path: Path) -> None:
     assert sorted((line["writer"], line["i"]) for line in lines) == [
         (n, i) for n in range(6) for i in range(10)
     ]
-    assert [p.name for p in tmp_path.iterdir()] == ["results.jsonl"]
+    assert {p.name for p in tmp_path.iterdir()} == {"results.jsonl", ".results.jsonl.lock"}
 
 
-def test_the_lock_of_a_process_that_died_is_taken_over(tmp_path: Path) -> None:
+def hold_and_die(path: Path, held: Any) -> None:
+    with locked(path):
+        held.set()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_the_lock_of_a_process_that_died_is_free(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    (tmp_path / ".results.jsonl.lock").write_text(str(gone.pid), encoding="utf-8")
+    fork = multiprocessing.get_context("fork")
+    held = fork.Event()
+    gone = fork.Process(target=hold_and_die, args=(path, held))
+    gone.start()
+    gone.join()
+    assert held.is_set()
     results.append([{"a": 1}], path)
     assert path.read_text(encoding="utf-8") == '{"a": 1}\n'
 

@@ -14,8 +14,8 @@ from agents.learn import losses
 from agents.learn.envs import make_env
 from agents.learn.loop import (
     BatchResult,
-    Learner,
     Lesson,
+    LoopLearner,
     Task,
     error_on_validation,
 )
@@ -31,7 +31,7 @@ STATISTICS = 16  # batches that batch normalisation's running statistics are mea
 
 
 @dataclasses.dataclass(frozen=True)
-class CrossEntropy(Learner):
+class CrossEntropy(LoopLearner):
     """Cross-entropy of the answers that are due."""
 
     TEACHES: ClassVar[tuple[type, ...]] = (WholeCanvasSettings, CNNSettings)

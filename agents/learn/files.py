@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-STALE = 60.0  # seconds after which a lock whose process is gone is taken over
+from filelock import FileLock
 
 
 def write(path: Path, text: str) -> None:
@@ -32,37 +30,9 @@ def write_whole(path: Path, fill: Callable[[Path], Any]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """A context in which no other process of this project changes `path`.
+def locked(path: Path) -> FileLock:
+    """A context in which no other process of this project changes `path`; the system ends it with a process.
 
-    The lock is a file beside it that is created exclusively and holds the number of its process; one whose
-    process has died is taken over.
+    The lock is an empty file beside it, which stays: to delete it would let two processes in.
     """
-    lock = path.with_name(f".{path.name}.lock")
-    while True:
-        try:
-            with lock.open("x", encoding="utf-8") as file:
-                file.write(str(os.getpid()))
-            break
-        except FileExistsError:
-            if _abandoned(lock):
-                lock.unlink(missing_ok=True)
-            else:
-                time.sleep(0.05)
-    try:
-        yield
-    finally:
-        lock.unlink(missing_ok=True)
-
-
-def _abandoned(lock: Path) -> bool:
-    """Whether the process that made the lock is gone, or nobody can tell and the lock is old."""
-    try:
-        os.kill(int(lock.read_text(encoding="utf-8")), 0)
-    except ProcessLookupError:
-        return True
-    except (ValueError, OSError):
-        with contextlib.suppress(OSError):
-            return time.time() - lock.stat().st_mtime > STALE
-    return False
+    return FileLock(path.with_name(f".{path.name}.lock"))

@@ -16,7 +16,7 @@ from agents.agent import device_of
 from agents.device import seeded
 from agents.learn.envs import frozen_batches
 from agents.learn.evaluate import Evaluation
-from agents.learn.loop import BatchResult, Learner, Lesson, Task
+from agents.learn.loop import BatchResult, Lesson, LoopLearner, Task
 from agents.models.draw import DRAW, DRAWSettings
 from glimpse_env.wrappers import VectorWholeCanvas, glimpse_env_of
 
@@ -25,7 +25,7 @@ BINARY_SEED = 20_150_216  # of the pixels of validation and test pictures: the d
 
 
 @dataclasses.dataclass(frozen=True)
-class Generative(Learner):
+class Generative(LoopLearner):
     """The variational bound on the pictures of an environment."""
 
     TEACHES: ClassVar[tuple[type, ...]] = (DRAWSettings,)

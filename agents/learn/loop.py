@@ -98,6 +98,14 @@ class Learner(abc.ABC):
         """Raise ValueError where a field of this learner would do nothing for `model`."""
 
     @abc.abstractmethod
+    def train(self, run: Run, agent: Any, task: Task, *, quiet: bool = False) -> Iterator[dict[str, Any]]:
+        """Train `agent` to the last epoch and yield each epoch's metrics, after they are on disk."""
+
+
+class LoopLearner(Learner):
+    """A learner whose batches the loop of this module trains on."""
+
+    @abc.abstractmethod
     def lesson(self, agent: Any, task: Task) -> Lesson[Any]:
         """The batches and the validation of `agent` in its task."""
 

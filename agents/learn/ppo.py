@@ -22,7 +22,7 @@ from agents import checks
 from agents.agent import device_of
 from agents.learn import checkpoint
 from agents.learn.evaluate import evaluate
-from agents.learn.loop import EPOCH_SEED, Learner, Lesson, Task
+from agents.learn.loop import EPOCH_SEED, Learner, Task
 from agents.learn.run import Run
 from agents.learn.sb3 import GlimpseVecEnv
 from agents.models.sb3_policy import SB3Policy, SB3PolicySettings
@@ -67,10 +67,6 @@ class PPOLearner(Learner):
         checks.not_negative(self, "entropy_weight")
         if self.batch_size < 2 or self.num_envs * self.n_steps < 2:
             raise ValueError("batch_size and num_envs * n_steps must be 2 or more: SB3 normalises over them")
-
-    def lesson(self, agent: Any, task: Task) -> Lesson[Any]:
-        """PPO has a loop of its own."""
-        raise NotImplementedError
 
     def train(self, run: Run, agent: Any, task: Task, *, quiet: bool = False) -> Iterator[dict[str, Any]]:
         """Train `agent` and yield each epoch's metrics, once on disk."""

@@ -14,8 +14,8 @@ from agents.learn import losses
 from agents.learn.envs import make_env
 from agents.learn.loop import (
     BatchResult,
-    Learner,
     Lesson,
+    LoopLearner,
     Task,
     error_on_validation,
 )
@@ -28,7 +28,7 @@ Objective = Literal["reinforce", "variational"]
 
 
 @dataclasses.dataclass(frozen=True)
-class GivenGaze(Learner):
+class GivenGaze(LoopLearner):
     """Cross-entropy for the answers and the value baseline's error; the gazes are given."""
 
     TEACHES: ClassVar[tuple[type, ...]] = (GivenGazeSettings,)
