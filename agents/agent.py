@@ -40,7 +40,7 @@ class Step(NamedTuple):
     gaze (B, 2): where to look next, unclipped, without gradient. logits (B, n): its answer.
     log_prob (B,): log-density of `gaze` under the policy. baseline (B,): the reward it expects.
     Agents without a stochastic policy give zeros for the last two (`soft_step`).
-    Of an agent that places windows on the canvas: window (B, 2, 3), see windows.affine_read, and patch
+    Of an agent that places windows on the canvas: window (B, 2, 3), see parts.windows.affine_read, and patch
     (B, C, n, n), what it read there; None of others. answer (B,): what it says, if that is not its most
     probable answer.
     """

@@ -108,7 +108,7 @@ def reset_options(options: Any) -> dict[str, Any]:
         raise TypeError(f"options must be a dict or None, got {options!r}")
     unknown = (options or {}).keys() - {"index", "reset_mask"}
     if unknown:
-        raise ValueError(f"unknown reset option {min(unknown, key=str)!r}: use 'index' or 'reset_mask'")
+        raise ValueError(f"reset has no option {min(unknown, key=str)!r}: use 'index' or 'reset_mask'")
     return options or {}
 
 

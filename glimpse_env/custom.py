@@ -69,7 +69,9 @@ def _dataset(
     if not isinstance(images, str | Path):
         return own.store(images, labels, names, validation, test)
     if any(given is not None for given in (labels, names, validation, test)):
-        raise ValueError("a folder has its classes and splits as sub-folders: leave out labels and splits")
+        raise ValueError(
+            "a folder names its classes and splits by sub-folders: leave out labels, names and splits"
+        )
     return f"folder:{Path(images).expanduser().resolve()}"
 
 

@@ -17,7 +17,13 @@ VECTOR = "glimpse_env.vector:GlimpseVectorEnv"
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """What an id fixes: the scene and the retina (in pixels), the task and the budget of glimpses."""
+    """What an id fixes.
+
+    about: what is seen, in a sentence. canvas_size, retina_size: the side of the canvas and of the retina's
+    finest patch, in pixels. distractors: how many crops of other digits lie around. scales: how many patches
+    the retina has, each twice as wide as the one before. horizon: how many glimpses an episode has. dataset,
+    scene, digits, task: see `vector.GlimpseVectorEnv`.
+    """
 
     about: str
     canvas_size: int

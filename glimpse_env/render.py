@@ -27,7 +27,7 @@ LARGEST_WINDOW = (1600, 1000)
 MAX_BARS = 13  # of belief, one below the other
 LONGEST_NAME = 12  # of an answer beside its bar
 NO_BELIEF = "(no belief offered)"
-NO_DISPLAY = "no display to open a window on: use render_mode='rgb_array', or --out with play.py"
+NO_DISPLAY = "there is no display to open a window on: use render_mode='rgb_array', or play.py with --out"
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
 
 BACKGROUND: Color = (14, 17, 23)
@@ -391,7 +391,7 @@ def _draw_belief(
 
 
 def _draw_time(pen: _Pen, view: View, at: tuple[float, float], width: float) -> None:
-    """One segment a glimpse of the budget: used ones are dim, those left are bright."""
+    """One segment a glimpse of the horizon: used ones are dim, those left are bright."""
     x, y = at
     step = width / view.horizon
     for i in range(view.horizon):

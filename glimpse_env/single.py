@@ -52,7 +52,10 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
         return _first(observation), _first_info(info)
 
     def step(self, action: dict[str, Any]) -> tuple[Observation, float, bool, bool, Info]:
-        """Move the gaze, or in the last step answer; raises ResetNeeded after the end."""
+        """Move the gaze and, where an answer is due, take it; the last answer ends the episode.
+
+        Raises ValueError for a bad action and ResetNeeded when no episode is under way.
+        """
         batch = {key: [value] for key, value in action.items()} if isinstance(action, dict) else action
         try:
             observation, reward, terminated, truncated, info = self.vector.step(batch)

@@ -135,7 +135,7 @@ def advance(
     time (B,) counts the glimpses seen, given (B,) the answers, kept in answers (B, L); target (B, L) is
     padded with -1. Without early answers (keep_looking is -1) an answer is taken after every
     horizon / L glimpses; with them, whenever it is not `keep_looking`. The episode ends with the last
-    answer, with `end`, or when the budget of glimpses is out. Else the gaze (B, 2) moves, clipped to
+    answer, with `end`, or with the last glimpse of the horizon. Else the gaze (B, 2) moves, clipped to
     [-1, 1]², and is added to the scan path (B, horizon, 2). correct (B,): every answer so far was right,
     and at the end none is missing.
     """

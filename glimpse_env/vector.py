@@ -242,10 +242,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     def step(
         self, actions: dict[str, Any]
     ) -> tuple[Observation, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]:
-        """Move every gaze, or take every answer; see the class for shapes, `reset` for the first glimpse.
+        """Move every gaze and take the answers that are due; the last one ends a row's episode.
 
-        Raises ValueError for a bad action and ResetNeeded in rows that have ended (with
-        AutoresetMode.DISABLED) or never begun; nothing has changed then.
+        The class says the shapes. Raises ValueError for a bad action, and ResetNeeded if a row has no
+        episode: none was begun, or with AutoresetMode.DISABLED it has ended. Nothing has changed then.
         """
         gaze, answer = self._check_action(actions)
         resetting = self._done

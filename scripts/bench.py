@@ -37,11 +37,11 @@ def main(arguments: list[str]) -> None:
     """Parse and run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("what", choices=("env", "features", "train", "choices", "sb3", "soak"))
-    parser.add_argument("--dataset", default="mnist-5k", help="mnist-5k needs no download")
+    parser.add_argument("--dataset", default="mnist-5k", help="which digits; mnist-5k needs no download")
     parser.add_argument("--ids", nargs="*", default=list(glimpse_env.TABLE), choices=glimpse_env.TABLE)
     parser.add_argument("--batches", nargs="*", type=int, default=list(BATCHES))
-    parser.add_argument("--steps", type=int, default=10**8, help="of soak")
-    parser.add_argument("--calls", type=int, default=10**5, help="of soak")
+    parser.add_argument("--steps", type=int, default=10**8, help="how many of them `soak` makes")
+    parser.add_argument("--calls", type=int, default=10**5, help="how many of them `soak` makes")
     options = parser.parse_args(arguments)
     if options.what == "env":
         bench_env(options.ids, options.batches, options.dataset)

@@ -153,7 +153,7 @@ def page(env_id: str) -> str:
         "",
         "## Bounds",
         "",
-        "Error in percent on the frozen test scenes; `python scripts/report.py` has intervals and budgets.",
+        "Error in percent on the frozen test scenes; `python scripts/report.py` also has the intervals.",
         "",
         "| who | error |",
         "|---|---:|",

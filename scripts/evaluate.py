@@ -1,9 +1,9 @@
 """Score a trained agent: `python scripts/evaluate.py ram-mnist`, or a run folder, or a checkpoint file.
 
 Visits every frozen scene of the split once and prints the error in percent with its 95 % interval.
-`--publish` also adds the figures to results/results.jsonl and copies the checkpoint, if it is of seed 1 (not
-with `--figures-only`), to results/pretrained and the metrics of its epochs to results/metrics, if the run's
-settings are those of the experiment it names; of an ablation the figure on validation scenes alone.
+`--publish` also adds the figures to results/results.jsonl. Of seed 1 it copies the checkpoint to
+results/pretrained and the metrics of its epochs to results/metrics (`--figures-only` does not). The run must
+have the settings of the experiment that it names. An ablation's figure is that on validation scenes.
 `--on ID` and `--env KEYWORD=VALUE …` score it on another environment than its own (another canvas, clutter
 or number of glimpses), if its shapes fit. `--with SOURCE` adds a reader of the other direction.
 """
@@ -38,16 +38,23 @@ def main(arguments: list[str]) -> None:
     """Parse, evaluate, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("source", help="a name in results/pretrained, a run folder or a checkpoint")
-    parser.add_argument("--split", choices=SPLITS, help="test; of an ablation, validation")
-    parser.add_argument("--mode", choices=MODES, help="all that make sense unless given")
-    parser.add_argument("--on", metavar="ID", help="another environment's id")
+    parser.add_argument("--split", choices=SPLITS, help="test unless given; validation of an ablation")
+    parser.add_argument("--mode", choices=MODES, help="how gazes are chosen: every mode unless given")
+    parser.add_argument("--on", metavar="ID", help="score it on this id instead of its own")
     parser.add_argument(
-        "--env", metavar="KEYWORD=VALUE", nargs="*", action="extend", default=[], help="in place of its own"
+        "--env",
+        metavar="KEYWORD=VALUE",
+        nargs="*",
+        action="extend",
+        default=[],
+        help="change its environment",
     )
-    parser.add_argument("--with", dest="backward", metavar="SOURCE", help="the backward half of an ensemble")
-    parser.add_argument("--device", choices=device.DEVICES, default="auto", help="what computes")
+    parser.add_argument(
+        "--with", dest="backward", metavar="SOURCE", help="average it with this backward reader"
+    )
+    parser.add_argument("--device", choices=device.DEVICES, default="auto", help="where to compute")
     parser.add_argument("--publish", action="store_true", help="keep the figures and the checkpoint")
-    parser.add_argument("--figures-only", action="store_true", help="publish no checkpoint")
+    parser.add_argument("--figures-only", action="store_true", help="publish without the checkpoint")
     options = parser.parse_args(arguments)
     elsewhere = options.on is not None or bool(options.env)
     if options.publish and (options.mode or options.split or elsewhere):

@@ -53,18 +53,23 @@ def main(arguments: list[str]) -> None:
     """Parse, then record or open the window."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("player", help="a trained agent, 'random' or 'person'")
-    parser.add_argument("--env-id", choices=TABLE, help="the agent's own unless given")
-    parser.add_argument("--dataset", help="mnist, or mnist-5k which needs no download")
+    parser.add_argument("--env-id", choices=TABLE, help="the id to play on; the agent's own unless given")
+    parser.add_argument("--dataset", help="mnist, or mnist-5k, which needs no download")
     parser.add_argument(
-        "--env", metavar="KEYWORD=VALUE", nargs="*", action="extend", default=[], help="in place of its own"
+        "--env",
+        metavar="KEYWORD=VALUE",
+        nargs="*",
+        action="extend",
+        default=[],
+        help="change its environment",
     )
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument("--index", type=int, default=0, help="the first frozen scene to play")
-    parser.add_argument("--episodes", type=int, default=1, help="how many to record")
+    parser.add_argument("--episodes", type=int, default=1, help="how many episodes to record")
     parser.add_argument("--grid", action="store_true", help="film the episodes side by side")
-    parser.add_argument("--compare", metavar="PLAYER", help="another player beside it, on the same scenes")
+    parser.add_argument("--compare", metavar="PLAYER", help="show this player beside it on the same scenes")
     parser.add_argument("--dream", action="store_true", help="let DRAW draw what it has not seen")
-    parser.add_argument("--out", type=Path, help=f"a file ending in {', '.join(FORMATS)}")
+    parser.add_argument("--out", type=Path, help=f"write to this file, which ends in {', '.join(FORMATS)}")
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in FORMATS:
         raise ValueError(f"--out {options.out} must end in one of {', '.join(FORMATS)}")

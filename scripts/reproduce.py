@@ -27,7 +27,7 @@ TOLERANCE = 0.05  # percent, five of ten thousand scenes; of nats, a thousandth
 def main(arguments: list[str]) -> None:
     """Score and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", help="published experiments; all of them unless given")
+    parser.add_argument("names", nargs="*", help="published experiments to score; all of them unless given")
     names = parser.parse_args(arguments).names
     torch.set_num_threads(1)
     paths = [results.find_checkpoint(name) for name in names] or sorted(results.PRETRAINED.glob("*"))

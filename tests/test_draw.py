@@ -52,7 +52,7 @@ def test_a_model_that_says_nothing_has_the_bound_of_independent_pixels(attention
     torch.testing.assert_close(reconstruction, wanted)
 
 
-def test_the_latent_loss_is_the_lectures_and_torchs() -> None:
+def test_the_latent_loss_is_the_papers_and_torchs() -> None:
     """Same numbers at every step: KL = T/2 sum(mu² + sigma² - log sigma² - 1)."""
     model = make()
     torch.nn.init.zeros_(model.posterior.weight)
@@ -61,8 +61,8 @@ def test_the_latent_loss_is_the_lectures_and_torchs() -> None:
     mean, sigma = model.posterior.bias[:4], model.posterior.bias[4:].exp()
     normal = torch.distributions.Normal
     each = torch.distributions.kl_divergence(normal(mean, sigma), normal(0.0, 1.0)).sum()
-    lecture = 0.5 * (mean**2 + sigma**2 - (sigma**2).log() - 1).sum()
-    torch.testing.assert_close(each, lecture)
+    written_out = 0.5 * (mean**2 + sigma**2 - (sigma**2).log() - 1).sum()
+    torch.testing.assert_close(each, written_out)
     torch.testing.assert_close(latent, (3 * each).expand(5).detach())
 
 

@@ -1,4 +1,4 @@
-"""What each choice is worth: a short ram-cluttered-g4, and others as many minutes on one core.
+"""What each choice is worth: ram-cluttered-g4, shortened, and variants of it that train as many minutes.
 
 The base is ram-cluttered-g4 for ten epochs with a shorter curriculum (its own is "long-curriculum"). Four
 rollouts an image come with a fourth of the images, so that a batch plays as many episodes. They are there to

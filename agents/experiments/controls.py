@@ -51,7 +51,7 @@ def controls(
     """The recipe with gazes that nobody chose: random-TASK, raster-TASK and center-TASK.
 
     init: where they start from; an eye that knows digits learns in a few epochs what such gazes are worth.
-    The centre shows the same at every glimpse: one for each answer is enough; None is the id's budget.
+    The centre shows the same at every glimpse: one for each answer is enough; None is the id's own horizon.
     paper: the paper's figure for random gazes.
     """
     model, learner = recipe.model, recipe.learner

@@ -83,7 +83,7 @@ class Experiment:
         self.learner.check(self.model)
         check_keywords(self.env)
         if not 0 <= self.seed < MOST_SEEDS:
-            raise ValueError(f"seed must not be negative and below {MOST_SEEDS}, got {self.seed}")
+            raise ValueError(f"seed must be from 0 to {MOST_SEEDS - 1}, got {self.seed}")
         if self.env.get("context") and not isinstance(self.model, DRAMSettings):
             raise ValueError(
                 f"{type(self.model).__name__} builds an agent that sees no context: leave out env context"

@@ -56,7 +56,7 @@ RAM_CLUTTERED100 = RAM_CLUTTERED.but(
 
 
 def with_glimpses(experiment: Experiment, glimpses: int, epochs: int, **changes: object) -> Experiment:
-    """The same experiment with another budget of glimpses."""
+    """The same experiment with another horizon."""
     loop = {"epochs": epochs}
     env: EnvKeywords = {**experiment.env, "horizon": glimpses}
     return experiment.but(env=env, loop=loop, **changes)

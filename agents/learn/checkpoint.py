@@ -38,7 +38,7 @@ def save(path: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return (tensors, config) of a file that `save` wrote, or raise CheckpointError."""
     if not path.is_file():
-        raise CheckpointError(f"no checkpoint at {path}: train one with scripts/train.py.")
+        raise CheckpointError(f"there is no checkpoint at {path}: train one with scripts/train.py.")
     try:
         with safe_open(path, "pt") as file:
             config = json.loads((file.metadata() or {})["config"])

@@ -22,7 +22,10 @@ MC_SAMPLES = 10
 
 
 class Evaluation(NamedTuple):
-    """Wrong answers, whole sequences of them, in percent of `scenes`; Wilson's 95 % interval (low, high)."""
+    """The share of `scenes` whose answers are not all right, in percent, and Wilson's 95 % interval.
+
+    Of models that draw pictures, `error` is a bound in nats instead, see `generative.bound`.
+    """
 
     error: float
     ci95: tuple[float, float]

@@ -45,11 +45,11 @@ class Loop:
     clip: float = 5.0
     """The largest norm of the gradient; longer ones are shortened to it."""
     average: float = 0.998
-    """The EMA decay of the weights, a batch, in [0, 1): averaged weights are scored and kept as best."""
+    """The EMA decay of the weights at each batch, in [0, 1); the averaged weights are scored and kept."""
     bfloat16: bool = True
     """Whether matrix products are in bfloat16, where the processor can."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """Who moves the weights: see loop.optimizers_of."""
+    """AdamW, or Muon for the matrices of hidden layers and AdamW for the rest (learn.loop.optimizers_of)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""

@@ -32,7 +32,7 @@ class DRAWClassifierSettings:
     hidden: int = 256
     """The width of the LSTM, in units."""
     window_clip: float = 0.0
-    """A limit of the gradient by which a scene moves its next window (windows.limit_gradient); 0 is none."""
+    """A limit of the gradient by which a scene moves its next window, see `parts.windows`; 0 is none."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
@@ -145,8 +145,8 @@ class Stroke(NamedTuple):
     """One step of DRAW on B pictures.
 
     canvas (B, C, H, W): logits of the picture so far. latent_loss (B,): KL(Q || N(0, 1)) of the step, in
-    nats; zeros when it dreams. read, write (B, 2, 3): its windows, see windows.affine_read; read is None
-    when it dreams, both are without attention.
+    nats; zeros when it dreams. read, write (B, 2, 3): its windows, see parts.windows.affine_read; read is
+    None when it dreams, both are without attention.
     """
 
     canvas: Tensor

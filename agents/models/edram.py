@@ -1,8 +1,8 @@
 """EDRAM, the enriched deep recurrent attention model (Ablavatski, Lu, Cai 2017), and a slim relative.
 
 Both read windows of 26x26 pixels that an affine map theta places (a spatial transformer), so that gradients
-reach the place; the lower LSTM answers, the upper one says where to look next. See `windows.affine_read`
-for theta: [[s_x, k_x, x], [k_y, s_y, y]], (x, y) a gaze and s the share of the canvas that is seen.
+reach the place; the lower LSTM answers, the upper one says where to look next. For theta, see
+`parts.windows.affine_read`: [[s_x, k_x, x], [k_y, s_y, y]], (x, y) a gaze and s the share of the canvas that is seen.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class EDRAMSettings:
     """What EDRAM of the paper's size is built from."""
 
     window_clip: float = 0.0
-    """A limit of the gradient by which a scene moves its next window (windows.limit_gradient); 0 is none."""
+    """A limit of the gradient by which a scene moves its next window, see `parts.windows`; 0 is none."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""

@@ -21,7 +21,7 @@ class SB3PolicySettings:
     recurrent: bool = False
     """Whether the policy has an LSTM and sees one glimpse at a time; else it sees all glimpses so far."""
     cells: int = 9
-    """How many cells a side the grid has that a gaze is chosen from."""
+    """The gaze is one of `cells` x `cells` points, evenly spaced over the canvas."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a grid that is too small."""
@@ -36,7 +36,7 @@ class SB3PolicySettings:
 class SB3Policy(Agent):
     """A policy of SB3 that keeps our contract: the gaze's grid cell and the answer are categorical.
 
-    retina_shape: (scales * C, s, s). horizon: the budget of glimpses, which the history has room for.
+    retina_shape: (scales * C, s, s). horizon: how many glimpses the history has room for.
     """
 
     def __init__(

@@ -127,7 +127,7 @@ def load(name: str, split: str) -> Images:
     kind, _, place = name.partition(":")
     if kind not in ("file", "folder") or not place:
         raise ValueError(
-            f"unknown dataset {name!r}{checks.did_you_mean(name, LOADERS) or ':'} "
+            f"there is no dataset {name!r}{checks.did_you_mean(name, LOADERS) or ':'} "
             f"use one of {', '.join(map(repr, LOADERS))}, "
             "'folder:PATH' for a folder of pictures or 'file:PATH' for a .npz file of images and labels"
         )
@@ -197,7 +197,8 @@ def _idx_set(name: str, split: str) -> Arrays:
 def _read_idx(name: str, file: str) -> NDArray[np.uint8]:
     expected = IDX_FILES[name][file]
     remote = RemoteFile(expected.sha256_gz, tuple(mirror + file for mirror in IDX_MIRRORS[name]))
-    path = files.fetch(name, file, remote, "use dataset='mnist-5k'")
+    without = "use dataset='mnist-5k'" if name == "mnist" else "get it where there is a connection"
+    path = files.fetch(name, file, remote, without)
     mend = f"delete it, and the next run downloads {file} again"
     data = files.read_gzip(path, mend)
     array = files.parse_idx(path, data, expected.magic, mend)

@@ -1,0 +1,228 @@
+"""Wrappers whose observations hold more than the last glimpse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from glimpse_env.vector import GlimpseVectorEnv, Info, Observation
+from glimpse_env.wrappers.base import SingleEnv, SingleView, VectorView
+
+
+class _Kept:
+    """Every glimpse of B episodes so far, (B, T, …) for each view; rows not yet seen are zero."""
+
+    def __init__(self, views: Dict, num_envs: int, horizon: int) -> None:
+        self.horizon = horizon
+        self.space = Dict(
+            {
+                key: Box(view.low.min(), view.high.max(), (horizon, *view.shape), np.float32)
+                for key, view in views.spaces.items()
+                if isinstance(view, Box)
+            }
+        )
+        self.views = {
+            key: np.zeros((num_envs, *view.shape), np.float32)  # type: ignore[misc]  # a Box has a shape
+            for key, view in self.space.spaces.items()
+        }
+
+    def add(self, observation: Observation) -> Observation:
+        """The history with `observation`, of all rows, as fresh arrays; a row's first glimpse empties it."""
+        seen = self._seen(observation)
+        for key, kept in self.views.items():
+            kept[seen == 1] = 0
+            kept[np.arange(len(seen)), seen - 1] = observation[key]
+        return {key: kept.copy() for key, kept in self.views.items()}
+
+    def last(self, row: int, observation: Observation) -> Observation:
+        """The history of `row` with the last `observation` of its episode, which another has followed."""
+        seen = int(self._seen(observation))
+        history = {key: kept[row].copy() for key, kept in self.views.items()}
+        for key, view in history.items():
+            view[seen - 1] = observation[key]
+        return history
+
+    def _seen(self, observation: Observation) -> NDArray[np.int64]:
+        seen: NDArray[np.int64] = np.rint(observation["time"][..., 0] * self.horizon).astype(np.int64)
+        return seen
+
+
+class GlimpseHistory(SingleView):
+    """The observation becomes every glimpse so far, for agents without memory.
+
+    `retina` (T, scales * C, s, s), `gaze` (T, 2) and `time` (T, 1), T being the horizon; rows
+    not yet seen are zero, and time, which is above zero in the others, tells them apart.
+    """
+
+    def __init__(self, env: SingleEnv) -> None:
+        super().__init__(env)
+        assert isinstance(env.observation_space, Dict)
+        history = _Kept(env.observation_space, 1, self.inner.horizon)
+        self._history: _Kept = history
+        self.observation_space = history.space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
+        """As the environment's own, with the history."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._with_history(observation), info
+
+    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
+        """As the environment's own, with the history."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._with_history(observation), reward, terminated, truncated, info
+
+    def _with_history(self, observation: Observation) -> Observation:
+        kept = self._history.add({key: view[None] for key, view in observation.items()})
+        return {key: view[0] for key, view in kept.items()}
+
+
+class VectorGlimpseHistory(VectorView):
+    """`GlimpseHistory` for a vector env, in every autoreset mode."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        history = _Kept(env.single_observation_space, env.num_envs, self.inner.horizon)
+        self._history = history
+        self.single_observation_space = history.space
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """As the environment's own, with the history."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        history: Observation = self._history.add(observation)
+        return history, info
+
+    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
+        """As the environment's own, with the history, also in a same-step reset's `final_obs`."""
+        observation, reward, terminated, truncated, info = self.env.step(actions)
+        for row in np.flatnonzero(info.get("_final_obs", ())):
+            info["final_obs"][row] = self._history.last(int(row), info["final_obs"][row])
+        return self._history.add(observation), reward, terminated, truncated, info
+
+
+class WholeCanvas(SingleView):
+    """Adds `canvas`, float32 (C, H, W) in [0, 1], to the observation."""
+
+    def __init__(self, env: SingleEnv) -> None:
+        super().__init__(env)
+        shape = self.inner.world.canvas_shape
+        self.observation_space = _with_space(env.observation_space, canvas=Box(0.0, 1.0, shape, np.float32))
+        self._canvas = np.zeros(shape, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
+        """As the environment's own, with the canvas."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._canvas = self.inner.canvas()[0]
+        return {**observation, "canvas": self._canvas.copy()}, info
+
+    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
+        """As the environment's own, with the canvas."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return {**observation, "canvas": self._canvas.copy()}, reward, terminated, truncated, info
+
+
+class VectorWholeCanvas(VectorView):
+    """`WholeCanvas` for a vector env: (B, C, H, W), a fresh array whenever an episode begins.
+
+    Raises ValueError for AutoresetMode.SAME_STEP, where a scene is replaced before it could be shown.
+    """
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            raise ValueError("WholeCanvas cannot show a scene that a same-step reset has replaced")
+        canvas = Box(0.0, 1.0, self.inner.world.canvas_shape, np.float32)
+        self.single_observation_space = _with_space(env.single_observation_space, canvas=canvas)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+        self._canvas = np.zeros((env.num_envs, *self.inner.world.canvas_shape), np.float32)
+        self._ended = False
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """As the environment's own, with the canvas."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        self._canvas, self._ended = self.inner.canvas(), False
+        return {**observation, "canvas": self._canvas}, info
+
+    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
+        """As the environment's own, with the canvas."""
+        observation, reward, terminated, truncated, info = self.env.step(actions)
+        if self._ended:  # the step after an episode's last begins another
+            self._canvas = self.inner.canvas()
+        self._ended = bool((terminated | truncated).any())
+        return {**observation, "canvas": self._canvas}, reward, terminated, truncated, info
+
+
+class Supervision(SingleView):
+    """Adds to the observation what a loss needs and no eye may see; what is asked is the environment's say.
+
+    `target` int64 (L,), the right answers, padded with -1. `next` int64 (), the answer to be said next, -1
+    where none is. `due` int64 (), 1 where the coming step takes an answer. With `boxes`, `boxes` int64
+    (K, 4), where each symbol lies, x, y, width and height in canvas pixels, in the order of the target.
+    """
+
+    def __init__(self, env: SingleEnv, boxes: bool = False) -> None:
+        super().__init__(env, boxes=boxes)
+        self._spaces = supervision_spaces(self.inner, boxes)
+        self.observation_space = _with_space(env.observation_space, **self._spaces)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
+        """As the environment's own, with the supervision."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._supervised(observation), info
+
+    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
+        """As the environment's own, with the supervision."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._supervised(observation), reward, terminated, truncated, info
+
+    def _supervised(self, observation: Observation) -> Observation:
+        known = self.inner.supervision()
+        return {**observation, **{key: known[key][0] for key in self._spaces}}
+
+
+class VectorSupervision(VectorView):
+    """`Supervision` for a vector env: `target` (B, L), `next` (B,), `due` (B,), `boxes` (B, K, 4)."""
+
+    def __init__(self, env: Any, boxes: bool = False) -> None:
+        super().__init__(env, boxes=boxes)
+        self._spaces = supervision_spaces(self.inner, boxes)
+        self.single_observation_space = _with_space(env.single_observation_space, **self._spaces)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """As the environment's own, with the supervision."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._supervised(observation), info
+
+    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
+        """As the environment's own, with the supervision."""
+        observation, reward, terminated, truncated, info = self.env.step(actions)
+        return self._supervised(observation), reward, terminated, truncated, info
+
+    def _supervised(self, observation: Observation) -> Observation:
+        known = self.inner.supervision()
+        return {**observation, **{key: known[key] for key in self._spaces}}
+
+
+def supervision_spaces(inner: GlimpseVectorEnv, boxes: bool) -> dict[str, gymnasium.Space[Any]]:
+    """What `Supervision` adds to an observation, for one episode."""
+    answers, most = len(inner.task.answers), np.iinfo(np.int64).max
+    spaces: dict[str, gymnasium.Space[Any]] = {
+        "target": Box(-1, answers - 1, (inner.task.length,), np.int64),
+        "next": Discrete(answers + 1, start=-1),
+        "due": Discrete(2),
+    }
+    if boxes:
+        spaces["boxes"] = Box(-most, most, (inner.world.max_digits, 4), np.int64)
+    return spaces
+
+
+def _with_space(space: gymnasium.Space[Any], **more: gymnasium.Space[Any]) -> Dict:
+    assert isinstance(space, Dict)
+    return Dict({**space.spaces, **more})
