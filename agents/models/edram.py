@@ -1,8 +1,9 @@
 """EDRAM, the enriched deep recurrent attention model (Ablavatski, Lu, Cai 2017), and a slim relative.
 
 Both read windows of 26x26 pixels that an affine map theta places (a spatial transformer), so that gradients
-reach the place; the lower LSTM answers, the upper one says where to look next. For theta, see
-`parts.windows.affine_read`: [[s_x, k_x, x], [k_y, s_y, y]], (x, y) a gaze and s the share of the canvas that is seen.
+reach the place; the lower LSTM answers, the upper one says where to look next. Here theta is
+[[s_x, k_x, x], [k_y, s_y, y]], (x, y) a gaze and s the share of the canvas that is seen, see
+`parts.windows.affine_read`.
 """
 
 from __future__ import annotations
