@@ -139,7 +139,7 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("train", ["ram-mnist", "--learner.sigma-start", "0"], "sigma"),
         ("train", ["ram-mnist", "--model.nope", "3"], "nope"),
         ("train", ["ram-mnist", "--seed", "-1"], "seed must be from 0 to 4294967295, got -1"),
-        ("train", ["ram-mnist", "--seed", str(2**64)], "below 4294967296"),
+        ("train", ["ram-mnist", "--seed", str(2**64)], "from 0 to 4294967295"),
         ("train", ["ram-mnist", "--device", "tpu"], "device must be one of"),
         ("train", ["cnn-cluttered16", "--model.hidden", "3"], "hidden"),
         ("train", ["ram-mnist", *TINY, "--resume", "--overwrite"], "one of them"),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-State = Any  # a core's own tree of tensors, whose first axis is the batch; None stands for zeros
+State = Any  # a core's own tree (tuples) of tensors (B, …); None stands for what the core begins with
 
 
 class Core(nn.Module, abc.ABC):
@@ -40,3 +40,18 @@ class Core(nn.Module, abc.ABC):
             y, state = self(x, state)
             ys.append(y)
         return torch.stack(ys), state
+
+
+def detached(state: State) -> State:
+    """The same state without the graph that made it, as training over several stretches of a stream needs."""
+    if isinstance(state, tuple):
+        return tuple(detached(part) for part in state)
+    return state.detach() if isinstance(state, Tensor) else state
+
+
+def as_in_autocast(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Tensors in the precision that matrix products have here, for torch's fused sequences, which need it."""
+    kind = tensors[0].device.type
+    if kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind):
+        return tuple(tensor.to(torch.get_autocast_dtype(kind)) for tensor in tensors)
+    return tensors

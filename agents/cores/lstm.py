@@ -1,11 +1,11 @@
-"""The LSTM (Hochreiter, Schmidhuber 1997)."""
+"""The LSTM (Hochreiter, Schmidhuber 1997) and the GRU (Cho et al. 2014)."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from agents.cores.core import Core
+from agents.cores.core import Core, as_in_autocast
 
 LSTMState = tuple[Tensor, Tensor]  # h and c, (B, width) each
 
@@ -15,7 +15,7 @@ class LSTM(Core):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__(inputs, width)
-        self.glimpse = nn.Linear(inputs, 4 * width)
+        self.glimpse = nn.Linear(inputs, 4 * width)  # named as in the published checkpoints
         self.recurrent = nn.Linear(width, 4 * width, bias=False)
         with torch.no_grad():
             self.glimpse.bias[width : 2 * width] = 1  # remember, to begin with
@@ -35,3 +35,49 @@ class LSTM(Core):
             c = torch.sigmoid(keep) * state[1] + c
         h = torch.sigmoid(let_out) * torch.tanh(c)
         return h, (h, c)
+
+    def unroll(self, xs: Tensor, state: LSTMState | None) -> tuple[Tensor, LSTMState]:
+        """See `Core.unroll`; torch's own loop, whose gates are in another order."""
+        zeros = xs.new_zeros(xs.shape[1], self.width)
+        h, c = (zeros, zeros) if state is None else state
+        weights = [_torchs_order(w) for w in (self.glimpse.weight, self.recurrent.weight, self.glimpse.bias)]
+        xs, h, c, *weights = as_in_autocast((xs, h, c, *weights, torch.zeros_like(weights[2])))
+        begin = (h[None].contiguous(), c[None].contiguous())
+        ys, last_h, last_c = torch.lstm(xs, begin, weights, True, 1, 0.0, self.training, False, False)
+        return ys, (last_h[0], last_c[0])
+
+
+def _torchs_order(weight: Tensor) -> Tensor:
+    """Rows for in, forget, out, new (4 n, …) -> in, forget, new, out."""
+    let_in, keep, let_out, new = weight.chunk(4)
+    return torch.cat([let_in, keep, new, let_out])
+
+
+class GRU(Core):
+    """The gated recurrent unit, with the reset gate after the product, as in torch; the output is h."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__(inputs, width)
+        self.input = nn.Linear(inputs, 3 * width)
+        self.recurrent = nn.Linear(width, 3 * width)
+
+    def begin_from(self, y: Tensor) -> Tensor:
+        """See `Core.begin_from`."""
+        return y
+
+    def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `Core.forward`; the state is h (B, width)."""
+        h = x.new_zeros(len(x), self.width) if state is None else state
+        reset, keep, new = self.input(x).split(self.width, 1)
+        reset_h, keep_h, new_h = self.recurrent(h).split(self.width, 1)
+        keep = torch.sigmoid(keep + keep_h)
+        h = (1 - keep) * torch.tanh(new + torch.sigmoid(reset + reset_h) * new_h) + keep * h
+        return h, h
+
+    def unroll(self, xs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `Core.unroll`; torch's own loop."""
+        h = xs.new_zeros(xs.shape[1], self.width) if state is None else state
+        own = (self.input.weight, self.recurrent.weight, self.input.bias, self.recurrent.bias)
+        xs, h, *weights = as_in_autocast((xs, h, *own))
+        ys, last = torch.gru(xs, h[None].contiguous(), weights, True, 1, 0.0, self.training, False, False)
+        return ys, last[0]

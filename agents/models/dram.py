@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from agents import checks
 from agents.agent import Agent, Spec, Step
-from agents.cores.lstm import LSTM, LSTMState
+from agents.cores import Kind, State, make_core
 from agents.device import full_precision
 from agents.parts.convolutions import keep_variance
 from agents.parts.gaze import GazePolicy
@@ -26,7 +26,9 @@ class DRAMSettings:
     """What DRAM is built from; it has a context network where the environment shows a context."""
 
     hidden: int = 256
-    """The width of each of the two LSTMs, in units."""
+    """The width of each of the two cores, in units."""
+    core: Kind = "lstm"
+    """The recurrent core, see agents/cores; the paper's is an LSTM."""
     glimpses: Convolutions = "product"
     """The glimpse network (parts/glimpse_networks.py); the paper's multiplies what by where."""
     sigma: float = 0.03
@@ -49,15 +51,17 @@ class DRAMSettings:
             self.sigma,
             glimpses=self.glimpses,
             learn_sigma=self.learn_sigma,
+            core=self.core,
+            horizon=spec.horizon,
         )
 
 
 class DRAM(Agent):
-    """Glimpse network, two LSTMs of `hidden` units, locator, classifier, baseline and context network.
+    """Glimpse network, two cores of `hidden` units, locator, classifier, baseline and context network.
 
     retina_shape: the observation's (scales * C, s, s). context_shape: that of its context (C, c, c), or None
     for DRAM without context, which starts from zeros. sigma, learn_sigma: see GazePolicy.
-    glimpses: see ConvGlimpseNetwork, "product" is the paper's.
+    glimpses: see ConvGlimpseNetwork, "product" is the paper's. core, horizon: see RAM; the paper's is "lstm".
     Raises ValueError for a retina or a context that is too small, an unknown glimpse network and a sigma that
     is not positive.
     """
@@ -71,11 +75,13 @@ class DRAM(Agent):
         sigma: float = 0.15,
         glimpses: Convolutions = "product",
         learn_sigma: bool = False,
+        core: Kind = "lstm",
+        horizon: int = 8,
     ) -> None:
         super().__init__()
         self.glimpse_network = ConvGlimpseNetwork(retina_shape, hidden, glimpses)
-        self.lower = LSTM(hidden, hidden)
-        self.upper = LSTM(hidden, hidden)
+        self.lower = make_core(core, hidden, hidden, horizon)
+        self.upper = make_core(core, hidden, hidden, horizon)
         self.context_network = None if context_shape is None else ContextNetwork(context_shape, hidden)
         self.classifier = nn.Linear(hidden, num_answers)
         self.baseline = nn.Linear(hidden, 1)
@@ -85,9 +91,9 @@ class DRAM(Agent):
         """The first observation brings the context."""
 
     def forward(
-        self, observation: dict[str, Tensor], state: tuple[LSTMState, LSTMState] | None, sample: bool
-    ) -> tuple[Step, tuple[LSTMState, LSTMState]]:
-        """See `Agent.forward`; the state is the lower and the upper LSTM's."""
+        self, observation: dict[str, Tensor], state: tuple[State, State] | None, sample: bool
+    ) -> tuple[Step, tuple[State, State]]:
+        """See `Agent.forward`; the state is the lower and the upper core's."""
         lower, upper = state if state is not None else (None, self._look_around(observation))
         glimpse = self.glimpse_network(observation["retina"], observation["gaze"])
         what, lower = self.lower(glimpse, lower)
@@ -99,7 +105,7 @@ class DRAM(Agent):
             baseline = self.baseline(where).squeeze(1)
         return Step(gaze, logits, log_prob, baseline), (lower, upper)
 
-    def _look_around(self, observation: dict[str, Tensor]) -> LSTMState | None:
+    def _look_around(self, observation: dict[str, Tensor]) -> State:
         if self.context_network is None:
             return None
         return self.upper.begin_from(self.context_network(observation["context"]))
@@ -125,7 +131,7 @@ class ContextNetwork(nn.Module):
             nn.ReLU(),
             nn.Flatten(),
             nn.Linear(third * ((size + 3) // 4) ** 2, hidden),
-            nn.Tanh(),  # it takes the place of an LSTM's h
+            nn.Tanh(),  # it takes the place of a core's output
         )
         keep_variance(self.layers)
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from agents import checks
 from agents.agent import Agent, Sees, Spec, Step, soft_step
-from agents.cores.lstm import LSTM, LSTMState
+from agents.cores import LSTM, Kind, State, make_core
 from agents.device import full_precision
 from agents.parts.windows import (
     at_least_float32,
@@ -30,7 +30,9 @@ class DRAWClassifierSettings:
     """What DRAW's classifier is built from."""
 
     hidden: int = 256
-    """The width of the LSTM, in units."""
+    """The width of the core, in units."""
+    core: Kind = "lstm"
+    """The recurrent core, see agents/cores; the paper's is an LSTM."""
     window_clip: float = 0.0
     """A limit of the gradient by which a scene moves its next window, see `parts.windows`; 0 is none."""
 
@@ -41,7 +43,9 @@ class DRAWClassifierSettings:
 
     def build(self, spec: Spec) -> DRAWClassifier:
         """The classifier with fresh weights for an environment of `spec`."""
-        return DRAWClassifier(spec.canvas, spec.num_answers, spec.horizon, self.hidden, self.window_clip)
+        return DRAWClassifier(
+            spec.canvas, spec.num_answers, spec.horizon, self.hidden, self.window_clip, self.core
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +88,7 @@ class DRAWSettings:
 
 
 class DRAWClassifier(Agent):
-    """The paper's "differentiable RAM" (section 4.1): an LSTM that reads by 12x12 Gaussian filters.
+    """The paper's "differentiable RAM" (section 4.1): a core that reads by 12x12 Gaussian filters.
 
     canvas_shape (C, H, W), square. glimpses: each has a bias of its own for where it reads (the paper has one
     for all), so that an untrained eye zooms in, see `zoom`; further ones share the last. window_clip: of
@@ -101,17 +105,18 @@ class DRAWClassifier(Agent):
         glimpses: int,
         hidden: int = 256,
         window_clip: float = 0.0,
+        core: Kind = "lstm",
     ) -> None:
         super().__init__()
         self.window_clip = window_clip
         channels, self.pixels, _ = canvas_shape
-        self.core = LSTM(channels * self.READ**2, hidden)
+        self.core = make_core(core, channels * self.READ**2, hidden, glimpses)
         self.classifier = nn.Linear(hidden, num_answers)
         self.filters = nn.Linear(hidden, 5, bias=False)
         nn.init.normal_(self.filters.weight, std=0.01)
         self.biases = nn.Parameter(zoom(glimpses, self.READ, self.pixels))
 
-    def initial(self, batch_size: int) -> tuple[None, Tensor, Tensor]:
+    def initial(self, batch_size: int) -> tuple[State, Tensor, Tensor]:
         """The core starts from zeros; the first read is where its bias says."""
         glimpse = torch.zeros(batch_size, dtype=torch.long, device=self.biases.device)
         return None, self.biases[:1].expand(batch_size, -1), glimpse
@@ -119,9 +124,9 @@ class DRAWClassifier(Agent):
     def forward(
         self,
         observation: dict[str, Tensor],
-        state: tuple[LSTMState | None, Tensor, Tensor],
+        state: tuple[State, Tensor, Tensor],
         sample: bool,
-    ) -> tuple[Step, tuple[LSTMState, Tensor, Tensor]]:
+    ) -> tuple[Step, tuple[State, Tensor, Tensor]]:
         """One read; the state is the core's, what it says of the next read (B, 5), and which that is (B,)."""
         canvas = observation["canvas"]
         core, numbers, glimpse = state

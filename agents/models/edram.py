@@ -16,13 +16,13 @@ from torch.nn import functional as F
 
 from agents import checks
 from agents.agent import Agent, Sees, Spec, Step, soft_step
-from agents.cores.lstm import LSTM, LSTMState
+from agents.cores import Kind, State, make_core
 from agents.device import full_precision
 from agents.parts.convolutions import PatchConv2d, keep_variance
 from agents.parts.windows import affine_read, at_least_float32, limit_gradient, soft_argmax
 
 WINDOW = 26
-EDRAMState = tuple[Tensor, LSTMState | None, LSTMState, Tensor]
+EDRAMState = tuple[Tensor, State, State, Tensor]
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -30,6 +30,8 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 class EDRAMSettings:
     """What EDRAM of the paper's size is built from."""
 
+    core: Kind = "lstm"
+    """The recurrent core, see agents/cores; the paper's is an LSTM."""
     window_clip: float = 0.0
     """A limit of the gradient by which a scene moves its next window, see `parts.windows`; 0 is none."""
 
@@ -39,7 +41,7 @@ class EDRAMSettings:
 
     def build(self, spec: Spec) -> EDRAM:
         """EDRAM with fresh weights for an environment of `spec`."""
-        return EDRAM(spec.canvas, spec.num_answers, spec.horizon, self.window_clip)
+        return EDRAM(spec.canvas, spec.num_answers, spec.horizon, self.window_clip, self.core)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,9 @@ class SlimEDRAMSettings:
     """What the slim EDRAM is built from."""
 
     hidden: int = 192
-    """The width of each of the two LSTMs, in units."""
+    """The width of each of the two cores, in units."""
+    core: Kind = "lstm"
+    """The recurrent core, see agents/cores; the paper's is an LSTM."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
@@ -55,7 +59,7 @@ class SlimEDRAMSettings:
 
     def build(self, spec: Spec) -> SlimEDRAM:
         """The slim EDRAM with fresh weights for an environment of `spec`."""
-        return SlimEDRAM(spec.canvas, spec.num_answers, self.hidden)
+        return SlimEDRAM(spec.canvas, spec.num_answers, spec.horizon, self.hidden, self.core)
 
 
 class EDRAM(Agent):
@@ -75,6 +79,7 @@ class EDRAM(Agent):
         num_answers: int,
         glimpses: int,
         window_clip: float = 0.0,
+        core: Kind = "lstm",
     ) -> None:
         super().__init__()
         self.window_clip = window_clip
@@ -98,8 +103,8 @@ class EDRAM(Agent):
         )
         self.what_out = nn.Linear(192 * 4 * 4, 1024)
         self.where_out = nn.Linear(6, 1024)
-        self.lower = LSTM(1024, 512)
-        self.upper = LSTM(512, 512)
+        self.lower = make_core(core, 1024, 512, glimpses)
+        self.upper = make_core(core, 512, 512, glimpses)
         self.classifier = nn.Sequential(
             nn.Linear(512, 1024), nn.ReLU(), nn.Linear(1024, 1024), nn.ReLU(), nn.Linear(1024, num_answers)
         )
@@ -125,7 +130,7 @@ class EDRAM(Agent):
     def forward(
         self, observation: dict[str, Tensor], state: EDRAMState | None, sample: bool
     ) -> tuple[Step, EDRAMState]:
-        """One window; the state is the time (B,), the lower and the upper LSTM's and theta (B, 2, 3)."""
+        """One window; the state is the time (B,), the lower and the upper core's and theta (B, 2, 3)."""
         canvas = observation["canvas"]
         if state is None:
             h = self.context(F.interpolate(canvas, (12, 12), mode="area"))
@@ -175,7 +180,14 @@ class SlimEDRAM(Agent):
     sees: Sees = "canvas"
     SHARE = 0.3  # of the canvas, to begin with
 
-    def __init__(self, canvas_shape: tuple[int, int, int], num_answers: int, hidden: int = 192) -> None:
+    def __init__(
+        self,
+        canvas_shape: tuple[int, int, int],
+        num_answers: int,
+        glimpses: int,
+        hidden: int = 192,
+        core: Kind = "lstm",
+    ) -> None:
         super().__init__()
         channels = canvas_shape[0]
         self.context = nn.Sequential(
@@ -202,8 +214,8 @@ class SlimEDRAM(Agent):
             nn.Linear(128 * 4 * 4, hidden),
         )
         self.where = nn.Linear(6, hidden)
-        self.lower = LSTM(hidden, hidden)
-        self.upper = LSTM(hidden, hidden)
+        self.lower = make_core(core, hidden, hidden, glimpses)
+        self.upper = make_core(core, hidden, hidden, glimpses)
         self.classifier = nn.Linear(hidden, num_answers)
         self.emission = nn.Linear(hidden, 6)
         for layers in (self.context, self.what):
@@ -217,9 +229,9 @@ class SlimEDRAM(Agent):
         """The first observation brings the canvas."""
 
     def forward(
-        self, observation: dict[str, Tensor], state: tuple[LSTMState, LSTMState, Tensor] | None, sample: bool
-    ) -> tuple[Step, tuple[LSTMState, LSTMState, Tensor]]:
-        """One window; the state is the lower and the upper LSTM's and theta (B, 2, 3)."""
+        self, observation: dict[str, Tensor], state: tuple[State, State, Tensor] | None, sample: bool
+    ) -> tuple[Step, tuple[State, State, Tensor]]:
+        """One window; the state is the lower and the upper core's and theta (B, 2, 3)."""
         canvas = observation["canvas"]
         lower, upper, theta = state if state is not None else (None, *self._look_around(canvas))
         patch = affine_read(canvas, theta, WINDOW)
@@ -231,8 +243,8 @@ class SlimEDRAM(Agent):
             logits = self.classifier(at_least_float32(what))
         return soft_step(logits, theta, patch, following), (lower, upper, following)
 
-    def _look_around(self, canvas: Tensor) -> tuple[LSTMState, Tensor]:
-        """The upper LSTM's first state and the first theta."""
+    def _look_around(self, canvas: Tensor) -> tuple[State, Tensor]:
+        """The upper core's first state and the first theta."""
         features = self.context(F.avg_pool2d(canvas, 2))
         h = torch.tanh(self.start(F.adaptive_avg_pool2d(features, 4).flatten(1)))
         # Three strides of two: a cell every eight pixels, the first around pixels 1 and 2.

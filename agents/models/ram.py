@@ -34,7 +34,7 @@ class RAMSettings:
     glimpses: Glimpses = "fc"
     """The glimpse network: the paper's fully connected one, or convolutions (parts/glimpse_networks.py)."""
     core: Kind = "relu"
-    """The recurrent core: the paper's rectified units, or an LSTM."""
+    """The recurrent core, see agents/cores; the paper's has rectified units, "relu"."""
     sigma: float = 0.03
     """The standard deviation of a sampled gaze at the end of training and after it, in gaze units."""
     learn_sigma: bool = False
@@ -57,6 +57,7 @@ class RAMSettings:
             detach=self.detach,
             glimpses=self.glimpses,
             core=self.core,
+            horizon=spec.horizon,
         )
 
 
@@ -71,7 +72,7 @@ class GivenGazeSettings:
     glimpses: Glimpses = "fc"
     """The glimpse network: the paper's fully connected one, or convolutions (parts/glimpse_networks.py)."""
     core: Kind = "relu"
-    """The recurrent core: the paper's rectified units, or an LSTM."""
+    """The recurrent core, see agents/cores; the paper's has rectified units, "relu"."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a policy that chooses."""
@@ -88,6 +89,7 @@ class GivenGazeSettings:
             policy=self.policy,
             glimpses=self.glimpses,
             core=self.core,
+            horizon=spec.horizon,
         )
 
 
@@ -97,7 +99,8 @@ class RAM(Agent):
     retina_shape: the observation's (scales * C, s, s). sigma, learn_sigma: see GazePolicy. detach: whether
     REINFORCE trains the locator alone and the squared error the baseline alone, as in the common public code,
     or both also train the core and the glimpse network below them. glimpses, core: the paper's "fc" and
-    "relu", or convolutions (see ConvGlimpseNetwork), and any core.
+    "relu", or convolutions (see ConvGlimpseNetwork), and any core. horizon: of how many glimpses a core that
+    keeps statistics of each step keeps them.
     Raises ValueError for an unknown policy, glimpse network or core and a sigma that is not positive.
     """
 
@@ -112,6 +115,7 @@ class RAM(Agent):
         glimpses: Glimpses = "fc",
         core: Kind = "relu",
         learn_sigma: bool = False,
+        horizon: int = 8,
     ) -> None:
         super().__init__()
         if policy not in POLICIES:
@@ -119,7 +123,7 @@ class RAM(Agent):
         self.policy = policy
         self.detach = detach
         self.glimpse_network = make_glimpse_network(glimpses, retina_shape, 256)
-        self.core = make_core(core, 256, hidden)
+        self.core = make_core(core, 256, hidden, horizon)
         self.classifier = nn.Linear(hidden, num_answers)
         self.baseline = nn.Linear(hidden, 1)
         self.locator = GazePolicy(hidden, sigma, learn_sigma)
