@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-Sees = Literal["glimpses", "canvas"]
-State = Any  # an agent's own: tensors whose first axis is the batch, in tuples, lists or dicts, or None
+Sees = Literal["glimpses", "canvas", "sequence"]
+State = Any  # an agent's own tree (tuples, lists, dicts) of tensors (B, …), None and numbers of all rows
 
 
 class Spec(NamedTuple):
@@ -32,6 +32,20 @@ class Spec(NamedTuple):
     context: tuple[int, ...] = ()
     length: int = 1
     horizon: int = 1
+
+
+class SequenceSpec(NamedTuple):
+    """What a model of sequences without an environment must fit.
+
+    inputs: how many numbers a step shows, or of how many symbols it shows one (`symbols`). outputs: how many
+    numbers, or scores of answers, are asked. length: the number of steps. alphabet: the characters of a text.
+    """
+
+    inputs: int
+    outputs: int
+    length: int
+    symbols: bool = False
+    alphabet: str = ""
 
 
 class Step(NamedTuple):

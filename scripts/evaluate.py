@@ -27,11 +27,17 @@ from agents.learn.ensemble import evaluate_both
 from agents.learn.envs import check_fits, parse_keyword
 from agents.learn.evaluate import MODES, evaluate
 from agents.learn.files import write
-from agents.learn.generative import Generative, bound
-from agents.models.draw import DRAW
+from agents.learn.loop import Scorer
 from agents.report import results
 from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
+
+UNITS = {  # how a figure is said, with its 95 % interval
+    "test_error": "{:.2f}% error [{:.2f}, {:.2f}]",
+    "nats": "{:.4f} nats [{:.4f}, {:.4f}]",
+    "cross_entropy": "{:.5f} nats [{:.5f}, {:.5f}]",
+    "squared_error": "{:.6f} mean squared error [{:.6f}, {:.6f}]",
+}
 
 
 def main(arguments: list[str]) -> None:
@@ -72,8 +78,8 @@ def main(arguments: list[str]) -> None:
             raise ValueError(f"--publish is for a run folder, and {path.parent} has no {run.METRICS}")
         # What is scored is what is kept.
         checkpoint.load_weights(agent, results.compact(agent.state_dict()), path)
-    if isinstance(experiment.learner, Generative):
-        evaluate_bound(agent, experiment, config, path, options)
+    if isinstance(experiment.learner, Scorer):
+        evaluate_by_learner(agent, experiment, config, path, options)
         return
     trained = experiment
     if elsewhere:
@@ -92,8 +98,8 @@ def main(arguments: list[str]) -> None:
     if options.backward is not None:
         other_path = results.find_checkpoint(options.backward)
         other, other_experiment, other_config = load_agent(other_path, where)
-        if isinstance(other_experiment.learner, Generative):
-            raise ValueError(f"{options.backward} draws and answers nothing: --with takes a reader")
+        if isinstance(other_experiment.learner, Scorer):
+            raise ValueError(f"{options.backward} acts in no environment: --with takes a reader")
         if not other_experiment.env.get("backward"):
             raise ValueError(f"{options.backward} does not read backward: --with takes a reader that does")
         if options.publish:
@@ -128,27 +134,33 @@ def main(arguments: list[str]) -> None:
         results.append(lines)
 
 
-def evaluate_bound(
-    model: DRAW, experiment: Experiment, config: dict[str, Any], path: Path, options: argparse.Namespace
+def evaluate_by_learner(
+    model: Any, experiment: Experiment, config: dict[str, Any], path: Path, options: argparse.Namespace
 ) -> None:
-    """Print, and publish where asked, DRAW's bound on the pictures of a split."""
+    """Print, and publish where asked, the figures of a model that acts in no environment."""
     if options.on or options.env or options.mode or options.backward:
-        raise ValueError(f"{config['experiment']} answers nothing: leave out --on, --env, --mode and --with")
-    assert isinstance(experiment.learner, Generative)
-    split, binary = options.split or "test", experiment.learner.binary
-    scored = bound(model, experiment.env_id, experiment.env, split, binary)
-    low, high = scored.ci95
-    dataset = results.dataset_of(experiment.env_id, experiment.env)
-    print(
-        f"{config['experiment']}: {scored.error:.2f} nats a picture on {scored.scenes:,} {split} "
-        f"pictures of {dataset}, 95% interval {low:.2f} to {high:.2f}"
-        + ("" if binary else "; of shades of pixels, which bounds nothing")
-    )
+        raise ValueError(
+            f"{config['experiment']} acts in no environment: leave out --on, --env, --mode and --with"
+        )
+    learner, name, split = experiment.learner, config["experiment"], options.split or "test"
+    assert isinstance(learner, Scorer)
+    metric = learner.metric(experiment.task)
+    scored = learner.figures(model, experiment.task, split)
+    minutes = results.training_minutes(path, config)
+    for mode, figure in scored.items():
+        low, high = figure.ci95
+        print(
+            f"{name} ({mode}): {UNITS[metric].format(figure.error, low, high)} on {figure.scenes:,} "
+            f"{split} {experiment.scored_on}"
+        )
     if options.publish:
-        minutes = results.training_minutes(path, config)
         keep(path, config, minutes, options.figures_only)
-        line = results.result_line(config["experiment"], experiment, model, "sampled", scored, minutes)
-        results.append([line])
+        results.append(
+            [
+                results.result_line(name, experiment, model, mode, figure, minutes)
+                for mode, figure in scored.items()
+            ]
+        )
 
 
 def keep(path: Path, config: dict[str, Any], minutes: float, figures_only: bool) -> None:

@@ -8,15 +8,20 @@ import pytest
 import torch
 
 from agents import device
-from agents.agent import Spec, device_of
+from agents.agent import SequenceSpec, Spec, device_of
+from agents.cores import KINDS
 from agents.experiments import EXPERIMENTS
-from agents.models.draw import DRAW
+from agents.models.dram import DRAMSettings
+from agents.models.draw import DRAW, DRAWClassifierSettings
+from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
+from agents.models.ram import GivenGazeSettings, RAMSettings
 
 SPEC = Spec((2, 20, 20), (1, 60, 60), 10, context=(1, 25, 25), length=1, horizon=3)
 MODELS = {
     f"{type(e.model).__name__}-{vars(e.model).get('policy')}": e.model
     for e in EXPERIMENTS.values()
-    if not vars(e.model).get("recurrent")  # SB3's recurrent policy asks whether episodes have begun
+    if not e.is_sequence
+    and not vars(e.model).get("recurrent")  # SB3's recurrent policy asks whether episodes have begun
 }
 
 
@@ -44,6 +49,31 @@ def test_no_model_mixes_devices(name: str, sample: bool, monkeypatch: pytest.Mon
         step, state = agent(seen, state, sample)
         for key, part in step._asdict().items():
             assert part is None or part.device.type == "meta", key
+
+
+@pytest.mark.parametrize("core", KINDS)
+@pytest.mark.parametrize(
+    "settings",
+    [RAMSettings, GivenGazeSettings, DRAMSettings, DRAWClassifierSettings, EDRAMSettings, SlimEDRAMSettings],
+)
+def test_any_core_fits_into_any_agent(settings: Any, core: str) -> None:
+    agent = settings(core=core).build(SPEC).to("meta")
+    seen, state = views(4, "meta"), agent.initial(4)
+    for _ in range(3):
+        step, state = agent(seen, state, True)
+    assert step.logits.shape == (4, 10)
+
+
+@pytest.mark.parametrize(
+    "name", sorted({type(e.model).__name__ for e in EXPERIMENTS.values() if e.is_sequence})
+)
+def test_models_of_sequences_mix_no_devices(name: str) -> None:
+    settings = next(e.model for e in EXPERIMENTS.values() if type(e.model).__name__ == name)
+    model: Any = settings.build(SequenceSpec(5, 4, 6, symbols=True)).to("meta")
+    symbols = torch.randint(5, (6, 3), device="meta")
+    outputs, state = model(symbols)
+    assert outputs.shape == (6, 3, 4)
+    assert model(symbols, state)[0].is_meta
 
 
 def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

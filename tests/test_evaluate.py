@@ -11,6 +11,7 @@ import glimpse_env
 from agents.agent import Agent, Step
 from agents.learn import envs
 from agents.learn.evaluate import evaluate, wilson
+from agents.learn.rollout import learning, rollout
 from agents.models.whole_canvas import WholeCanvasClassifier
 from agents.parts.convolutions import PatchConv2d
 from glimpse_env.data.images import load
@@ -21,21 +22,35 @@ MNIST = "Glimpse/MNIST-v0"
 class Constant(Agent):
     """Answers `answer` always, but flips a coin when it samples."""
 
-    def __init__(self, answer: int) -> None:
+    def __init__(self, answer: int, answers: int = 10) -> None:
         super().__init__()
-        self.answer = answer
+        self.answer, self.answers = answer, answers
 
     def initial(self, batch_size: int) -> None:
         pass
 
     def forward(self, observation: dict[str, Tensor], state: None, sample: bool) -> tuple[Step, None]:
         batch = len(observation["gaze"])
-        logits = torch.zeros(batch, 10)
+        logits = torch.zeros(batch, self.answers)
         logits[:, self.answer] = 1.0
         if sample:
             logits[torch.rand(batch) < 0.15, (self.answer + 1) % 10] = 2.0
         zeros = torch.zeros(batch)
         return Step(torch.zeros(batch, 2), logits, zeros, zeros), None
+
+
+def test_in_training_an_early_end_is_wrong_but_ends_nothing() -> None:
+    env = envs.make_env(Constant(10, 11), "Glimpse/HouseNumbers-v0", 50, **OFFLINE)
+    ending = Constant(10, 11)
+    played = rollout(ending, env, sample=False, seed=0)
+    assert played.due.sum() == 50  # one answer each: END
+    taught = rollout(learning(ending, env), env, sample=False, seed=0)
+    assert torch.equal(taught.target, played.target)
+    # Every digit and END were asked, the digits were answered wrongly, and nobody was paid.
+    assert torch.equal(taught.due.sum(0), (played.target >= 0).sum(1))
+    assert not taught.correct.any()
+    assert (taught.reward == 0).all()
+    assert learning(ending, envs.make_env(Constant(3), MNIST, 2, **OFFLINE)) is ending
 
 
 @pytest.mark.parametrize(("wrong", "total"), [(0, 10), (1, 1000), (107, 10_000), (500, 1000), (10, 10)])

@@ -235,5 +235,5 @@ def test_a_screen_that_is_not_there_is_one_sentence(driver: str, monkeypatch: py
     pygame.display.quit()
     monkeypatch.setenv("SDL_VIDEODRIVER", driver)
     monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(render.NoDisplayError, match=r"--out with play\.py"):
+    with pytest.raises(render.NoDisplayError, match=r"play\.py with --out"):
         render.Window("x", 3).show(np.zeros((8, 8, 3), np.uint8))

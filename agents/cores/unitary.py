@@ -100,10 +100,20 @@ class UnitaryRNN(Core):
         return y * torch.cat([scale, scale], -1)
 
 
-class OrthogonalRNN(Core):
-    """h_t = modReLU(Q h_{t-1} + V x_t), Q orthogonal by torch's parametrisation; the state is h.
+class Slow(nn.Module):
+    """A tenth of a weight, which Adam, whose steps have one length, thereby moves a tenth as fast."""
 
-    modReLU of a real number is sign(h) ReLU(|h| + b) (Helfrich, Willmott, Ye 2018).
+    RATE = 0.1
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """What is used of the weight that is trained."""
+        return self.RATE * weight
+
+
+class OrthogonalRNN(Core):
+    """h_t = modReLU(Q h_{t-1} + V x_t), Q orthogonal; the state and the output are h.
+
+    Q is torch's parametrisation and learns a tenth as fast as the rest. modReLU of a real number is sign(h) ReLU(|h| + b) (Helfrich, Willmott, Ye 2018).
     """
 
     def __init__(self, inputs: int, width: int) -> None:
@@ -111,8 +121,10 @@ class OrthogonalRNN(Core):
         self.input = nn.Linear(inputs, width, bias=False)
         self.bias = nn.Parameter(torch.zeros(width))
         recurrent = nn.Linear(width, width, bias=False)
-        # Householder's map takes time linear in width² and, unlike the exponential, no square matrix.
+        # Cayley's map takes one solution of a linear system; the exponential takes several products.
         self.recurrent = parametrizations.orthogonal(recurrent, orthogonal_map="cayley")
+        steps: Any = self.recurrent.parametrizations
+        steps.weight.insert(0, Slow())  # before the map, whose weight begins where it is the identity
 
     def begin_from(self, y: Tensor) -> Tensor:
         """See `Core.begin_from`."""

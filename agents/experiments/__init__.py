@@ -13,11 +13,12 @@ from agents.experiments import (
     demo,
     gregor2015,
     jaderberg2015,
+    memory,
     mnih2014,
 )
 from agents.experiments.experiment import Experiment
 
-MODULES = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017, controls, ablations, demo)
+MODULES = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017, controls, ablations, memory, demo)
 EXPERIMENTS: dict[str, Experiment] = {
     name: experiment.but(group=module.__name__.rpartition(".")[2])
     for module in MODULES

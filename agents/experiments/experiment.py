@@ -10,21 +10,26 @@ from typing import Annotated, Any, get_args
 import torch
 import tyro
 
-from agents.agent import Spec
+from agents.agent import SequenceSpec, Spec
 from agents.device import seeded
 from agents.learn import checkpoint
 from agents.learn.differentiable import CrossEntropy, Windows
 from agents.learn.envs import EnvKeywords, check_keywords, spec_of
 from agents.learn.generative import Generative
+from agents.learn.language import NextCharacter
 from agents.learn.loop import Loop, Task
 from agents.learn.ppo import PPOLearner, PPOLoop
+from agents.learn.recall import Recall
 from agents.learn.reinforce import GivenGaze, Reinforce
 from agents.learn.run import Run
+from agents.learn.sequences import SEQUENCES, make_sequences
+from agents.models.char_lm import CharLMSettings
 from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAWClassifierSettings, DRAWSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
 from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.sb3_policy import SB3PolicySettings
+from agents.models.sequence import SequenceSettings
 from agents.models.stn import SpatialTransformerSettings
 from agents.models.whole_canvas import CNNSettings, WholeCanvasSettings
 
@@ -40,8 +45,10 @@ ModelSettings = (
     | EDRAMSettings
     | SlimEDRAMSettings
     | SB3PolicySettings
+    | SequenceSettings
+    | CharLMSettings
 )
-AnyLearner = Reinforce | GivenGaze | Windows | CrossEntropy | Generative | PPOLearner
+AnyLearner = Reinforce | GivenGaze | Windows | CrossEntropy | Generative | PPOLearner | Recall | NextCharacter
 AnyLoop = Loop | PPOLoop
 MOST_SEEDS = 2**32  # so that an environment's own, a million times as large, fit into 64 bits
 KINDS: dict[str, type] = {
@@ -54,7 +61,7 @@ class Experiment:
     """An environment, a model, a learner and a loop, composed."""
 
     env_id: str
-    """The id of the environment."""
+    """The id of the environment, or the name of sequences without one (learn/sequences.py)."""
     model: ModelSettings
     """What the model is built from."""
     learner: AnyLearner
@@ -81,7 +88,10 @@ class Experiment:
             able = " or ".join(kind.__name__ for kind in self.learner.TEACHES)
             raise ValueError(f"{type(self.learner).__name__} teaches {able}, not {type(self.model).__name__}")
         self.learner.check(self.model)
-        check_keywords(self.env)
+        if self.is_sequence != isinstance(self.learner, Recall | NextCharacter):
+            raise ValueError(f"{type(self.learner).__name__} does not teach on {self.env_id!r}")
+        if not self.is_sequence:
+            check_keywords(self.env)
         if not 0 <= self.seed < MOST_SEEDS:
             raise ValueError(f"seed must be from 0 to {MOST_SEEDS - 1}, got {self.seed}")
         if self.env.get("context") and not isinstance(self.model, DRAMSettings):
@@ -98,26 +108,44 @@ class Experiment:
         }
         return dataclasses.replace(self, **{**changes, **parts})
 
-    def spec(self) -> Spec:
-        """What its agent must fit."""
+    @property
+    def is_sequence(self) -> bool:
+        """Whether it learns on sequences without an environment."""
+        return self.env_id in SEQUENCES
+
+    def spec(self) -> Spec | SequenceSpec:
+        """What its agent or model must fit."""
+        if self.is_sequence:
+            return make_sequences(self.env_id, self.env).spec
         return spec_of(self.env_id, self.env)
 
-    def build(self, spec: Spec) -> Any:
-        """Its agent, or DRAW, with fresh weights drawn from its seed."""
+    def build(self, spec: Spec | SequenceSpec) -> Any:
+        """Its agent or model with fresh weights drawn from its seed."""
+        build: Any = self.model.build  # whose spec is of one kind, as __post_init__ has seen
         with seeded(self.seed):
-            return self.model.build(spec)
+            return build(spec)
+
+    @property
+    def scored_on(self) -> str:
+        """What a figure of a learner that scores is of, in words."""
+        changed = "".join(f" {key}={value}" for key, value in self.env.items())
+        return f"{'sequences' if self.is_sequence else 'pictures'} of {self.env_id}{changed}"
+
+    @property
+    def task(self) -> Task:
+        """Where its agent learns."""
+        return Task(self.env_id, self.env, self.loop, self.seed)
 
     def train(self, run: Run, agent: Any, *, quiet: bool = False) -> Iterator[dict[str, Any]]:
         """Train `agent` and yield each epoch's metrics."""
-        task = Task(self.env_id, self.env, self.loop, self.seed)
-        return self.learner.train(run, agent, task, quiet=quiet)
+        return self.learner.train(run, agent, self.task, quiet=quiet)
 
     def same_recipe(self, other: Experiment) -> bool:
         """Whether another experiment trains the same thing, whatever its seed."""
         return to_config("", self, None) == to_config("", dataclasses.replace(other, seed=self.seed), None)
 
 
-def to_config(name: str, experiment: Experiment, spec: Spec | None) -> dict[str, Any]:
+def to_config(name: str, experiment: Experiment, spec: Spec | SequenceSpec | None) -> dict[str, Any]:
     """The JSON-serialisable record of an experiment that its run folder and checkpoints carry."""
 
     def record(settings: Any) -> dict[str, Any]:
@@ -140,7 +168,7 @@ def to_config(name: str, experiment: Experiment, spec: Spec | None) -> dict[str,
     return config
 
 
-def from_config(config: dict[str, Any]) -> tuple[Experiment, Spec]:
+def from_config(config: dict[str, Any]) -> tuple[Experiment, Spec | SequenceSpec]:
     """Undo `to_config`; KeyError, TypeError or ValueError for what is no such record."""
 
     def build(record: dict[str, Any]) -> Any:
@@ -156,8 +184,7 @@ def from_config(config: dict[str, Any]) -> tuple[Experiment, Spec]:
         seed=config["seed"],
     )
     shapes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["spec"].items()}
-    spec = Spec(**shapes)
-    return experiment, spec
+    return experiment, (SequenceSpec if experiment.is_sequence else Spec)(**shapes)
 
 
 def load_agent(path: Path, device: torch.device | str = "cpu") -> tuple[Any, Experiment, dict[str, Any]]:
@@ -176,5 +203,8 @@ def load_agent(path: Path, device: torch.device | str = "cpu") -> tuple[Any, Exp
 
 
 def spec_in(config: dict[str, Any]) -> Spec:
-    """What the agent of a checkpoint's config was made for."""
-    return from_config(config)[1]
+    """What the agent of a checkpoint's config was made for; ValueError for a model of sequences."""
+    experiment, spec = from_config(config)
+    if isinstance(spec, SequenceSpec):
+        raise ValueError(f"{config['experiment']} reads {experiment.env_id!r} and acts in no environment")
+    return spec

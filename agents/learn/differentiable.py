@@ -20,7 +20,7 @@ from agents.learn.loop import (
     error_on_validation,
 )
 from agents.learn.reinforce import asked
-from agents.learn.rollout import Trajectory, rollout
+from agents.learn.rollout import Trajectory, learning, rollout
 from agents.models.draw import DRAWClassifierSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
 from agents.models.stn import SpatialTransformerSettings
@@ -60,7 +60,7 @@ class CrossEntropy(LoopLearner):
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
             if self.curriculum > 0:
                 glimpse_env_of(made).difficulty = min(1.0, progress / self.curriculum)
-            played = rollout(agent, made, sample=False, seed=seeds)
+            played = rollout(learning(agent, made), made, sample=False, seed=seeds)
             right = played.correct.float().mean()
             return BatchResult(self.loss(played, made), {"train_error": 100 * (1 - right)})
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from agents.agent import Agent, device_of
 from agents.device import seeded
@@ -16,8 +16,8 @@ from agents.learn.envs import frozen_batches, frozen_env
 from agents.learn.rollout import ReadOn, rollout, say
 from glimpse_env.wrappers import glimpse_env_of
 
-Mode = Literal["deterministic", "sampled", "mc10"]
-MODES: tuple[Mode, ...] = ("deterministic", "sampled", "mc10")
+Mode = Literal["deterministic", "sampled", "mc10", "carried", "windows"]
+MODES: tuple[Mode, ...] = ("deterministic", "sampled", "mc10")  # of gazes; a text is read in the others
 MC_SAMPLES = 10
 
 
@@ -67,8 +67,8 @@ def evaluate(
 
 
 @contextlib.contextmanager
-def scoring(agent: Agent, seed: int) -> Iterator[None]:
-    """A context in which an agent is scored: no gradients, its draws seeded, everything left as it was."""
+def scoring(agent: nn.Module, seed: int) -> Iterator[None]:
+    """A context in which a model is scored: no gradients, its draws seeded, everything left as it was."""
     was_training = agent.training
     agent.eval()
     with seeded(seed, device_of(agent)), torch.inference_mode():
@@ -112,6 +112,12 @@ def score(right: Tensor) -> Evaluation:
     """Whether each scene's answers are all right, bool (N,) -> the error."""
     wrong, scenes = int((~right).sum()), len(right)
     return Evaluation(100 * wrong / scenes, wilson(wrong, scenes), scenes)
+
+
+def mean_of(figures: Tensor) -> Evaluation:
+    """The mean of independent figures (N,) with its 95 % interval."""
+    mean, half = figures.mean().item(), 1.96 * figures.std().item() / math.sqrt(len(figures))
+    return Evaluation(mean, (mean - half, mean + half), len(figures))
 
 
 def wilson(wrong: int, total: int) -> tuple[float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -15,8 +14,8 @@ from torch import Tensor
 from agents.agent import device_of
 from agents.device import seeded
 from agents.learn.envs import frozen_batches
-from agents.learn.evaluate import Evaluation
-from agents.learn.loop import BatchResult, Lesson, LoopLearner, Task
+from agents.learn.evaluate import Evaluation, Mode, mean_of
+from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
 from agents.models.draw import DRAW, DRAWSettings
 from glimpse_env.wrappers import VectorWholeCanvas, glimpse_env_of
 
@@ -25,7 +24,7 @@ BINARY_SEED = 20_150_216  # of the pixels of validation and test pictures: the d
 
 
 @dataclasses.dataclass(frozen=True)
-class Generative(LoopLearner):
+class Generative(LoopLearner, Scorer):
     """The variational bound on the pictures of an environment."""
 
     TEACHES: ClassVar[tuple[type, ...]] = (DRAWSettings,)
@@ -52,6 +51,14 @@ class Generative(LoopLearner):
             }
 
         return Lesson(batch, validate, env.close)
+
+    def figures(self, model: DRAW, task: Task, split: str) -> dict[Mode, Evaluation]:
+        """The bound, with one draw of z each."""
+        return {"sampled": bound(model, task.env_id, task.env, split, self.binary)}
+
+    def metric(self, task: Task) -> str:
+        """The bound, in nats, or a loss that bounds nothing."""
+        return "nats" if self.binary else "cross_entropy"
 
 
 def make_scenes(env_id: str, env: Mapping[str, Any], split: str, num_envs: int) -> Any:
@@ -99,6 +106,4 @@ def bound(
             )
             nats.append((reconstruction + latent).cpu())
     made.close()
-    each = torch.cat(nats)[:count]
-    mean, half = each.mean().item(), 1.96 * each.std().item() / math.sqrt(count)
-    return Evaluation(mean, (mean - half, mean + half), count)
+    return mean_of(torch.cat(nats)[:count])

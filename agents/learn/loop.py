@@ -18,7 +18,7 @@ from agents import checks
 from agents.agent import Agent, device_of
 from agents.device import mixed_precision
 from agents.learn import checkpoint
-from agents.learn.evaluate import evaluate
+from agents.learn.evaluate import Evaluation, Mode, evaluate
 from agents.learn.run import Run
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -33,9 +33,9 @@ class Loop:
     epochs: int = 100
     """How many epochs are trained."""
     images_per_epoch: int = 55_000
-    """How many images are drawn, with replacement, in one epoch; each may be seen by several rollouts."""
+    """How many images, or sequences, are drawn in one epoch; several rollouts may see each image."""
     batch_size: int = 512
-    """How many images make a batch."""
+    """How many images, or sequences, make a batch."""
     learning_rate: float = 2e-3
     """The highest learning rate; it falls to 0 as a cosine."""
     warm_up: float = 0.0
@@ -79,14 +79,16 @@ class Task(NamedTuple):
 class Lesson(NamedTuple, Generic[Model]):
     """What a learner does with an agent.
 
-    batch(seeds, progress) plays one batch: seeds (one an image) are given at an epoch's first batch and
-    None afterwards, progress in [0, 1] is how much of the training is done. validate(averaged) gives the one
+    batch(seeds, progress) plays one batch: seeds (one an image) are given at an epoch's first batch and None
+    afterwards, progress in [0, 1] is how much of the training is done. validate(averaged) gives the one
     figure, by its name, whose lowest epoch is the best. close() lets go of the environment.
+    unit: what a batch is made of.
     """
 
     batch: Callable[[list[int] | None, float], BatchResult]
     validate: Callable[[Model], dict[str, float]]
     close: Callable[[], None]
+    unit: str = "images"
 
 
 class Learner(abc.ABC):
@@ -100,6 +102,18 @@ class Learner(abc.ABC):
     @abc.abstractmethod
     def train(self, run: Run, agent: Any, task: Task, *, quiet: bool = False) -> Iterator[dict[str, Any]]:
         """Train `agent` to the last epoch and yield each epoch's metrics, after they are on disk."""
+
+
+class Scorer(abc.ABC):
+    """A learner whose models answer in no environment, and who therefore says how they are scored."""
+
+    @abc.abstractmethod
+    def figures(self, model: Any, task: Task, split: str) -> dict[Mode, Evaluation]:
+        """The model's figures on a split's frozen scenes, pictures or sequences, by how they are counted."""
+
+    @abc.abstractmethod
+    def metric(self, task: Task) -> str:
+        """What the figures are."""
 
 
 class LoopLearner(Learner):
@@ -147,7 +161,7 @@ def train(
         bar = tqdm(
             total=batches * loop.batch_size,
             desc=f"epoch {epoch + 1}/{loop.epochs}",
-            unit=" images",
+            unit=f" {lesson.unit}",
             unit_scale=True,
             disable=quiet,
             leave=False,
@@ -179,7 +193,7 @@ def train(
             "epoch": epoch + 1,
             **{name: figure.item() / batches for name, figure in sums.items()},
             **validation,
-            "images_per_second": rate,
+            f"{lesson.unit}_per_second": rate,
             "minutes": (time.perf_counter() - began) / 60,
         }
         state = {

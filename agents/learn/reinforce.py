@@ -19,7 +19,7 @@ from agents.learn.loop import (
     Task,
     error_on_validation,
 )
-from agents.learn.rollout import Trajectory, rollout
+from agents.learn.rollout import Trajectory, learning, rollout
 from agents.models.dram import DRAM, DRAMSettings
 from agents.models.ram import RAM, GivenGazeSettings, RAMSettings
 from glimpse_env.wrappers import glimpse_env_of
@@ -71,7 +71,7 @@ class GivenGaze(LoopLearner):
             inner.difficulty = min(1.0, progress / self.curriculum)
         self.prepare(agent, progress)
         rows = None if seeds is None else np.repeat(seeds, self.rollouts).tolist()
-        played = rollout(agent, env, sample=True, seed=rows)
+        played = rollout(learning(agent, env), env, sample=True, seed=rows)
         loss = losses.cross_entropy(played.logits[played.answered], asked(played)[played.answered])
         reward_tb = earned(played, self.objective, inner.step_cost)
         loss = loss + self.gaze_loss(agent, played, reward_tb)

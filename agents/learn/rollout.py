@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from agents.agent import Agent, State, Step, device_of, to_action, to_tensors
+from glimpse_env.wrappers import glimpse_env_of
 
 
 class Trajectory(NamedTuple):
@@ -148,6 +149,27 @@ class ReadOn(Agent):
         return step._replace(answer=logits.argmax(-1)), state
 
 
+class Learning(ReadOn):
+    """An agent in training: where it would say `end` too early, it says a wrong answer instead.
+
+    That is as wrong to the environment, but the episode goes on, and all of the target is asked of the agent.
+    Were it over, whoever has learned to end early would see little else and could not unlearn it.
+    """
+
+    def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
+        """The agent's own step; the observation has the answer that is to be said `next` (Supervision)."""
+        step, state = self.agent(observation, state, sample)
+        said, right = step.logits.detach().argmax(-1), observation["next"]
+        early = (said == self.end) & (right != self.end)
+        return step._replace(answer=torch.where(early, (right.clamp(0) + 1) % self.end, said)), state
+
+
+def learning(agent: Agent, env: Any) -> Agent:
+    """The agent as it plays in training: as it is where no answer ends an episode."""
+    end = glimpse_env_of(env).task.end
+    return agent if end < 0 else Learning(agent, end)
+
+
 def _select(state: State, chosen: Tensor) -> State:
     """The rows `chosen`, bool (B,), of a state as `agent.State` has it."""
     if state is None:
@@ -156,6 +178,8 @@ def _select(state: State, chosen: Tensor) -> State:
         return state[chosen]
     if isinstance(state, dict):
         return {key: _select(part, chosen) for key, part in state.items()}
+    if isinstance(state, int):  # how many steps there were, the same in all rows
+        return state
     return type(state)(_select(part, chosen) for part in state)
 
 

@@ -59,7 +59,7 @@ class SlimEDRAMSettings:
 
     def build(self, spec: Spec) -> SlimEDRAM:
         """The slim EDRAM with fresh weights for an environment of `spec`."""
-        return SlimEDRAM(spec.canvas, spec.num_answers, spec.horizon, self.hidden, self.core)
+        return SlimEDRAM(spec.canvas, spec.num_answers, self.hidden, self.core, spec.horizon)
 
 
 class EDRAM(Agent):
@@ -174,7 +174,8 @@ class SlimEDRAM(Agent):
     """EDRAM made small and quick to train: the same windows and LSTMs of 192, no normalisation.
 
     Its context is the canvas at half resolution, in which convolutions draw a heat map: the soft argmax of
-    that is the first gaze. Then each theta is the last one plus what the upper LSTM says (residual emission).
+    that is the first gaze. Then each theta is the last one plus what the upper core says (residual emission).
+    glimpses: of how many a core that keeps statistics of each step keeps them.
     """
 
     sees: Sees = "canvas"
@@ -184,9 +185,9 @@ class SlimEDRAM(Agent):
         self,
         canvas_shape: tuple[int, int, int],
         num_answers: int,
-        glimpses: int,
         hidden: int = 192,
         core: Kind = "lstm",
+        glimpses: int = 6,
     ) -> None:
         super().__init__()
         channels = canvas_shape[0]

@@ -16,13 +16,13 @@ import gymnasium
 import torch
 from torch import Tensor
 
-from agents.agent import count_parameters, device_of
+from agents.agent import SequenceSpec, count_parameters, device_of
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.learn import run
 from agents.learn.envs import single_env
 from agents.learn.evaluate import Evaluation, Mode
 from agents.learn.files import locked, write
-from agents.learn.generative import Generative
+from agents.learn.loop import Scorer
 from agents.models.draw import DRAWSettings
 from glimpse_env.checks import did_you_mean
 
@@ -51,16 +51,7 @@ def result_line(
 
     pixels: the numbers that the agent saw; share: for each number of the canvas.
     """
-    env = single_env(experiment.env_id, experiment.env, split=split).vector
-    canvas = math.prod(env.world.canvas_shape)
-    views: Any = env.single_observation_space
-    looks = env.horizon - (env.start_gaze == "blind")
-    seen = looks * math.prod(views["retina"].shape)
-    if env.context:
-        seen += math.prod(views["context"].shape)
-    if isinstance(experiment.model, DRAWSettings):
-        looks = experiment.model.steps
-    pixels = seen if agent.sees == "glimpses" else canvas
+    looks, pixels, canvas = seen_by(experiment, agent, split)
     return {
         "experiment": name,
         "env_id": experiment.env_id,
@@ -74,7 +65,7 @@ def result_line(
         "ci95": [round(bound, 4) for bound in evaluation.ci95],
         "scenes": evaluation.scenes,
         "mode": mode,
-        "glimpses": looks if agent.looks else 0,
+        "glimpses": looks,
         "pixels": pixels,
         "share": round(pixels / canvas, 4),
         "parameters": count_parameters(agent),
@@ -86,10 +77,27 @@ def result_line(
 
 
 def metric_of(experiment: Experiment, split: str) -> str:
-    """What a line measures: an error in percent, DRAW's bound in nats, or a loss that bounds nothing."""
-    if isinstance(experiment.learner, Generative):
-        return "nats" if experiment.learner.binary else "cross_entropy"
+    """What a line measures: an error in percent, or what the learner says."""
+    if isinstance(experiment.learner, Scorer):
+        return experiment.learner.metric(experiment.task)
     return f"{split}_error"
+
+
+def seen_by(experiment: Experiment, agent: Any, split: str) -> tuple[int, int, int]:
+    """How often an agent looks, how many numbers it sees, and how many there are."""
+    if isinstance(experiment.spec(), SequenceSpec):
+        numbers = agent.spec.length * (1 if agent.spec.symbols else agent.spec.inputs)
+        return 0, numbers, numbers
+    env = single_env(experiment.env_id, experiment.env, split=split).vector
+    canvas = math.prod(env.world.canvas_shape)
+    views: Any = env.single_observation_space
+    looks = env.horizon - (env.start_gaze == "blind")
+    seen = looks * math.prod(views["retina"].shape)
+    if env.context:
+        seen += math.prod(views["context"].shape)
+    if isinstance(experiment.model, DRAWSettings):
+        looks = experiment.model.steps
+    return looks if agent.looks else 0, seen if agent.sees == "glimpses" else canvas, canvas
 
 
 def append(lines: list[Line], path: Path = RESULTS) -> None:
