@@ -133,7 +133,9 @@ def scene_indices(index: Any, rows: NDArray[np.bool_], num_scenes: int, split: s
         given = np.asarray(None)
     big = given.dtype == object and all(isinstance(i, int) for i in given.flat)  # too big for 64 bits
     if not (given.dtype.kind in "iu" or big) or given.shape not in ((), (len(rows),)):
-        raise ValueError(f"options['index'] must be an int or {len(rows)} ints, got {index!r}")
+        raise ValueError(
+            f"options['index'] must be an int, or one for each of {len(rows)} rows, got {index!r}"
+        )
     indices = given + np.arange(len(rows)) if given.shape == () and not big else given
     bad = (rows & ((indices < 0) | (indices >= num_scenes))).astype(bool)
     if bad.any():

@@ -77,6 +77,8 @@ def _dataset(
 
 def _register(env_id: str, dataset: str, keywords: dict[str, Any]) -> str:
     """Register the id, once; ValueError if it is registered otherwise."""
+    if "dataset" in keywords:
+        raise ValueError("dataset is made of the images that are given: leave it out")
     height, width = data.load(dataset, "train").images.shape[2:]
     kwargs = {"dataset": dataset, "canvas_size": max(height, width), **keywords}
     known = gymnasium.registry.get(env_id)

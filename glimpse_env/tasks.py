@@ -78,6 +78,8 @@ def make_task(
             raise ValueError("task 'classify' names one digit: use 'read', 'sum' or 'unordered' for several")
         return Task(name, symbols, 1, -1)
     if name == "sum":
+        if max_digits < 2 or symbols != tuple(map(str, range(len(symbols)))):
+            raise ValueError("task 'sum' needs scenes of several digits, whose classes are named 0, 1, 2 …")
         return Task(name, tuple(map(str, range(max_digits * (len(symbols) - 1) + 1))), 1, -1)
     if name == "unordered":
         if max_digits != 2 or lengths_vary:

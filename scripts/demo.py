@@ -1,4 +1,4 @@
-"""`make demo`: train RAM on 5,000 real digits, compare it with two that cannot choose where to look.
+"""`make demo`: train RAM on 3,500 real digits, compare it with two that cannot choose where to look.
 
 RAM trains with a progress bar while its controls, random gaze and centre gaze, train beside it on the
 second core. Then all three are scored on held-out digits, and one test scene is filmed with each.
@@ -22,6 +22,7 @@ from agents.show.playback import AgentPlayer, episode, save
 from glimpse_env.render import View
 
 RAM_LOOP: Any = EXPERIMENTS["ram-demo"].loop
+FILMS = ("episode.gif", "episode.mp4", "episode.png")
 NAMES = {"ram-demo": "RAM, learned gaze", "random-demo": "random gaze", "center-demo": "centre gaze"}
 
 
@@ -33,6 +34,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--images-per-epoch", type=int, default=RAM_LOOP.images_per_epoch)
     options = parser.parse_args(arguments)
     folder = options.folder
+    others = {path.name for path in folder.glob("*")} - {*NAMES, *FILMS}
+    if others:
+        sys.exit(f"demo.py: {folder} holds {min(others)!r}, which is no demo's: name another --folder")
+    if folder.exists():
+        print(f"{folder} holds an earlier demo: this one replaces it.")
     print("Training RAM on 3,500 digits, its two controls beside it ...", flush=True)
     _train_all(folder, ["--epochs", str(options.epochs), "--images-per-epoch", str(options.images_per_epoch)])
 

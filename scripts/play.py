@@ -93,6 +93,10 @@ def main(arguments: list[str]) -> None:
     options.env_id = options.env_id or (known.env_id if known else "Glimpse/MNIST-v0")
     player, env = seat(agent, known, config, options)
     players = [(options.player, player, env)]
+    if options.index + options.episodes > env.vector.num_scenes:
+        raise ValueError(
+            f"--index and --episodes go beyond the {env.vector.num_scenes} {options.split} scenes: lower them"
+        )
     if options.compare is not None:
         agent, theirs, config = other
         players.append((options.compare, *seat(agent, theirs or known, config, options)))

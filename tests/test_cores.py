@@ -167,6 +167,18 @@ def test_the_grus_step_is_torchs() -> None:
     torch.testing.assert_close(made(x, h)[0], other(x, h))
 
 
+def test_a_chrono_lstm_remembers_as_long_as_it_is_told() -> None:
+    made = make_core("chrono-lstm", 2, 1000, 101)
+    let_in, keep, let_out, new = made.glimpse.bias.detach().chunk(4)
+    torch.testing.assert_close(let_in, -keep)
+    assert (torch.cat([let_out, new]) == 0).all()
+    # A gate of σ(log u) forgets within about u + 1 steps, u uniform from 1 to 100.
+    spans = 1 / (1 - torch.sigmoid(keep)) - 1
+    assert 1 <= spans.min() < 2
+    assert 99 < spans.max() <= 100.01
+    assert spans.mean().item() == pytest.approx(50.5, abs=3)
+
+
 def test_jordans_context_halves_what_was_said() -> None:
     made = core("jordan")
     assert isinstance(made, Jordan)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -142,7 +143,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
 def test_bad_pictures_are_named(tmp_path: Path) -> None:
     for arrays, says in [
         ((IMAGES.astype(float), LABELS), "from 0 to 1, got 1.0 to 255.0"),
-        ((IMAGES * np.nan, LABELS), "from 0 to 1, got nan"),
+        ((IMAGES * np.nan, LABELS), "must not hold NaN"),
         ((IMAGES.astype(np.int64) - 2, LABELS), "from 0 to 255, got -1"),
         ((IMAGES[0], LABELS), "must have shape"),
         ((IMAGES, LABELS[:3]), r"one an image, got 60 images and labels of shape \(3,\)"),
@@ -251,3 +252,34 @@ def test_pictures_larger_than_the_canvas_say_what_to_pass() -> None:
     big = glimpse_env.register_custom("Big", np.zeros((20, 40, 40), np.uint8), np.arange(20) % 2)
     with pytest.raises(ValueError, match="pass canvas_size=40"):
         gymnasium.make(big, canvas_size=28)
+
+
+def test_no_split_is_empty_and_no_label_missing(tmp_path: Path) -> None:
+    ten, classes = IMAGES[:10], np.arange(10)
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"images": ten, "labels": classes}, "for a validation split"),
+        ({"images": IMAGES, "labels": LABELS, "test": (IMAGES[:0], LABELS[:0])}, "test has no images"),
+        ({"images": IMAGES, "labels": LABELS, "test": IMAGES}, "test must be a pair"),
+        ({"images": IMAGES, "labels": LABELS, "test": (IMAGES,)}, "test must be a pair"),
+        ({"images": IMAGES, "labels": LABELS, "dataset": "mnist-5k"}, "leave it out"),
+        ({"images": ten, "labels": ["a", "b", None] * 3 + ["a"]}, "got None at place 2"),
+        ({"images": ten, "labels": ["a", ""] * 5}, "got '' at place 1"),
+    ]
+    for keywords, says in bad:
+        for _ in range(2):  # as clear the second time
+            with pytest.raises(ValueError, match=says):
+                glimpse_env.make_custom(**keywords)
+
+
+def test_a_folder_with_training_pictures_alone_is_told_what_it_lacks(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(6):
+            Image.fromarray(IMAGES[i]).save(tmp_path / "train" / name / f"{i}.png")
+    with pytest.raises(DatasetError, match="has train/ and no test/"):
+        glimpse_env.make_custom(tmp_path)
+
+
+def test_a_sum_is_of_several_digits() -> None:
+    with pytest.raises(ValueError, match="needs scenes of several digits"):
+        glimpse_env.make_custom(IMAGES, LABELS, task="sum")

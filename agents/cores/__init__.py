@@ -8,14 +8,14 @@ from typing import Literal, get_args
 from agents.cores.core import Core, State, detached
 from agents.cores.deep import Bidirectional, DeepOutput, DeepTransition, Joined, Stack
 from agents.cores.elman import IRNN, Elman, IdentityContext, Jordan
-from agents.cores.lstm import GRU, LSTM
+from agents.cores.lstm import GRU, LSTM, ChronoLSTM
 from agents.cores.normalised import BNLSTM, LNLSTM
 from agents.cores.scrn import SCRN
 from agents.cores.unitary import OrthogonalRNN, UnitaryRNN
 
 Kind = Literal[
     "relu", "elman", "identity-context", "jordan", "irnn", "scrn", "urnn", "orthogonal", "gru", "lstm",
-    "ln-lstm", "bn-lstm", "deep-transition", "deep-output", "stacked", "residual", "skip",
+    "chrono-lstm", "ln-lstm", "bn-lstm", "deep-transition", "deep-output", "stacked", "residual", "skip",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LAYERS = 3  # of a stack of LSTMs
@@ -24,7 +24,8 @@ LAYERS = 3  # of a stack of LSTMs
 def make_core(kind: Kind, inputs: int, width: int, steps: int) -> Core:
     """The core of that kind, with `inputs` inputs and `width` outputs; ValueError for another kind.
 
-    steps: how many steps a sequence of training has; a BN-LSTM keeps statistics of each.
+    steps: how many steps a sequence of training has: a chrono-LSTM begins by remembering as many, and a
+    BN-LSTM keeps statistics of each.
     """
     if kind not in KINDS:
         raise ValueError(f"core must be one of {KINDS}, got {kind!r}")
@@ -32,6 +33,8 @@ def make_core(kind: Kind, inputs: int, width: int, steps: int) -> Core:
         return Elman(inputs, width, "tanh")
     if kind == "bn-lstm":
         return BNLSTM(inputs, width, steps)
+    if kind == "chrono-lstm":
+        return ChronoLSTM(inputs, width, steps)
     if kind in ("stacked", "residual", "skip"):
         return stack_of_lstms(inputs, width, "plain" if kind == "stacked" else kind)
     return SIMPLE[kind](inputs, width)
@@ -69,6 +72,7 @@ __all__ = [
     "LSTM",
     "SCRN",
     "Bidirectional",
+    "ChronoLSTM",
     "Core",
     "DeepOutput",
     "DeepTransition",

@@ -47,6 +47,21 @@ class LSTM(Core):
         return ys, (last_h[0], last_c[0])
 
 
+class ChronoLSTM(LSTM):
+    """An LSTM that begins by remembering up to `steps` steps (Tallec, Ollivier 2018, section 2).
+
+    The forget gate's biases are log u, u uniform in [1, steps - 1], the input gate's their negatives.
+    """
+
+    def __init__(self, inputs: int, width: int, steps: int) -> None:
+        super().__init__(inputs, width)
+        span = torch.empty(width).uniform_(1, max(2, steps - 1)).log()
+        with torch.no_grad():
+            self.glimpse.bias.zero_()
+            self.glimpse.bias[:width] = -span
+            self.glimpse.bias[width : 2 * width] = span
+
+
 def _torchs_order(weight: Tensor) -> Tensor:
     """Rows for in, forget, out, new (4 n, …) -> in, forget, new, out."""
     let_in, keep, let_out, new = weight.chunk(4)

@@ -113,7 +113,8 @@ class Slow(nn.Module):
 class OrthogonalRNN(Core):
     """h_t = modReLU(Q h_{t-1} + V x_t), Q orthogonal; the state and the output are h.
 
-    Q is torch's parametrisation and learns a tenth as fast as the rest. modReLU of a real number is sign(h) ReLU(|h| + b) (Helfrich, Willmott, Ye 2018).
+    Q is torch's parametrisation and learns a tenth as fast as the rest. modReLU of a real number is
+    sign(h) ReLU(|h| + b) (Helfrich, Willmott, Ye 2018).
     """
 
     def __init__(self, inputs: int, width: int) -> None:

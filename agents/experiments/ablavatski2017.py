@@ -4,11 +4,11 @@ The paper reports 0.6 % error on 100x100 cluttered MNIST. Its code draws five di
 canvases of training digits, so that no row of ours is that task; edram-slim-5 has five distractors, on test
 digits.
 
-`python scripts/train.py edram-slim` trains a row; its minutes and its error stand in
-`python scripts/report.py --group ablavatski2017`. `edram` has the paper's network and loss, for six of its
-200 epochs; `edram-slim` is a small relative with an eighth of the weights, whose epoch takes a ninth
-of the time; edram-slim-labels is not shown where the digits are. Some digits stay undistorted in training,
-as those of the test are.
+`python scripts/train.py edram-slim` trains a row, `python scripts/evaluate.py` scores it; published rows
+stand in `python scripts/report.py --group ablavatski2017`. `edram` has the paper's network and loss, for
+six of its 200 epochs; `edram-slim` is a small relative with an eighth of the weights, whose epoch takes a
+ninth of the time; edram-slim-labels is not shown where the digits are. Some digits stay undistorted in
+training, as those of the test are.
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ convolutional network on the whole canvas, a weak yardstick; convnet-TASK is Ba 
 the parameters of whom it stands beside. PPO (Stable-Baselines3) learns gaze and answer from the reward alone,
 with as many environment steps as ten epochs of RAM (ram-mnist-e10) play.
 
-`python scripts/train.py random-mnist` trains a row; minutes and errors are in
-`python scripts/report.py --group controls`. Gazes that nobody chose are trained from scratch on MNIST, for
-100 epochs, on HouseNumbers, for six, and on CIFAR-10, for three; all others start from a trained RAM and are
-trained for two to six epochs. More epochs would lower all but the first.
+`python scripts/train.py random-mnist` trains a row, `python scripts/evaluate.py` scores it; published rows
+are in `python scripts/report.py --group controls`. Gazes that nobody chose are trained from scratch on
+MNIST, for 100 epochs, on HouseNumbers, for six, and on CIFAR-10, for three; all others start from a trained
+RAM and are trained for two to six epochs. More epochs would lower all but the first.
 """
 
 from __future__ import annotations

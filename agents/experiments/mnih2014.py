@@ -9,13 +9,13 @@ Test error in percent, as the paper has it:
 | 60x60 cluttered | 28.58, 11.96 | 8.09 | 4: 4.96, 6: 4.08, 8: 4.04 | 14.4 |
 | 100x100 cluttered, 4 scales | - | 14.35 | 4: 9.41, 6: 8.31, 8: 8.11 | 28.4 |
 
-`python scripts/train.py ram-mnist` trains a row; its minutes and its error stand beside the paper's in
-`python scripts/report.py --group mnih2014`. Expect RAM to come below the paper's figures but with two and
-three glimpses of 28x28, whose first gaze is random here. With more glimpses RAM starts from fewer
-(ram-cluttered-g4, then -g6, then ram-cluttered): a glimpse costs as much as another, so most is learned with
-few. RAM trains on distorted digits; the paper, and the rows fc and conv, train on plain ones. Above 28x28
-the glimpse network
-is convolutional, and batches are small, which learn more from as many images (results/LOG.md).
+`python scripts/train.py ram-mnist` trains a row and `python scripts/evaluate.py` scores it; published rows
+stand beside the paper's in `python scripts/report.py --group mnih2014`. Expect lower errors of RAM than the
+paper's, except with two and three glimpses of 28x28, whose first gaze is random here. With more glimpses
+RAM starts from fewer (ram-cluttered-g4, then -g6, then ram-cluttered): training costs as much more as there
+are more glimpses, so that most of it uses four. RAM trains on distorted digits; the paper, and the rows fc
+and conv, train on plain ones. Above 28x28 the glimpse network is convolutional, and batches are small,
+which learn more from as many images (results/LOG.md).
 """
 
 from __future__ import annotations

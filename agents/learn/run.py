@@ -118,9 +118,10 @@ class Run:
         # What it started from may have been trained anew since: that changes init_minutes and nothing else.
         for key in sorted((saved.keys() | now.keys()) - {"init_minutes"}):
             if saved.get(key) != now.get(key):
+                longer = "; to train longer, start another run with --init" if key == "epochs" else ""
                 raise RunError(
                     f"{self.folder} was started with {key}={saved.get(key)!r}, not {now.get(key)!r}: "
-                    "resume with the same settings."
+                    f"resume with the same settings{longer}."
                 )
         return config
 

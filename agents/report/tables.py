@@ -86,7 +86,10 @@ def best_table(lines: list[Line]) -> str:
             if scored:
                 name = min(scored, key=lambda name: scored[name][0])
                 value, (low, high) = scored[name]
-                cells.append(f"{name}{on_dataset(rows[name][0])} | **{value:.2f}** [{low:.2f}, {high:.2f}]")
+                view = " + context" if rows[name][0]["env"].get("context") else ""
+                cells.append(
+                    f"{name}{view}{on_dataset(rows[name][0])} | **{value:.2f}** [{low:.2f}, {high:.2f}]"
+                )
             else:
                 cells.append("– | –")
         out.append(f"| {task.removeprefix('Glimpse/')} | {' | '.join(cells)} |")

@@ -104,6 +104,9 @@ def to_splits(
     Raises ValueError naming what is wrong: a shape, a range, unequal lengths, a class nobody trains on.
     """
     given = {"train": (images, labels), "validation": validation, "test": test}
+    for split, pair in given.items():
+        if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise ValueError(f"{split} must be a pair, images and labels, got {type(pair).__name__}")
     sides = {
         split: (to_images(pair[0], split), _to_labels(pair[1], len(pair[0]), split))
         for split, pair in given.items()
@@ -126,8 +129,9 @@ def to_splits(
 def to_images(images: Any, split: str = "train") -> NDArray[np.uint8]:
     """Images as uint8 (N, C, h, w); ValueError for another shape, type or range. See `to_splits`."""
     array = np.asarray(images)
-    empty = len(array) == 0 if array.ndim else True
-    if array.ndim not in (3, 4) or 0 in array.shape[1:] or (empty and split == "train"):
+    if array.shape[:1] == (0,):
+        raise ValueError(f"{split} has no images: give some, or leave the split out")
+    if array.ndim not in (3, 4) or 0 in array.shape:
         raise ValueError(
             f"{split} images must have shape (N, h, w), (N, C, h, w) or (N, h, w, C), got {array.shape}"
         )
@@ -137,8 +141,6 @@ def to_images(images: Any, split: str = "train") -> NDArray[np.uint8]:
         if array.shape[3] not in (1, 3):
             raise ValueError(f"{split} images must have 1 or 3 channels, got shape {array.shape}")
         array = array.transpose(0, 3, 1, 2)
-    if empty:
-        return np.zeros(array.shape, np.uint8)
     if array.dtype == np.bool_:
         return np.ascontiguousarray(array).astype(np.uint8) * np.uint8(255)
     if array.dtype == np.uint8:
@@ -146,6 +148,8 @@ def to_images(images: Any, split: str = "train") -> NDArray[np.uint8]:
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{split} images must be numbers, got {array.dtype}")
     most = 1 if array.dtype.kind == "f" else 255
+    if np.isnan(array).any():
+        raise ValueError(f"{split} images must not hold NaN")
     if not (array.min() >= 0 and array.max() <= most):
         raise ValueError(
             f"{split} images of {array.dtype} must be from 0 to {most}, got {array.min()} to {array.max()}"
@@ -162,8 +166,6 @@ def _to_labels(labels: Any, count: int, split: str) -> NDArray[Any]:
         raise ValueError(
             f"{split} labels must be one an image, got {count} images and labels of shape {array.shape}"
         )
-    if count == 0:
-        return np.zeros(0, np.int64)
     if array.dtype.kind not in "iuUSO":
         raise ValueError(f"{split} labels must be integers or names, got {array.dtype}")
     if array.dtype.kind in "iu":
@@ -171,7 +173,12 @@ def _to_labels(labels: Any, count: int, split: str) -> NDArray[Any]:
             at = int((array < 0).argmax())
             raise ValueError(f"{split} labels must not be negative, got {array[at]} at place {at}")
         return array.astype(np.int64)
-    return np.array([one.decode() if isinstance(one, bytes) else str(one) for one in array.tolist()])
+    told = [one.decode() if isinstance(one, bytes) else one for one in array.tolist()]
+    missing = [not (isinstance(one, int) or (isinstance(one, str) and one)) for one in told]
+    if any(missing):
+        at = missing.index(True)
+        raise ValueError(f"{split} labels must be integers or names, got {told[at]!r} at place {at}")
+    return np.array([str(one) for one in told])
 
 
 def _classes(labels: NDArray[Any]) -> tuple[str, ...]:
@@ -218,7 +225,13 @@ def share_out(given: dict[str, Pictures]) -> dict[str, Pictures]:
     if "test" in given:
         taken[taken == "test"] = "train"
     shared = {s: Pictures(train.images[taken == s], train.labels[taken == s]) for s in SPLITS}
-    return {**shared, **{s: part for s, part in given.items() if s != "train"}}
+    shared |= {s: part for s, part in given.items() if s != "train"}
+    for split, part in shared.items():
+        if not len(part.images):
+            raise ValueError(
+                f"no class has enough pictures for a {split} split: give that split, or five pictures a class"
+            )
+    return shared
 
 
 def natural(name: str) -> list[tuple[int, int | str]]:
@@ -276,6 +289,10 @@ def read_folder(folder: Path) -> Splits:
     """
     inner = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
     sides = inner if {"train", "test"} <= inner.keys() and not _has_pictures(inner["train"]) else {}
+    if not sides and "train" in inner and not any(map(_has_pictures, _folders(folder))):
+        raise DatasetError(
+            f"{folder} has train/ and no test/ with classes in it: add one, or move the classes up."
+        )
     found = {split: _paths(side) for split, side in (sides or {"train": folder}).items()}
     names = tuple(sorted({path.parent.name for path in found["train"]}, key=natural))
     place = {name: i for i, name in enumerate(names)}
@@ -307,11 +324,15 @@ def read_folder(folder: Path) -> Splits:
 
 def _paths(folder: Path) -> list[Path]:
     """The pictures in the sub-folders of a folder; DatasetError if there are none."""
-    classes = [p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
-    paths = [p for c in sorted(classes) for p in sorted(c.iterdir()) if _is_picture(p)]
+    paths = [p for c in _folders(folder) for p in sorted(c.iterdir()) if _is_picture(p)]
     if not paths:
         raise DatasetError(f"{folder} holds no pictures: put them into one sub-folder a class.")
     return paths
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder that are not hidden."""
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 def _has_pictures(folder: Path) -> bool:
