@@ -1,11 +1,12 @@
 """Watch an episode, or be the eye: `python scripts/play.py ram-mnist`, `... random`, `... person`.
 
 A trained agent is named as in evaluate.py. Live: space pauses, right steps, n goes to the next scene, s
-saves. A person aims with the arrow keys or the mouse, looks with Enter or a click, answers with a digit
-and sees only what the retina sees. `--out x.gif|x.mp4|x.png|x.html` records without a display
-instead; the html page plays in a browser, several `--episodes` in one. `draw-mnist` draws the pictures of
-those scenes, or `--dream`s. `--compare OTHER` plays both on the same scenes, side by side (on the html page
-one after the other). Live, these two know space and right; any other key closes the window.
+saves. A person aims with the arrow keys or the mouse, looks with Enter or a click, answers with a digit and
+sees only what the retina sees. `--out x.gif|x.mp4|x.png|x.html` records without a display instead; the html
+page plays in a browser, several `--episodes` in one. `draw-mnist` draws the pictures of those scenes, or
+`--dream`s. `char-lstm` writes on from a `--prompt`. `--compare OTHER` plays both on the same scenes, side
+by side (on the html page one after the other). Live, these two know space and right; any other key closes
+the window.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ import torch
 
 from agents.experiments import Experiment
 from agents.experiments.experiment import load_agent, spec_in
+from agents.learn import language
 from agents.learn.checkpoint import CheckpointError
 from agents.learn.envs import check_fits, parse_keyword, single_env, spec_of
 from agents.learn.generative import Generative, binary_generator, make_scenes, pictures
+from agents.models.char_lm import CharLM
 from agents.models.draw import DRAW
 from agents.report.results import find_checkpoint
 from agents.show import drawing
@@ -47,6 +50,8 @@ from glimpse_env.random import SPLITS
 from glimpse_env.registry import TABLE
 from glimpse_env.render import Frame, NoDisplayError, View, Window, tile
 from glimpse_env.single import GlimpseEnv
+
+MOVED, BARS = 80, " ▁▂▃▄▅▆▇█"  # how many characters of a text are shown with how much they moved the state
 
 
 def main(arguments: list[str]) -> None:
@@ -69,6 +74,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--grid", action="store_true", help="film the episodes side by side")
     parser.add_argument("--compare", metavar="PLAYER", help="show this player beside it on the same scenes")
     parser.add_argument("--dream", action="store_true", help="let DRAW draw what it has not seen")
+    parser.add_argument("--prompt", default="\n", help="what a language model goes on from")
+    parser.add_argument("--temperature", type=float, default=1.0, help="0 writes what is most probable")
+    parser.add_argument("--length", type=int, default=500, help="how many characters it writes")
     parser.add_argument("--out", type=Path, help=f"write to this file, which ends in {', '.join(FORMATS)}")
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in FORMATS:
@@ -84,6 +92,11 @@ def main(arguments: list[str]) -> None:
     if draws(experiment):
         draw(agent, experiment, options)
         return
+    if isinstance(agent, CharLM):
+        write(agent, options)
+        return
+    if experiment is not None and experiment.is_sequence:
+        raise ValueError(f"{options.player} answers about {experiment.env_id!r} and cannot be watched")
     if options.dream:
         raise ValueError(f"{options.player} cannot dream: leave out --dream, which is for DRAW")
     other = load(options.compare) if options.compare is not None else (None, None, {})
@@ -126,6 +139,28 @@ def main(arguments: list[str]) -> None:
             viewer.play(options.index)
         else:
             viewer.watch(player, options.index)
+
+
+def write(model: CharLM, options: argparse.Namespace) -> None:
+    """Write text in the terminal, and below its end how much each character moved the state."""
+    if options.out or options.compare or options.env_id or options.env or options.dataset or options.grid:
+        raise ValueError(f"{options.player} writes in the terminal: leave out all but --prompt and the like")
+    torch.manual_seed(options.index)
+    model.eval()
+    print(options.prompt, end="", flush=True)
+    text = options.prompt
+    for character in itertools.islice(
+        language.write(model, options.prompt, options.temperature), options.length
+    ):
+        print(character, end="", flush=True)
+        text += character
+    shown = text[-MOVED:]
+    bars = "".join(
+        BARS[round(float(part) * (len(BARS) - 1))] for part in language.influence(model, text)[-MOVED:]
+    )
+    print(f"\n\nHow much each of the last {len(shown)} characters moved the state:")
+    print(shown.replace("\n", "⏎"))
+    print(bars)
 
 
 def draws(experiment: Experiment | None) -> bool:

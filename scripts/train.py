@@ -94,7 +94,9 @@ def main(arguments: list[str]) -> None:
     training = run.Run(folder, config, resume=command.resume, overwrite=command.overwrite)
     try:
         for metrics in experiment.train(training, agent, quiet=command.quiet):
-            figures = {key: value for key, value in metrics.items() if key not in ("epoch", "minutes")}
+            figures = {
+                key: value for key, value in metrics.items() if key not in ("epoch", "minutes", "sample")
+            }
             tqdm.write(
                 f"epoch {metrics['epoch']:3d}  "
                 + "  ".join(f"{key.replace('_', ' ')} {value:,.2f}" for key, value in figures.items())

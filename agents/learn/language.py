@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from typing import ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,9 +17,10 @@ from agents.agent import device_of
 from agents.cores import State, detached
 from agents.learn.evaluate import Evaluation, Mode, mean_of, scoring
 from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
-from agents.learn.sequences import BLOCK, Characters, make_sequences
+from agents.learn.sequences import BLOCK, Characters, encode, make_sequences
 from agents.models.char_lm import CharLM, CharLMSettings
 
+SAMPLE = 300  # characters that are written after every epoch, to be read
 CHUNK = 4096  # characters that are scored at a time; the state is carried over
 
 
@@ -47,8 +50,11 @@ class NextCharacter(LoopLearner, Scorer):
             state = detached(after)
             return BatchResult(F.cross_entropy(scores.flatten(0, 1), cut[1:].flatten()), {})
 
-        def validate(averaged: CharLM) -> dict[str, float]:
-            return {"validation_nats": carried(averaged, text, "validation").error}
+        def validate(averaged: CharLM) -> dict[str, Any]:
+            nats = carried(averaged, text, "validation").error
+            with scoring(averaged, 0):
+                said = "".join(itertools.islice(write(averaged, "\n"), SAMPLE))
+            return {"validation_nats": nats, "sample": said}
 
         return Lesson(batch, validate, lambda: None, "stretches")
 
@@ -89,6 +95,7 @@ def carried(model: CharLM, text: Characters, split: str) -> Evaluation:
 
 def with_interval_of_blocks(nats: Tensor, size: int) -> Evaluation:
     """The mean of figures (N,), with the interval that means of `size` neighbours give."""
+    size = min(size, len(nats) // 2)
     blocks = nats[: len(nats) // size * size].view(-1, size).mean(1)
     mean, half = nats.mean().item(), 1.96 * blocks.std().item() / math.sqrt(len(blocks))
     return Evaluation(mean, (mean - half, mean + half), len(nats))
@@ -105,3 +112,44 @@ def in_windows(model: CharLM, text: Characters, split: str) -> Evaluation:
             nats = F.cross_entropy(scores.transpose(1, 2), target, reduction="none")
             each.append(nats.mean(0).cpu())
     return mean_of(torch.cat(each))
+
+
+def write(model: CharLM, prompt: str, temperature: float = 1.0) -> Iterator[str]:
+    """Read a prompt, then write on, a character at a time, without end; torch's generator draws.
+
+    temperature: what scores are divided by; at 0 the most probable character is written. Raises DatasetError
+    for a character of the prompt that is not in the model's alphabet, ValueError for an empty prompt.
+    """
+    if not prompt:
+        raise ValueError("the prompt is empty: give at least one character")
+    if not (temperature >= 0 and math.isfinite(temperature)):
+        raise ValueError(f"temperature must be a number of at least 0, got {temperature}")
+    alphabet = model.spec.alphabet
+    symbols = encode(prompt, alphabet, "the prompt").to(device_of(model))
+    state: State = None
+    while True:
+        with torch.no_grad():
+            scores, state = model(symbols[:, None], state)
+        last = scores[-1, 0]
+        if temperature == 0:
+            symbols = last.argmax()[None]
+        else:
+            symbols = torch.multinomial((last / temperature).softmax(-1), 1)
+        yield alphabet[int(symbols)]
+
+
+def influence(model: CharLM, text: str, projections: int = 16) -> Tensor:
+    """How much each character of a text moves the last output of the core: (T,), the largest being 1.
+
+    That is the Frobenius norm of the output's Jacobian by the character's embedding, which the gradients of
+    random projections of the output estimate: E[(v · J)²] = ‖J‖², v ~ N(0, 1).
+    """
+    symbols = encode(text, model.spec.alphabet, "the text").to(device_of(model))
+    xs = model.embedding(symbols)[:, None].repeat(1, projections, 1).detach().requires_grad_()
+    ys, _ = model.reader(xs, None)
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(projections, ys.shape[-1], generator=generator).to(ys.device)
+    (gradient,) = torch.autograd.grad((ys[-1] * v).sum(), xs)
+    norm = gradient.square().sum(-1).mean(1).sqrt()
+    share: Tensor = norm / norm.max()
+    return share

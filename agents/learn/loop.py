@@ -80,13 +80,13 @@ class Lesson(NamedTuple, Generic[Model]):
     """What a learner does with an agent.
 
     batch(seeds, progress) plays one batch: seeds (one an image) are given at an epoch's first batch and None
-    afterwards, progress in [0, 1] is how much of the training is done. validate(averaged) gives the one
-    figure, by its name, whose lowest epoch is the best. close() lets go of the environment.
-    unit: what a batch is made of.
+    afterwards, progress in [0, 1] is how much of the training is done. validate(averaged) gives, by its name,
+    the figure whose lowest epoch is the best, and then what else the line of metrics shall hold. close() lets
+    go of the environment. unit: what a batch is made of.
     """
 
     batch: Callable[[list[int] | None, float], BatchResult]
-    validate: Callable[[Model], dict[str, float]]
+    validate: Callable[[Model], dict[str, Any]]
     close: Callable[[], None]
     unit: str = "images"
 
@@ -202,7 +202,7 @@ def train(
         }
         for prefix, optimizer in optimizers.items():
             state.update(checkpoint.flatten_optimizer(optimizer, prefix))
-        (score,) = validation.values()
+        score = next(iter(validation.values()))
         run.finish_epoch(metrics, score, state, averaged.state_dict())
         yield metrics
 

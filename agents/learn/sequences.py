@@ -175,9 +175,10 @@ class Characters(Sequences):
         self.text: dict[str, Tensor] = {}  # the parts as symbols, int64 (N,)
         for split in SPLITS:
             part, whose = texts.load(dataset, split), f"the {split} part of {dataset}"
-            if len(part) <= self.WINDOW:
+            least = self.WINDOW if split == "test" else length
+            if len(part) <= least:
                 raise DatasetError(
-                    f"{whose} has {len(part)} characters, and more than {self.WINDOW} are needed: "
+                    f"{whose} has {len(part)} characters, and more than {least} are needed: "
                     "name a longer text."
                 )
             self.text[split] = encode(part, alphabet, whose)
@@ -192,6 +193,11 @@ class Characters(Sequences):
     def streams(self, generator: np.random.Generator, count: int) -> Tensor:
         """The training text from a random place on, around its end, as `count` columns (N, count)."""
         text = self.text["train"]
+        if len(text) < count * (self.length + 1):
+            raise DatasetError(
+                f"{self.dataset} has {len(text)} characters to train on, too few for {count} streams of "
+                f"{self.length + 1}: lower batch_size, or name a longer text."
+            )
         text = text.roll(-int(generator.integers(0, len(text))))
         return text[: len(text) // count * count].view(count, -1).t()
 
