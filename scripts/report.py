@@ -29,6 +29,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--on", metavar="ID", choices=TABLE, help="print all agents on one id, best first")
     parser.add_argument("--ablations", action="store_true", help="print what each choice is worth")
     parser.add_argument("--nats", action="store_true", help="print the models that draw pictures, in nats")
+    parser.add_argument("--memory", action="store_true", help="print what recurrent cores remember")
     parser.add_argument("--pictures", type=Path, help="draw the pictures into this folder")
     options = parser.parse_args(arguments)
     lines = results.read(options.results)
@@ -49,6 +50,11 @@ def main(arguments: list[str]) -> None:
         which, table = f"{which} --ablations", tables.ablation_table(lines)
     elif options.nats:
         which, table = f"{which} --nats", tables.nats_table(lines)
+    elif options.memory:
+        from agents.report import memory
+
+        which = f"{which} --memory"
+        table = f"{memory.memory_tables(lines)}\n\n{memory.stages('char-lstm')}"
     elif options.on is not None:
         there = results.on_problem({line["experiment"]: line for line in lines}, options.on)
         lines = [line for line in lines if line["experiment"] in there]

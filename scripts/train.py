@@ -99,11 +99,16 @@ def main(arguments: list[str]) -> None:
             }
             tqdm.write(
                 f"epoch {metrics['epoch']:3d}  "
-                + "  ".join(f"{key.replace('_', ' ')} {value:,.2f}" for key, value in figures.items())
+                + "  ".join(f"{key.replace('_', ' ')} {short(value)}" for key, value in figures.items())
             )
     finally:
         training.close()
-    print(f"best on validation {training.best:.2f}, {run.minutes(folder):.1f} minutes: {folder}")
+    print(f"best on validation {short(training.best)}, {run.minutes(folder):.1f} minutes: {folder}")
+
+
+def short(figure: float) -> str:
+    """A figure with two decimals, or with three digits where those would hide it."""
+    return f"{figure:,.2f}" if abs(figure) >= 1 or figure == 0 else f"{figure:.3g}"
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -40,11 +41,11 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint at {path}: train one with scripts/train.py.")
     try:
-        with safe_open(path, "pt") as file:
-            config = json.loads((file.metadata() or {})["config"])
-            # Copies, for what is mapped into memory could not be replaced by a later checkpoint everywhere.
-            return {key: file.get_tensor(key).clone() for key in file.keys()}, config  # noqa: SIM118
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+        # Read at once, for a training may replace the file, and nowhere replaces one that is mapped.
+        data = path.read_bytes()
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return load_tensors(data), json.loads(header["__metadata__"]["config"])
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of this project or is damaged "
             f"({type(error).__name__}): restore or retrain it."

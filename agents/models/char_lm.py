@@ -14,6 +14,8 @@ from agents.agent import Sees, SequenceSpec
 from agents.cores import Core, Kind, State, make_core
 from agents.device import full_precision
 
+GATED = ("lstm", "chrono-lstm", "gru")  # whose recurrent weights begin orthogonal; others begin as they do
+
 
 @dataclasses.dataclass(frozen=True)
 class CharLMSettings:
@@ -60,11 +62,11 @@ class CharLM(nn.Module):
         self.norm = nn.LayerNorm(settings.hidden)
         self.head = nn.Linear(settings.hidden, spec.outputs)
         recurrent = dict(self.reader.named_parameters()).get(Reader.RECURRENT)
-        if recurrent is not None:
-            for gate in recurrent.chunk(len(recurrent) // settings.hidden):
-                nn.init.orthogonal_(gate.data, gain=0.7)
-        elif settings.weight_dropout > 0:
+        if recurrent is None and settings.weight_dropout > 0:
             raise ValueError(f"core {settings.core!r} has not one matrix: leave out weight_dropout")
+        if recurrent is not None and settings.core in GATED:
+            for gate in torch.split(recurrent, settings.hidden):
+                nn.init.orthogonal_(gate.data, gain=0.7)
 
     def forward(self, symbols: Tensor, state: State = None) -> tuple[Tensor, State]:
         """Symbols (T, B) -> float32 scores of what follows each, (T, B, outputs), and the core's state."""

@@ -28,7 +28,7 @@ from agents.learn.files import write_whole
 from agents.learn.rollout import Trajectory, rollout
 from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.sb3_policy import SB3PolicySettings
-from agents.report import results
+from agents.report import memory, results
 from agents.show.playback import AgentPlayer, episode
 from glimpse_env.registry import TABLE
 from glimpse_env.render import caption, draw_frame, tile
@@ -49,6 +49,8 @@ def draw_all(lines: list[Line], folder: Path) -> list[Path]:
         "minutes": lambda: draw_minutes(latest),
         "first-look": lambda: draw_first_look(played),
         "belief": lambda: draw_belief(played),
+        "memory-gradients": memory.draw_gradients,
+        "memory-adding": memory.draw_adding,
     }
     written = []
     for name, draw in pictures.items():

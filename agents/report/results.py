@@ -31,7 +31,13 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "results"  # from wherever a script is called
 RESULTS, PRETRAINED, METRICS = HOME / "results.jsonl", HOME / "pretrained", HOME / "metrics"
 LARGEST = 3 * 2**20 - 2**14  # bytes of a published checkpoint's weights, its config beside them
-VARIANTS = ("task", "distractors", "distractor_size", "canvas_size")  # keywords that make another problem
+VARIANTS = (
+    "task",
+    "distractors",
+    "distractor_size",
+    "canvas_size",
+    "length",
+)  # keywords that make another problem
 
 # What a reader of results.jsonl needs of every line.
 KEYS = {"experiment", "env_id", "env", "agent", "sees", "seed", "metric", "value", "ci95", "mode", "glimpses"}
@@ -61,8 +67,8 @@ def result_line(
         "seed": experiment.seed,
         "commit": commit(),
         "metric": metric_of(experiment, split),
-        "value": round(evaluation.error, 4),
-        "ci95": [round(bound, 4) for bound in evaluation.ci95],
+        "value": round(evaluation.error, 6),
+        "ci95": [round(bound, 6) for bound in evaluation.ci95],
         "scenes": evaluation.scenes,
         "mode": mode,
         "glimpses": looks,

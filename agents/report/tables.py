@@ -32,7 +32,7 @@ def table(lines: list[Line], best_first: bool = False) -> str:
     """
     rows: dict[str, dict[str, dict[int, Line]]] = {}
     for line in lines:
-        if line["metric"] == "test_error":
+        if line["metric"] == "test_error" and line["sees"] != "sequence":
             rows.setdefault(line["experiment"], {}).setdefault(line["mode"], {})[line["seed"]] = line
     out = [
         "| experiment | sees | taught by | glimpses | pixels | of canvas | parameters | minutes | seeds "
@@ -68,7 +68,7 @@ def best_table(lines: list[Line]) -> str:
     """A Markdown table of the best row of each problem, by the mean gaze, of all agents that are trained."""
     found: dict[str, dict[str, list[Line]]] = {}
     for line in lines:
-        if line["metric"] == "test_error" and line["mode"] == "deterministic":
+        if line["metric"] == "test_error" and line["mode"] == "deterministic" and line["sees"] != "sequence":
             seeds = found.setdefault(problem(line), {}).setdefault(line["experiment"], [])
             seeds[:] = [one for one in seeds if one["seed"] != line["seed"]] + [line]
     out = [
@@ -126,7 +126,8 @@ def nats_table(lines: list[Line]) -> str:
 
     The paper's have 64 steps and Larochelle's binarised MNIST; ours are drawn anew (BINARY_SEED).
     """
-    latest = {line["experiment"]: line for line in lines if line["metric"] in ("nats", "cross_entropy")}
+    pictures = [line for line in lines if line["sees"] == "canvas"]
+    latest = {line["experiment"]: line for line in pictures if line["metric"] in ("nats", "cross_entropy")}
     out = [
         "| experiment | pixels | steps | parameters | minutes | paper, 64 steps | nats [95 % interval] |",
         "|---|---|---:|---:|---:|---:|---:|",
