@@ -144,15 +144,11 @@ def evaluate_by_learner(
         )
     learner, name, split = experiment.learner, config["experiment"], options.split or "test"
     assert isinstance(learner, Scorer)
-    metric = learner.metric(experiment.task)
     scored = learner.figures(model, experiment.task, split)
     minutes = results.training_minutes(path, config)
     for mode, figure in scored.items():
-        low, high = figure.ci95
-        print(
-            f"{name} ({mode}): {UNITS[metric].format(figure.error, low, high)} on {figure.scenes:,} "
-            f"{split} {experiment.scored_on}"
-        )
+        told = UNITS[learner.metric(experiment.task, mode)].format(figure.error, *figure.ci95)
+        print(f"{name} ({mode}): {told} on {figure.scenes:,} {split} {experiment.scored_on}")
     if options.publish:
         keep(path, config, minutes, options.figures_only)
         results.append(

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from agents.agent import SequenceSpec
 from agents.experiments import Experiment
-from agents.learn.language import NextCharacter, carried, in_windows
+from agents.learn.language import NextStep, carried, in_windows
 from agents.learn.loop import Loop, Task
 from agents.learn.recall import Recall, errors, evaluate
 from agents.learn.run import Run
@@ -265,7 +265,7 @@ def test_a_text_that_repeats_is_learned_over_the_ends_of_its_stretches(tmp_path:
     experiment = Experiment(
         "characters",
         CharLMSettings(hidden=32, embedding=8, input_dropout=0, output_dropout=0),
-        NextCharacter(),
+        NextStep(),
         Loop(epochs=30, images_per_epoch=2100, batch_size=16, learning_rate=2e-2, clip=1.0, average=0.9),
         env={"dataset": made.dataset, "length": 12},
     )
@@ -293,13 +293,13 @@ def test_settings_that_do_not_fit_are_named() -> None:
     for make, says in (
         (lambda: Experiment("adding", SequenceSettings(), Recall(0.1), loop), "omega_weight is for cores"),
         (lambda: Experiment("Glimpse/MNIST-v0", SequenceSettings(), Recall(), loop), "does not teach on"),
-        (lambda: Experiment("adding", CharLMSettings(), NextCharacter(), loop).spec() and None, None),
+        (lambda: Experiment("adding", CharLMSettings(), NextStep(), loop).spec() and None, None),
         (lambda: make_sequences("addding", {}), "did you mean 'adding'"),
         (lambda: make_sequences("adding", {"lenght": 3}), "did you mean 'length'"),
         (lambda: make_sequences("adding", {"length": 1}), "length must be an integer from 2"),
         (lambda: make_sequences("rows", {"dataset": "cifar10-jpegs"}), "cifar10-jpeg"),
         (
-            lambda: NextCharacter().lesson(None, Task("adding", {}, loop, 1)),
+            lambda: NextStep().lesson(None, Task("adding", {}, loop, 1)),
             "reads 'characters', got 'adding'",
         ),
     ):

@@ -16,7 +16,7 @@ from agents.learn import checkpoint
 from agents.learn.differentiable import CrossEntropy, Windows
 from agents.learn.envs import EnvKeywords, check_keywords, spec_of
 from agents.learn.generative import Generative
-from agents.learn.language import NextCharacter
+from agents.learn.language import NextStep
 from agents.learn.loop import Loop, Task
 from agents.learn.ppo import PPOLearner, PPOLoop
 from agents.learn.recall import Recall
@@ -48,7 +48,7 @@ ModelSettings = (
     | SequenceSettings
     | CharLMSettings
 )
-AnyLearner = Reinforce | GivenGaze | Windows | CrossEntropy | Generative | PPOLearner | Recall | NextCharacter
+AnyLearner = Reinforce | GivenGaze | Windows | CrossEntropy | Generative | PPOLearner | Recall | NextStep
 AnyLoop = Loop | PPOLoop
 MOST_SEEDS = 2**32  # so that an environment's own, a million times as large, fit into 64 bits
 KINDS: dict[str, type] = {
@@ -88,7 +88,7 @@ class Experiment:
             able = " or ".join(kind.__name__ for kind in self.learner.TEACHES)
             raise ValueError(f"{type(self.learner).__name__} teaches {able}, not {type(self.model).__name__}")
         self.learner.check(self.model)
-        if self.is_sequence != isinstance(self.learner, Recall | NextCharacter):
+        if self.is_sequence != isinstance(self.learner, Recall | NextStep):
             raise ValueError(f"{type(self.learner).__name__} does not teach on {self.env_id!r}")
         if not self.is_sequence:
             check_keywords(self.env)

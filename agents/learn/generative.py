@@ -56,7 +56,7 @@ class Generative(LoopLearner, Scorer):
         """The bound, with one draw of z each."""
         return {"sampled": bound(model, task.env_id, task.env, split, self.binary)}
 
-    def metric(self, task: Task) -> str:
+    def metric(self, task: Task, mode: Mode) -> str:
         """The bound, in nats, or a loss that bounds nothing."""
         return "nats" if self.binary else "cross_entropy"
 

@@ -1,4 +1,4 @@
-"""Training and scoring of language models: contiguous streams, whose state is carried on."""
+"""Training and scoring of language models: what comes next, in a text or in the rows of a digit."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from agents.agent import device_of
 from agents.cores import State, detached
+from agents.learn import forcing, written
 from agents.learn.evaluate import Evaluation, Mode, mean_of, scoring
 from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
-from agents.learn.sequences import BLOCK, Characters, encode, make_sequences
+from agents.learn.sequences import BLOCK, Characters, Sketch, encode, make_sequences
 from agents.models.char_lm import CharLM, CharLMSettings
 
 SAMPLE = 300  # characters that are written after every epoch, to be read
@@ -25,55 +25,134 @@ CHUNK = 4096  # characters that are scored at a time; the state is carried over
 
 
 @dataclasses.dataclass(frozen=True)
-class NextCharacter(LoopLearner, Scorer):
-    """The cross-entropy of the next character (teacher forcing).
+class NextStep(LoopLearner, Scorer):
+    """The surprise of the next character, or of the next row of a digit.
 
-    A batch's rows are contiguous streams: the state is carried from each stretch of the text to the next, and
-    its gradient is not. An epoch begins at a random place with no state.
+    Of a text, a batch's rows are contiguous streams: the state is carried from each stretch of the text to
+    the next, and its gradient is not. An epoch begins at a random place with no state.
     """
 
     TEACHES: ClassVar[tuple[type, ...]] = (CharLMSettings,)
 
+    forcing: Literal["teacher", "scheduled", "professor"] = "teacher"
+    """What the model is fed: the truth, now and then its own draws, or both beside each other
+    (learn/forcing.py)."""
+    sampled: float = 0.0
+    """The share of steps that are the model's own draws at the end of training, risen from 0 in a straight
+    line; for scheduled sampling."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range, and for a share without scheduled sampling."""
+        if not 0 <= self.sampled <= 1:
+            raise ValueError(f"sampled must be between 0 and 1, got {self.sampled}")
+        if (self.sampled > 0) != (self.forcing == "scheduled"):
+            raise ValueError("sampled above 0 goes with forcing='scheduled': set both or neither")
+
+    def check(self, model: object) -> None:
+        """Raise ValueError for professor forcing without a discriminator, and for one without it."""
+        assert isinstance(model, CharLMSettings)
+        if (model.discriminator > 0) != (self.forcing == "professor"):
+            raise ValueError("discriminator above 0 goes with forcing='professor': set both or neither")
+
     def lesson(self, model: CharLM, task: Task) -> Lesson[CharLM]:
-        """Train on the text; what is validated is nats a character, the state carried."""
-        text = characters(task)
-        streams, place, state = torch.zeros(0), 0, None
+        """Train on the text, or on digits; what is validated is nats a character, or a digit."""
+        sequences = steps_of(task)
+        feed = Streams(sequences) if isinstance(sequences, Characters) else Drawings(sequences)
 
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
-            nonlocal streams, place, state
-            if seeds is not None or place + text.length + 1 > len(streams):
-                generator = np.random.default_rng(seeds[0] if seeds else place)
-                streams, place, state = text.streams(generator, task.loop.batch_size), 0, None
-            cut = streams[place : place + text.length + 1].to(device_of(model))
-            place += text.length
-            scores, after = model(cut[:-1], state)
-            state = detached(after)
-            return BatchResult(F.cross_entropy(scores.flatten(0, 1), cut[1:].flatten()), {})
+            steps, target, state = feed.batch(seeds, task.loop.batch_size)
+            given = (steps.to(device_of(model)), target.to(device_of(model)), state)
+            if self.forcing == "scheduled":
+                forced = forcing.scheduled(model, *given, share=self.sampled * progress)
+            elif self.forcing == "professor":
+                forced = forcing.professor(model, *given)
+            else:
+                forced = forcing.teacher(model, *given)
+            feed.state = detached(forced.state)
+            return BatchResult(forced.nats.mean() + forced.more, forced.figures)
 
         def validate(averaged: CharLM) -> dict[str, Any]:
-            nats = carried(averaged, text, "validation").error
+            if not isinstance(sequences, Characters):
+                return {"validation_nats": a_sequence(averaged, sequences, "validation").error}
+            nats = carried(averaged, sequences, "validation").error
             with scoring(averaged, 0):
                 said = "".join(itertools.islice(write(averaged, "\n"), SAMPLE))
             return {"validation_nats": nats, "sample": said}
 
-        return Lesson(batch, validate, lambda: None, "stretches")
+        return Lesson(batch, validate, lambda: None, "sequences")
 
     def figures(self, model: CharLM, task: Task, split: str) -> dict[Mode, Evaluation]:
-        """Nats a character with the state carried, and in windows."""
-        text = characters(task)
-        return {"carried": carried(model, text, split), "windows": in_windows(model, text, split)}
+        """Nats a character, the state carried and in windows, and those of its own text (learn/written.py).
 
-    def metric(self, task: Task) -> str:
-        """The text's own."""
-        return Characters.metric
+        Of digits, nats a digit, and the error of digits that it completes.
+        """
+        sequences = steps_of(task)
+        if isinstance(sequences, Characters):
+            return {
+                "carried": carried(model, sequences, split),
+                "windows": in_windows(model, sequences, split),
+                "written": written.nats_of_own_text(model, sequences),
+            }
+        return {
+            "deterministic": a_sequence(model, sequences, split),
+            "completed": written.error_of_completed(model, sequences, split),
+        }
+
+    def metric(self, task: Task, mode: Mode) -> str:
+        """Nats, but of what is completed an error in percent."""
+        return "test_error" if mode == "completed" else "nats"
 
 
-def characters(task: Task) -> Characters:
-    """The text that a task names; ValueError for other sequences."""
+class Streams:
+    """A text as contiguous streams, one a row: `batch` gives the next stretch of each."""
+
+    def __init__(self, text: Characters) -> None:
+        self.text, self.place = text, 0
+        self.streams = torch.zeros(0, dtype=torch.long)
+        self.state: State = None
+
+    def batch(self, seeds: list[int] | None, count: int) -> tuple[Tensor, Tensor, State]:
+        """Steps (T, B), what follows each, and the core's state; with seeds, from a new place."""
+        if seeds is not None or self.place + self.text.length >= len(self.streams):
+            generator = np.random.default_rng(seeds[0] if seeds else self.place)
+            self.streams, self.place, self.state = self.text.streams(generator, count), 0, None
+        cut = self.streams[self.place : self.place + self.text.length + 1]
+        self.place += self.text.length
+        return cut[:-1], cut[1:], self.state
+
+
+class Drawings:
+    """Sequences that are drawn, each from no state."""
+
+    def __init__(self, sequences: Sketch) -> None:
+        self.sequences = sequences
+        self.generator = np.random.default_rng()
+        self.state: State = None
+
+    def batch(self, seeds: list[int] | None, count: int) -> tuple[Tensor, Tensor, State]:
+        """Steps (T, B, n), what follows each, and no state."""
+        if seeds is not None:
+            self.generator = np.random.default_rng(seeds[0])
+        return *self.sequences.draw(self.generator, count), None
+
+
+def steps_of(task: Task) -> Characters | Sketch:
+    """The text or the digits that a task names; ValueError for other sequences."""
     made = make_sequences(task.env_id, task.env)
-    if not isinstance(made, Characters):
-        raise ValueError(f"a language model reads 'characters', got {task.env_id!r}")
+    if not isinstance(made, Characters | Sketch):
+        raise ValueError(f"a language model reads 'characters' or 'sketch', got {task.env_id!r}")
     return made
+
+
+def a_sequence(model: CharLM, sketch: Sketch, split: str) -> Evaluation:
+    """Nats a whole sequence, of all frozen ones of a split."""
+    each = []
+    with scoring(model, 0):
+        for number in range(math.ceil(sketch.frozen(split) / BLOCK)):
+            steps, target = sketch.block(split, number)
+            scores, _ = model(steps.to(device_of(model)))
+            each.append(model.surprise(scores, target.to(scores.device)).sum(0).cpu())
+    return mean_of(torch.cat(each))
 
 
 def carried(model: CharLM, text: Characters, split: str) -> Evaluation:
@@ -88,7 +167,7 @@ def carried(model: CharLM, text: Characters, split: str) -> Evaluation:
         for first in range(0, len(symbols) - 1, CHUNK):
             cut = symbols[first : first + CHUNK + 1]
             scores, state = model(cut[:-1, None], state)
-            each.append(F.cross_entropy(scores[:, 0], cut[1:], reduction="none").cpu())
+            each.append(model.surprise(scores, cut[1:, None])[:, 0].cpu())
     nats = torch.cat(each)
     return with_interval_of_blocks(nats, text.WINDOW)
 
@@ -109,8 +188,7 @@ def in_windows(model: CharLM, text: Characters, split: str) -> Evaluation:
             batch = text.block(split, number)
             scores, _ = model(batch.inputs.to(device_of(model)))
             target = batch.target.to(scores.device)
-            nats = F.cross_entropy(scores.transpose(1, 2), target, reduction="none")
-            each.append(nats.mean(0).cpu())
+            each.append(model.surprise(scores, target).mean(0).cpu())
     return mean_of(torch.cat(each))
 
 
@@ -130,11 +208,7 @@ def write(model: CharLM, prompt: str, temperature: float = 1.0) -> Iterator[str]
     while True:
         with torch.no_grad():
             scores, state = model(symbols[:, None], state)
-        last = scores[-1, 0]
-        if temperature == 0:
-            symbols = last.argmax()[None]
-        else:
-            symbols = torch.multinomial((last / temperature).softmax(-1), 1)
+        symbols = model.draw(scores[-1], temperature)
         yield alphabet[int(symbols)]
 
 

@@ -112,8 +112,8 @@ class Scorer(abc.ABC):
         """The model's figures on a split's frozen scenes, pictures or sequences, by how they are counted."""
 
     @abc.abstractmethod
-    def metric(self, task: Task) -> str:
-        """What the figures are."""
+    def metric(self, task: Task, mode: Mode) -> str:
+        """What a figure is that is counted so."""
 
 
 class LoopLearner(Learner):

@@ -64,7 +64,7 @@ class Recall(LoopLearner, Scorer):
         """The error on all frozen sequences of a split."""
         return {"deterministic": evaluate(model, make_sequences(task.env_id, task.env), split)}
 
-    def metric(self, task: Task) -> str:
+    def metric(self, task: Task, mode: Mode) -> str:
         """The sequences' own."""
         return make_sequences(task.env_id, task.env).metric
 

@@ -5,6 +5,7 @@ copying     ten symbols are shown, then `length` blanks: then the ten are asked,
 rows        MNIST, a row of 28 pixels a step: its class is asked at the end
 pixels      the same, a pixel a step (Le et al. 2015)
 permuted    the same, the pixels in one order that was drawn once
+sketch      MNIST: the next row of a digit is asked at every step
 characters  a text: the next character is asked at every step
 """
 
@@ -157,6 +158,37 @@ class Digits(Sequences):
         return Batch(torch.from_numpy(np.ascontiguousarray(steps)), torch.from_numpy(of.labels[index][None]))
 
 
+class Sketch(Sequences):
+    """A digit drawn row by row: after each row of 28 pixels, 0 or 1, the next is asked, from the first on.
+
+    A pixel is 1 where it is brighter than a half.
+    """
+
+    metric = "nats"
+    SIDE = 28
+
+    def __init__(self, dataset: str = "mnist") -> None:
+        self.rows = Digits("rows", dataset)
+        self.spec = SequenceSpec(self.SIDE, self.SIDE, self.SIDE)
+
+    def draw(self, generator: np.random.Generator, count: int) -> Batch:
+        """See `Sequences.draw`."""
+        return self.asked(self.rows.draw(generator, count))
+
+    def frozen(self, split: str) -> int:
+        """See `Sequences.frozen`."""
+        return self.rows.frozen(split)
+
+    def block(self, split: str, number: int) -> Batch:
+        """See `Sequences.block`."""
+        return self.asked(self.rows.block(split, number))
+
+    def asked(self, digits: Batch) -> Batch:
+        """Rows (28, B, 28) as what is asked, each after the one before it; the first follows an empty row."""
+        target = (digits.inputs > 0.5).float()
+        return Batch(torch.cat([torch.zeros_like(target[:1]), target[:-1]]), target)
+
+
 class Characters(Sequences):
     """A text, character by character. length: how many steps errors are carried back, in training.
 
@@ -232,6 +264,7 @@ SEQUENCES: dict[str, tuple[Callable[..., Sequences], tuple[str, ...]]] = {
     "rows": (lambda **keywords: Digits("rows", **keywords), ("dataset",)),
     "pixels": (lambda **keywords: Digits("pixels", **keywords), ("dataset",)),
     "permuted": (lambda **keywords: Digits("permuted", **keywords), ("dataset",)),
+    "sketch": (Sketch, ("dataset",)),
     "characters": (Characters, ("dataset", "length")),
 }
 

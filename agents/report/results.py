@@ -66,7 +66,7 @@ def result_line(
         "sees": agent.sees,
         "seed": experiment.seed,
         "commit": commit(),
-        "metric": metric_of(experiment, split),
+        "metric": metric_of(experiment, split, mode),
         "value": round(evaluation.error, 6),
         "ci95": [round(bound, 6) for bound in evaluation.ci95],
         "scenes": evaluation.scenes,
@@ -82,10 +82,10 @@ def result_line(
     }
 
 
-def metric_of(experiment: Experiment, split: str) -> str:
+def metric_of(experiment: Experiment, split: str, mode: Mode) -> str:
     """What a line measures: an error in percent, or what the learner says."""
     if isinstance(experiment.learner, Scorer):
-        return experiment.learner.metric(experiment.task)
+        return experiment.learner.metric(experiment.task, mode)
     return f"{split}_error"
 
 
