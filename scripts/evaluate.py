@@ -36,6 +36,7 @@ UNITS = {  # how a figure is said, with its 95 % interval
     "test_error": "{:.2f}% error [{:.2f}, {:.2f}]",
     "nats": "{:.4f} nats [{:.4f}, {:.4f}]",
     "cross_entropy": "{:.5f} nats [{:.5f}, {:.5f}]",
+    "steps": "{:.2f} steps [{:.2f}, {:.2f}]",
     "squared_error": "{:.6f} mean squared error [{:.6f}, {:.6f}]",
 }
 

@@ -31,6 +31,7 @@ from agents.learn import language
 from agents.learn.checkpoint import CheckpointError
 from agents.learn.envs import check_fits, parse_keyword, single_env, spec_of
 from agents.learn.generative import Generative, binary_generator, make_scenes, pictures
+from agents.learn.sequences import opening
 from agents.models.char_lm import CharLM
 from agents.models.draw import DRAW
 from agents.report.results import find_checkpoint
@@ -74,7 +75,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--grid", action="store_true", help="film the episodes side by side")
     parser.add_argument("--compare", metavar="PLAYER", help="show this player beside it on the same scenes")
     parser.add_argument("--dream", action="store_true", help="let DRAW draw what it has not seen")
-    parser.add_argument("--prompt", default="\n", help="what a language model goes on from")
+    parser.add_argument("--prompt", help="what a language model goes on from; the end of a line unless given")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 writes what is most probable")
     parser.add_argument("--length", type=int, default=500, help="how many characters it writes")
     parser.add_argument("--out", type=Path, help=f"write to this file, which ends in {', '.join(FORMATS)}")
@@ -147,11 +148,9 @@ def write(model: CharLM, options: argparse.Namespace) -> None:
         raise ValueError(f"{options.player} writes in the terminal: leave out all but --prompt and the like")
     torch.manual_seed(options.index)
     model.eval()
-    print(options.prompt, end="", flush=True)
-    text = options.prompt
-    for character in itertools.islice(
-        language.write(model, options.prompt, options.temperature), options.length
-    ):
+    text = opening(model.spec.alphabet) if options.prompt is None else options.prompt
+    print(text, end="", flush=True)
+    for character in itertools.islice(language.write(model, text, options.temperature), options.length):
         print(character, end="", flush=True)
         text += character
     shown = text[-MOVED:]

@@ -23,6 +23,7 @@ from agents.learn.recall import Recall
 from agents.learn.reinforce import GivenGaze, Reinforce
 from agents.learn.run import Run
 from agents.learn.sequences import SEQUENCES, make_sequences
+from agents.learn.stopping import WhenToStop
 from agents.models.char_lm import CharLMSettings
 from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAWClassifierSettings, DRAWSettings
@@ -31,6 +32,7 @@ from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.sb3_policy import SB3PolicySettings
 from agents.models.sequence import SequenceSettings
 from agents.models.stn import SpatialTransformerSettings
+from agents.models.stopper import StopperSettings
 from agents.models.whole_canvas import CNNSettings, WholeCanvasSettings
 
 ModelSettings = (
@@ -47,8 +49,11 @@ ModelSettings = (
     | SB3PolicySettings
     | SequenceSettings
     | CharLMSettings
+    | StopperSettings
 )
-AnyLearner = Reinforce | GivenGaze | Windows | CrossEntropy | Generative | PPOLearner | Recall | NextStep
+AnyLearner = (
+    Reinforce | GivenGaze | Windows | CrossEntropy | Generative | PPOLearner | Recall | NextStep | WhenToStop
+)
 AnyLoop = Loop | PPOLoop
 MOST_SEEDS = 2**32  # so that an environment's own, a million times as large, fit into 64 bits
 KINDS: dict[str, type] = {
@@ -88,7 +93,7 @@ class Experiment:
             able = " or ".join(kind.__name__ for kind in self.learner.TEACHES)
             raise ValueError(f"{type(self.learner).__name__} teaches {able}, not {type(self.model).__name__}")
         self.learner.check(self.model)
-        if self.is_sequence != isinstance(self.learner, Recall | NextStep):
+        if self.is_sequence != self.learner.ON_SEQUENCES:
             raise ValueError(f"{type(self.learner).__name__} does not teach on {self.env_id!r}")
         if not self.is_sequence:
             check_keywords(self.env)

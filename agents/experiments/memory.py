@@ -24,9 +24,11 @@ from agents.experiments.experiment import Experiment
 from agents.learn.language import NextStep
 from agents.learn.loop import Loop
 from agents.learn.recall import Recall
+from agents.learn.stopping import WhenToStop
 from agents.models.char_lm import CharLMSettings
 from agents.models.ram import RAMSettings
 from agents.models.sequence import SequenceSettings
+from agents.models.stopper import StopperSettings, Way
 
 # Sequences are drawn anew in every batch; an epoch is what lies between two validations.
 DRAWN = Loop(images_per_epoch=6400, batch_size=64, weight_decay=0.0, clip=1.0, average=0.99, bfloat16=False)
@@ -102,11 +104,19 @@ def forced(sequences: str, learner: NextStep, discriminator: int, epochs: int) -
 
 
 # Whoever reads itself goes step by step: as many minutes are fewer epochs.
+def stopping(sequences: str, way: Way) -> Experiment:
+    """A digit's columns, or a text's lines, by a model that knows when they end."""
+    env = {"dataset": "tiny-shakespeare"} if sequences == "lines" else {}
+    loop = Loop(epochs=12, images_per_epoch=30_000, batch_size=64, learning_rate=3e-3, clip=1.0)
+    return Experiment(sequences, StopperSettings(way), WhenToStop(), loop, env=env)
+
+
 FORCINGS = {  # the learner, the discriminator's width, epochs of digits and of text
     "teacher": (NextStep(), 0, 60, 14),
     "scheduled": (NextStep("scheduled", sampled=0.25), 0, 12, 6),
     "professor": (NextStep("professor"), 96, 5, 3),
 }
+WAYS: tuple[Way, ...] = ("symbol", "coin", "countdown")
 CORES: dict[Kind, int] = {  # in RAM: epochs
     "relu": 10, "elman": 10, "identity-context": 10, "jordan": 10, "irnn": 10, "scrn": 9, "urnn": 8,
     "orthogonal": 7, "gru": 9, "lstm": 9, "ln-lstm": 8, "bn-lstm": 7, "deep-transition": 9, "stacked": 6,
@@ -143,6 +153,7 @@ EXPERIMENTS = {
     **{f"sketch-{name}": forced("sketch", how, width, e) for name, (how, width, e, _) in FORCINGS.items()},
     **{f"text-{name}": forced("characters", how, width, e) for name, (how, width, _, e) in FORCINGS.items()},
     **{f"ram-cluttered-{core}": in_ram(core, epochs) for core, epochs in CORES.items()},
+    **{f"stop-{what}-{way}": stopping(what, way) for what in ("columns", "lines") for way in WAYS},
     "rows-lstm": digits("rows", "lstm", 192, 4e-3, 30),
     "pixels-orthogonal": digits("pixels", "orthogonal", 192, 2e-3, 12),
     "permuted-orthogonal": digits("permuted", "orthogonal", 192, 2e-3, 12),

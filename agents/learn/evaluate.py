@@ -16,7 +16,9 @@ from agents.learn.envs import frozen_batches, frozen_env
 from agents.learn.rollout import ReadOn, rollout, say
 from glimpse_env.wrappers import glimpse_env_of
 
-Mode = Literal["deterministic", "sampled", "mc10", "carried", "windows", "written", "completed"]
+Mode = Literal[
+    "deterministic", "sampled", "mc10", "carried", "windows", "written", "completed", "distribution"
+]
 MODES: tuple[Mode, ...] = ("deterministic", "sampled", "mc10")  # of gazes; a text is read in the others
 MC_SAMPLES = 10
 

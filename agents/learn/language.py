@@ -17,7 +17,7 @@ from agents.cores import State, detached
 from agents.learn import forcing, written
 from agents.learn.evaluate import Evaluation, Mode, mean_of, scoring
 from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
-from agents.learn.sequences import BLOCK, Characters, Sketch, encode, make_sequences
+from agents.learn.sequences import BLOCK, Characters, Sketch, encode, make_sequences, opening
 from agents.models.char_lm import CharLM, CharLMSettings
 
 SAMPLE = 300  # characters that are written after every epoch, to be read
@@ -33,6 +33,7 @@ class NextStep(LoopLearner, Scorer):
     """
 
     TEACHES: ClassVar[tuple[type, ...]] = (CharLMSettings,)
+    ON_SEQUENCES: ClassVar[bool] = True
 
     forcing: Literal["teacher", "scheduled", "professor"] = "teacher"
     """What the model is fed: the truth, now and then its own draws, or both beside each other
@@ -76,7 +77,7 @@ class NextStep(LoopLearner, Scorer):
                 return {"validation_nats": a_sequence(averaged, sequences, "validation").error}
             nats = carried(averaged, sequences, "validation").error
             with scoring(averaged, 0):
-                said = "".join(itertools.islice(write(averaged, "\n"), SAMPLE))
+                said = "".join(itertools.islice(write(averaged, opening(averaged.spec.alphabet)), SAMPLE))
             return {"validation_nats": nats, "sample": said}
 
         return Lesson(batch, validate, lambda: None, "sequences")

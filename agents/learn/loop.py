@@ -92,9 +92,14 @@ class Lesson(NamedTuple, Generic[Model]):
 
 
 class Learner(abc.ABC):
-    """How an agent is taught. TEACHES: the settings of the models that it can teach."""
+    """How an agent is taught.
+
+    TEACHES: the settings of the models that it can teach. ON_SEQUENCES: whether it does so on sequences that
+    come from no environment.
+    """
 
     TEACHES: ClassVar[tuple[type, ...]] = ()
+    ON_SEQUENCES: ClassVar[bool] = False
 
     def check(self, model: object) -> None:  # noqa: B027 (most have nothing to refuse)
         """Raise ValueError where a field of this learner would do nothing for `model`."""

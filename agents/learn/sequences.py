@@ -5,6 +5,8 @@ copying     ten symbols are shown, then `length` blanks: then the ten are asked,
 rows        MNIST, a row of 28 pixels a step: its class is asked at the end
 pixels      the same, a pixel a step (Le et al. 2015)
 permuted    the same, the pixels in one order that was drawn once
+columns     MNIST: columns of a digit, as many as have ink: when it ends is asked
+lines       a text's lines: when they end is asked
 sketch      MNIST: the next row of a digit is asked at every step
 characters  a text: the next character is asked at every step
 """
@@ -17,6 +19,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.agent import SequenceSpec
@@ -245,6 +248,115 @@ class Characters(Sequences):
         return Batch(text[:most].view(count, -1).t(), text[1 : most + 1].view(count, -1).t())
 
 
+class Ended(NamedTuple):
+    """B sequences of different lengths: steps (T, B) symbols or (T, B, inputs) pixels, length (B,) ≤ T.
+
+    What lies beyond a sequence's end is zero.
+    """
+
+    steps: Tensor
+    length: Tensor
+
+
+class Ending(Sequences):
+    """Sequences of which it is asked when they end. shown: how many steps are shown before that."""
+
+    metric = "steps"
+    shown: ClassVar[int]
+
+    def __init__(self) -> None:
+        self.parts = {split: self.read(split) for split in SPLITS}
+
+    @abc.abstractmethod
+    def read(self, split: str) -> Ended:
+        """All sequences of a split that are longer than what is shown."""
+
+    def ended(self, split: str, index: Tensor) -> Ended:
+        """Some sequences of a split."""
+        part = self.parts[split]
+        return Ended(part.steps[:, index], part.length[index])
+
+    def draw(self, generator: np.random.Generator, count: int) -> Any:
+        """Sequences to train on, `Ended`."""
+        return self.ended("train", torch.from_numpy(generator.integers(0, self.frozen("train"), count)))
+
+    def frozen(self, split: str) -> int:
+        """See `Sequences.frozen`."""
+        return len(self.parts[split].length)
+
+    def block(self, split: str, number: int) -> Any:
+        """Frozen sequences, `Ended`."""
+        return self.ended(split, torch.arange(number * BLOCK, min((number + 1) * BLOCK, self.frozen(split))))
+
+    def first(self, split: str, count: int) -> Ended:
+        """The first frozen sequences of a split."""
+        return self.ended(split, torch.arange(min(count, self.frozen(split))))
+
+
+class Columns(Ending):
+    """A digit column by column, from its first to its last that has ink: 28 pixels, 0 or 1, a step."""
+
+    shown = 4
+
+    def __init__(self, dataset: str = "mnist") -> None:
+        self.dataset = dataset
+        super().__init__()
+        self.spec = SequenceSpec(28, 28, 28)
+
+    def read(self, split: str) -> Ended:
+        """See `Ending.read`."""
+        pixels = images.load(self.dataset, split).images
+        if pixels.shape[1:] != (1, 28, 28):
+            raise ValueError(
+                f"columns are of grey images of 28x28, got {pixels.shape[1:]} of {self.dataset!r}"
+            )
+        ink: NDArray[np.bool_] = pixels[:, 0] > 127
+        column = np.arange(28)
+        has: NDArray[np.bool_] = np.logical_or.reduce(ink, axis=1)
+        first, last = has.argmax(1), 27 - has[:, ::-1].argmax(1)
+        length = np.where(has.any(axis=1), last - first + 1, 0)
+        # Shifted to the left edge; what was cut off there is moved beyond the end, where nothing is.
+        source = (first[:, None] + column) % 28
+        steps = np.take_along_axis(ink, source[:, None], 2) & (column < length[:, None])[:, None]
+        keep = length > self.shown
+        return Ended(
+            torch.from_numpy(steps[keep].transpose(2, 0, 1).astype(np.float32)),
+            torch.from_numpy(length[keep]),
+        )
+
+
+class Lines(Ending):
+    """A text's lines, character by character, those of up to LONGEST characters."""
+
+    shown = 10
+    LONGEST = 64
+
+    def __init__(self, dataset: str = "python-docs") -> None:
+        self.text = Characters(dataset)
+        super().__init__()
+        self.spec = self.text.spec._replace(length=self.LONGEST)
+
+    def read(self, split: str) -> Ended:
+        """See `Ending.read`."""
+        lines = texts.load(self.text.dataset, split).split("\n")
+        kept = [line for line in lines if self.shown < len(line) <= self.LONGEST]
+        if not kept:
+            raise DatasetError(
+                f"the {split} part of {self.text.dataset} has no line of {self.shown + 1} to {self.LONGEST} "
+                "characters: name another text."
+            )
+        whole = encode("".join(kept), self.text.spec.alphabet, "the text")
+        steps = torch.zeros(len(kept), self.LONGEST, dtype=torch.long)
+        length = torch.tensor([len(line) for line in kept])
+        steps[torch.arange(self.LONGEST) < length[:, None]] = whole
+        return Ended(steps.t(), length)
+
+
+def opening(alphabet: str) -> str:
+    """What a text begins after: the end of a line, or the first character of an alphabet without lines."""
+    return "\n" if "\n" in alphabet else alphabet[0]
+
+
 def encode(text: str, alphabet: str, whose: str) -> Tensor:
     """A text as symbols, int64 (N,); DatasetError naming the first character that is not in the alphabet."""
     strange = set(text) - set(alphabet)
@@ -265,6 +377,8 @@ SEQUENCES: dict[str, tuple[Callable[..., Sequences], tuple[str, ...]]] = {
     "pixels": (lambda **keywords: Digits("pixels", **keywords), ("dataset",)),
     "permuted": (lambda **keywords: Digits("permuted", **keywords), ("dataset",)),
     "sketch": (Sketch, ("dataset",)),
+    "columns": (Columns, ("dataset",)),
+    "lines": (Lines, ("dataset",)),
     "characters": (Characters, ("dataset", "length")),
 }
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from agents.agent import device_of
 from agents.cores import State
 from agents.learn.evaluate import Evaluation, mean_of, score, scoring
-from agents.learn.sequences import Characters, Sketch, encode
+from agents.learn.sequences import Characters, Sketch, encode, opening
 from agents.models.char_lm import CharLM
 from glimpse_env.data import images
 
@@ -77,7 +77,7 @@ def nats_of_own_text(model: CharLM, text: Characters) -> Evaluation:
     that writes as people do is as surprising, neither more nor less.
     """
     judge, alphabet = held_out_n_grams(text), model.spec.alphabet
-    symbols = encode("\n", alphabet, "the first character").repeat(TEXTS).to(device_of(model))
+    symbols = encode(opening(alphabet), alphabet, "the opening").repeat(TEXTS).to(device_of(model))
     state: State = None
     written = []
     with scoring(model, 0):

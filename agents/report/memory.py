@@ -25,6 +25,7 @@ FIGURES = {  # of each metric: how a figure is printed, and what the column is c
     "test_error": ("{:.2f}", "test error %"),
     "nats": ("{:.4f}", "nats a character"),
     "cross_entropy": ("{:.5f}", "cross-entropy, nats"),
+    "steps": ("{:.2f}", "error in length, steps"),
     "squared_error": ("{:.5f}", "mean squared error"),
 }
 DISTANCE, PROBES = 200, 64  # steps back that gradients are followed, and sequences they are averaged over
