@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from agents.report import results, tables
+from agents.report import memory, results, tables
 from glimpse_env import TABLE
 from glimpse_env.vector import KEYWORDS
 
@@ -58,6 +58,9 @@ def test_the_results_are_what_report_prints() -> None:
     everything = (ROOT / "results" / "RESULTS.md").read_text(encoding="utf-8")
     assert inside(README, "report.py --best") == tables.best_table(lines)
     assert inside(everything, "report.py") == tables.table(lines)
+    told = (ROOT / "docs" / "memory.md").read_text(encoding="utf-8")
+    wanted = f"{memory.memory_tables(lines)}\n\n{memory.stages('char-lstm')}"
+    assert inside(told, "report.py --memory") == wanted
     others = {"--ablations": tables.ablation_table(lines), "--nats": tables.nats_table(lines)}
     for task in ("Glimpse/ClutteredMNIST100-v0", "Glimpse/HouseNumbers-v0"):
         there = results.on_problem({line["experiment"]: line for line in lines}, task)

@@ -410,6 +410,57 @@ def test_a_film_in_a_window_pauses_steps_and_closes(monkeypatch: pytest.MonkeyPa
     assert closed == [True]
 
 
+def test_a_language_model_is_trained_scored_and_writes(tmp_path: Path) -> None:
+    folder, text = tmp_path / "char", tmp_path / "text.txt"
+    text.write_text("the eye sees what it looks at, and looks where it sees.\n" * 300, encoding="utf-8")
+    tiny = ["--epochs", 2, "--images-per-epoch", 128, "--batch-size", 16, "--model.hidden", 16]
+    out = run("train", "char-lstm", "--folder", folder, *tiny, "--env", f"dataset=file:{text}", "--quiet")
+    assert out.count("validation nats") == 2
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    assert all(len(line["sample"]) == 300 for line in lines)
+    scored = run("evaluate", folder)
+    assert re.findall(r"char-lstm \((\w+)\): [\d.]+ nats \[", scored) == ["carried", "windows", "written"]
+    written = run("play", folder, "--prompt", "the eye", "--length", 50, "--index", 4)
+    assert written.startswith("the eye")
+    assert written == run("play", folder, "--prompt", "the eye", "--length", 50, "--index", 4)
+    _, _, shown, bars, _ = written.rsplit("\n", 4)
+    assert len(shown) == len(bars) == 57
+    assert "█" in bars  # what moved the state most
+    for arguments, says in (
+        (["--prompt", "the £"], "the prompt has '£'"),
+        (["--prompt", ""], "the prompt is empty"),
+        (["--temperature", "-1"], "temperature must be"),
+        (["--out", tmp_path / "x.gif"], "writes in the terminal"),
+    ):
+        assert says in run("play", folder, *arguments, fails=True)
+    text.write_text("", encoding="utf-8")
+    assert "is empty" in run(
+        "train", "char-lstm", "--folder", tmp_path / "no", *tiny, "--env", f"dataset=file:{text}", fails=True
+    )
+
+
+def test_sequences_are_trained_and_scored(tmp_path: Path) -> None:
+    folder = tmp_path / "adding"
+    tiny = ["--epochs", 1, "--images-per-epoch", 640, "--quiet", "--model.hidden", 8]
+    run("train", "adding-100-lstm", "--folder", folder, *tiny, "--env", "length=5")
+    assert "mean squared error [" in run("evaluate", folder)
+    assert "cannot be watched" in run("play", folder, fails=True)
+    wrong = ["--env", "length=1"]
+    assert "length must be an integer from 2" in run("train", "adding-100-lstm", *wrong, fails=True)
+    assert "does not teach on" in run("train", "ram-mnist", "--env-id", "adding", fails=True)
+    assert "nvalid choice" in run("train", "ram-mnist", "--model.core", "scrm", fails=True)
+    diverging = [
+        "--folder",
+        tmp_path / "nan",
+        *tiny,
+        "--learner.omega-weight",
+        "1e38",
+        "--model.core",
+        "relu",
+    ]
+    assert "the loss is not finite" in run("train", "adding-100-lstm", *diverging, fails=True)
+
+
 def test_draw_is_trained_scored_and_shown(tmp_path: Path) -> None:
     folder = tmp_path / "draw"
     tiny = [
@@ -426,7 +477,7 @@ def test_draw_is_trained_scored_and_shown(tmp_path: Path) -> None:
     ]
     assert "validation nats" in run("train", "draw-mnist", "--folder", folder, *tiny)
     assert "nats [" in run("evaluate", folder)
-    assert "answers nothing" in run("evaluate", folder, "--mode", "mc10", fails=True)
+    assert "acts in no environment" in run("evaluate", folder, "--mode", "mc10", fails=True)
     for name, arguments in (("x.gif", []), ("dream.png", ["--dream"])):
         run("play", folder, "--episodes", 4, "--out", tmp_path / name, *arguments)
         assert (tmp_path / name).stat().st_size > 2_000
