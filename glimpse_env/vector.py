@@ -290,7 +290,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.world.draw(rows, keys, episodes, indices, aids, self._drawn)
         symbols, self._boxes = self.task.in_order(self._drawn.symbols, self._drawn.boxes)
         self._target = self.task.targets(symbols)
-        retina.integrate(rows, self._drawn.canvas, self._integral)
+        if self.scales > 1 or self.context:
+            retina.integrate(rows, self._drawn.canvas, self._integral)
         if self.context:
             retina.pool(rows, self._integral, self._context)
         self._gaze[rows] = self._drawn.start_gaze[rows] if self.start_gaze == "random" else 0.0
@@ -306,7 +307,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     def _observe(self) -> Observation:
         glimpse = np.empty((self.num_envs, *self._retina_shape), np.float32)
-        retina.read(self._integral, self._gaze, glimpse)
+        if self.scales > 1:
+            retina.read(self._integral, self._gaze, glimpse)
+        else:
+            retina.crop(self._drawn.canvas, self._gaze, glimpse)
         if self.start_gaze == "blind":
             glimpse[self._time == 1] = 0
         time = (self._time / self.horizon).astype(np.float32)

@@ -131,3 +131,13 @@ def test_a_context_is_as_coarse_as_16_bits_can_count() -> None:
     assert (out == 1).all()
     with pytest.raises(ValueError, match="at least 7"):
         check_context(6, 95)
+
+
+@pytest.mark.parametrize(("size", "pixels"), [(1, 9), (3, 9), (8, 28), (13, 9)])
+def test_one_scale_is_cropped_to_what_is_read(size: int, pixels: int) -> None:
+    rng = np.random.default_rng(0)
+    canvas = rng.integers(0, 256, (64, 3, pixels, pixels)).astype(np.uint8)
+    gaze = rng.uniform(-1, 1, (64, 2)).astype(np.float32)
+    cropped = np.empty((64, 3, size, size), np.float32)
+    retina.crop(canvas, gaze, cropped)
+    np.testing.assert_array_equal(cropped, retina.look(canvas, gaze, size, 1))

@@ -84,6 +84,24 @@ def read(integral: NDArray[np.uint16], gaze: NDArray[np.float32], glimpse: NDArr
 
 
 @kernel
+def crop(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], glimpse: NDArray[np.float32]) -> None:
+    """As `read` with one scale, which averages nothing and so needs no integral."""
+    batch, channels, height, width = canvas.shape
+    size = glimpse.shape[2]
+    unit = np.float32(1.0 / 255)
+    for b in range(batch):
+        start_x = patch_start(gaze[b, 0], width, size)
+        start_y = patch_start(gaze[b, 1], height, size)
+        for c in range(channels):
+            for i in range(size):
+                y = start_y + i
+                for j in range(size):
+                    x = start_x + j
+                    seen = 0 <= y < height and 0 <= x < width
+                    glimpse[b, c, i, j] = np.float32(canvas[b, c, y, x]) * unit if seen else np.float32(0)
+
+
+@kernel
 def pool(rows: NDArray[np.bool_], integral: NDArray[np.uint16], out: NDArray[np.float32]) -> None:
     """Fill out[b] (C, n, n), in [0, 1], with the whole canvas averaged to n x n, where rows[b], in place.
 
