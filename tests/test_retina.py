@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from glimpse_env.sensors.retina import (
     check_context,
+    crop,
     empty_integral,
     gaze_to_pixel,
     integrate,
@@ -139,5 +140,5 @@ def test_one_scale_is_cropped_to_what_is_read(size: int, pixels: int) -> None:
     canvas = rng.integers(0, 256, (64, 3, pixels, pixels)).astype(np.uint8)
     gaze = rng.uniform(-1, 1, (64, 2)).astype(np.float32)
     cropped = np.empty((64, 3, size, size), np.float32)
-    retina.crop(canvas, gaze, cropped)
-    np.testing.assert_array_equal(cropped, retina.look(canvas, gaze, size, 1))
+    crop(canvas, gaze, cropped)
+    np.testing.assert_array_equal(cropped, look(canvas, gaze, size, 1))
