@@ -116,6 +116,16 @@ FORCINGS = {  # the learner, the discriminator's width, epochs of digits and of 
     "scheduled": (NextStep("scheduled", sampled=0.25), 0, 12, 6),
     "professor": (NextStep("professor"), 96, 5, 3),
 }
+TEN_MINUTES: dict[Kind, tuple[int, float, int]] = {  # pixel by pixel: hidden, learning rate, images an epoch
+    "lstm": (128, 2e-3, 9000),
+    "chrono-lstm": (128, 2e-3, 9000),
+    "gru": (128, 2e-3, 5500),
+    "irnn": (100, 2e-4, 28_000),
+    "scrn": (128, 2e-3, 12_000),
+    "urnn": (256, 2e-3, 5000),
+    "ln-lstm": (100, 2e-3, 3000),
+    "bn-lstm": (100, 2e-3, 2200),
+}
 WAYS: tuple[Way, ...] = ("symbol", "coin", "countdown")
 CORES: dict[Kind, int] = {  # in RAM: epochs
     "relu": 10, "elman": 10, "identity-context": 10, "jordan": 10, "irnn": 10, "scrn": 9, "urnn": 8,
@@ -146,6 +156,9 @@ EXPERIMENTS = {
         f"adding-{n}-orthogonal": adding("orthogonal", 128, 1e-2, n, e)
         for n, e in ((100, 30), (200, 30), (400, 30))
     },
+    "adding-100-scrn": adding("scrn", 128, 1e-2, 100, 30),
+    "adding-100-elman": adding("elman", 100, 1e-3, 100, 20),
+    "adding-100-elman-omega": adding("elman", 100, 1e-3, 100, 20).but(learner={"omega_weight": 1.0}),
     "adding-100-urnn": adding("urnn", 256, 1e-2, 100, 30),
     **{f"copying-{n}-urnn": copying("urnn", 128, 3e-3, n, 10) for n in (100, 200, 500)},
     **{f"copying-{n}-orthogonal": copying("orthogonal", 128, 3e-3, n, 10) for n in (100, 200, 500)},
@@ -155,6 +168,11 @@ EXPERIMENTS = {
     **{f"ram-cluttered-{core}": in_ram(core, epochs) for core, epochs in CORES.items()},
     **{f"stop-{what}-{way}": stopping(what, way) for what in ("columns", "lines") for way in WAYS},
     "rows-lstm": digits("rows", "lstm", 192, 4e-3, 30),
+    **{
+        f"{order}-{core}": digits(order, core, hidden, rate, 10, images)
+        for order in ("pixels", "permuted")
+        for core, (hidden, rate, images) in TEN_MINUTES.items()
+    },
     "pixels-orthogonal": digits("pixels", "orthogonal", 192, 2e-3, 12),
     "permuted-orthogonal": digits("permuted", "orthogonal", 192, 2e-3, 12),
 }
