@@ -104,8 +104,9 @@ def find_bad_action(gaze: NDArray[np.float32], answer: NDArray[np.int64], num_an
 @kernel
 def _bad_row(gaze: NDArray[np.float32], answer: NDArray[np.int64], num_answers: int) -> tuple[int, int]:
     for b in range(answer.shape[0]):
-        if np.isnan(gaze[b, 0]) or np.isnan(gaze[b, 1]):
-            return b, 0
+        for axis in range(gaze.shape[1]):
+            if np.isnan(gaze[b, axis]):
+                return b, 0
         if answer[b] < 0 or answer[b] >= num_answers:
             return b, 1
     return -1, 0
@@ -166,7 +167,7 @@ def advance(
                 reward[b] += 1.0
             terminated[b] = True
             continue
-        for axis in range(2):
+        for axis in range(gaze.shape[1]):
             moved = gaze_action[b, axis] + (gaze[b, axis] if relative else np.float32(0))
             gaze[b, axis] = min(max(moved, np.float32(-1)), np.float32(1))
             path[b, time[b], axis] = gaze[b, axis]

@@ -18,7 +18,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from glimpse_env import checks, random, tasks
-from glimpse_env.sensors import retina
+from glimpse_env.sensors.retina import Retina, writable
 from glimpse_env.worlds.digits import DigitWorld
 from glimpse_env.worlds.houses import HouseWorld
 from glimpse_env.worlds.scene import NO_AUGMENTATION, Augmentation, Drawn, Scenes
@@ -109,7 +109,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self.world = HouseWorld(dataset, split, canvas_size)
         else:
             self.world = DigitWorld(dataset, split, canvas_size, digits, distractors, distractor_size)
-        channels, height, _ = self.world.canvas_shape
+        height = self.world.canvas_shape[1]
         self.task = tasks.make_task(
             task, self.world.names, self.world.max_digits, self.world.lengths_vary, backward
         )
@@ -124,11 +124,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 f"horizon must be a multiple of the task's {self.task.length} answers, got {horizon}: "
                 "or set glimpses_per_answer"
             )
-        retina.check_retina(retina_size, scales)
-        self.retina_size, self.scales = retina_size, scales
-        self.context = checks.integer("context", context, 0, height)
-        if context:
-            retina.check_context(context, height)
+        self.sensor = Retina(num_envs, self.world.canvas_shape, retina_size, scales, context)
         self.reward = checks.choice("reward", reward, tasks.REWARDS)
         self.step_cost = checks.number("step_cost", step_cost, 0)
         self.relative_gaze = checks.flag("relative_gaze", relative_gaze)
@@ -150,17 +146,15 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             "render_fps": RENDER_FPS,
             "autoreset_mode": self.autoreset_mode,
         }
-        self._retina_shape = (scales * channels, retina_size, retina_size)
+        axes = (self.sensor.axes,)
         views: dict[str, gymnasium.Space[Any]] = {
-            "retina": Box(0.0, 1.0, self._retina_shape, np.float32),
-            "gaze": Box(-1.0, 1.0, (2,), np.float32),
+            **self.sensor.spaces(),
+            "gaze": Box(-1.0, 1.0, axes, np.float32),
             "time": Box(0.0, 1.0, (1,), np.float32),
         }
-        if context:
-            views["context"] = Box(0.0, 1.0, (channels, context, context), np.float32)
         self.single_observation_space = Dict(views)
         self.single_action_space = Dict(
-            gaze=Box(-1.0, 1.0, (2,), np.float32), answer=Discrete(len(self.answer_names))
+            gaze=Box(-1.0, 1.0, axes, np.float32), answer=Discrete(len(self.answer_names))
         )
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -172,15 +166,13 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             np.zeros((num_envs, *self.world.canvas_shape), np.uint8),
             np.zeros((num_envs, symbols), np.int64),
             np.zeros((num_envs, symbols, 4), np.int64),
-            np.zeros((num_envs, 2), np.float32),
+            np.zeros((num_envs, self.sensor.axes), np.float32),
         )
-        self._integral = retina.empty_integral(self._drawn.canvas)
-        self._context = np.zeros((num_envs, channels, context, context), np.float32)
         self._target = np.zeros((num_envs, self.task.length), np.int64)
         self._boxes = self._drawn.boxes
         self._time = np.zeros(num_envs, np.int64)
-        self._gaze = np.zeros((num_envs, 2), np.float32)
-        self._path = np.zeros((num_envs, self.horizon, 2), np.float32)
+        self._gaze = np.zeros((num_envs, self.sensor.axes), np.float32)
+        self._path = np.zeros((num_envs, self.horizon, self.sensor.axes), np.float32)
         self._answers = np.full((num_envs, self.task.length), tasks.NO_ANSWER, np.int64)
         self._given = np.zeros(num_envs, np.int64)
         self._correct = np.zeros(num_envs, np.bool_)
@@ -290,10 +282,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.world.draw(rows, keys, episodes, indices, aids, self._drawn)
         symbols, self._boxes = self.task.in_order(self._drawn.symbols, self._drawn.boxes)
         self._target = self.task.targets(symbols)
-        if self.scales > 1 or self.context:
-            retina.integrate(rows, self._drawn.canvas, self._integral)
-        if self.context:
-            retina.pool(rows, self._integral, self._context)
+        self.sensor.prepare(rows, self._drawn.canvas)
         self._gaze[rows] = self._drawn.start_gaze[rows] if self.start_gaze == "random" else 0.0
         self._path[rows, 0] = self._gaze[rows]
         self._time[rows] = 1
@@ -306,18 +295,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.belief = None
 
     def _observe(self) -> Observation:
-        glimpse = np.empty((self.num_envs, *self._retina_shape), np.float32)
-        if self.scales > 1:
-            retina.read(self._integral, self._gaze, glimpse)
-        else:
-            retina.crop(self._drawn.canvas, self._gaze, glimpse)
+        seen = self.sensor.look(self._drawn.canvas, self._gaze)
         if self.start_gaze == "blind":
-            glimpse[self._time == 1] = 0
+            seen["retina"][self._time == 1] = 0
         time = (self._time / self.horizon).astype(np.float32)
-        observation = {"retina": glimpse, "gaze": self._gaze.copy(), "time": time[:, None]}
-        if self.context:
-            observation["context"] = self._context.copy()
-        return observation
+        return {**seen, "gaze": self._gaze.copy(), "time": time[:, None]}
 
     def _truncate(self, resetting: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Rows cut off by `max_episode_steps`, as Gymnasium's TimeLimit does to a single env."""
@@ -443,15 +425,15 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         return View(
             canvas=self._drawn.canvas[row].copy(),
             path=self.path(row),
-            retina_size=self.retina_size,
-            scales=self.scales,
+            retina_size=self.sensor.size,
+            scales=self.sensor.scales,
             horizon=self.horizon,
             answer_names=self.answer_names,
             belief=None if self.belief is None else np.array(self.belief[row]),
             answers=tuple(self._answers[row, : self._given[row]].tolist()),
             target=tuple(t for t in self._target[row].tolist() if t >= 0) if self._ended[row] else None,
             blind=self.start_gaze == "blind",
-            context=(255 * self._context[row] + 0.5).astype(np.uint8) if self.context else None,
+            context=self.sensor.coarse(row),
         )
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
@@ -486,14 +468,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Some ways of unpickling, as Ray's, give arrays that cannot be written: those become copies."""
-        own = {key: _writable(value) for key, value in state.items()}
-        own["_drawn"] = Drawn(*map(_writable, own["_drawn"]))
+        own = {key: writable(value) for key, value in state.items()}
+        own["_drawn"] = Drawn(*map(writable, own["_drawn"]))
         own["_boxes"] = own["_boxes"] if own["task"].backward else own["_drawn"].boxes
         self.__dict__.update(own)
-
-
-def _writable(value: Any) -> Any:
-    return value.copy() if isinstance(value, np.ndarray) and not value.flags.writeable else value
 
 
 _OWN = {"self", "num_envs", "autoreset_mode", "unknown"}

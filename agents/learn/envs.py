@@ -80,7 +80,7 @@ def spec_of(env_id: str, env: Mapping[str, Any]) -> Spec:
         views["retina"].shape,
         vector.world.canvas_shape,
         int(actions["answer"].n),
-        views["context"].shape if vector.context else (),
+        views["context"].shape if "context" in views.spaces else (),
         vector.task.length,
         vector.horizon,
     )

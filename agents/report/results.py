@@ -99,7 +99,7 @@ def seen_by(experiment: Experiment, agent: Any, split: str) -> tuple[int, int, i
     views: Any = env.single_observation_space
     looks = env.horizon - (env.start_gaze == "blind")
     seen = looks * math.prod(views["retina"].shape)
-    if env.context:
+    if "context" in views.spaces:
         seen += math.prod(views["context"].shape)
     if isinstance(experiment.model, DRAWSettings):
         looks = experiment.model.steps

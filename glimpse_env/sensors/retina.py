@@ -8,7 +8,10 @@ pixels, so that for an even size all patches share one centre. Outside the canva
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from gymnasium.spaces import Box, Space
 from numpy.typing import NDArray
 
 from glimpse_env import checks
@@ -28,6 +31,64 @@ def gaze_to_pixel(gaze: float, pixels: int) -> float:
 def patch_start(gaze: float, pixels: int, extent: int) -> int:
     """First pixel of a patch of `extent` pixels looked at with coordinate `gaze`; may lie off canvas."""
     return int(np.floor(gaze_to_pixel(gaze, pixels) + 1.0 - extent / 2.0))
+
+
+class Retina:
+    """The sensor for pixels: `scales` patches of `size` x `size`, and with `context` all of it, coarsely.
+
+    canvas_shape: (C, H, W). Raises ValueError for a retina or a context that cannot be built.
+    """
+
+    axes = 2
+
+    def __init__(
+        self, num_envs: int, canvas_shape: tuple[int, int, int], size: int, scales: int, context: int
+    ) -> None:
+        check_retina(size, scales)
+        channels, height, width = canvas_shape
+        self.size, self.scales = size, scales
+        self.context = checks.integer("context", context, 0, height)
+        if context:
+            check_context(context, height)
+        self.shape = (scales * channels, size, size)
+        self._pooled = scales > 1 or context > 0  # one scale averages nothing
+        self._integral = np.zeros((num_envs, channels, height + 1, width + 1), np.uint16)
+        self._context = np.zeros((num_envs, channels, context, context), np.float32)
+
+    def spaces(self) -> dict[str, Space[Any]]:
+        """What one row sees: `retina` (scales * C, size, size), and `context` (C, n, n), in [0, 1]."""
+        seen: dict[str, Space[Any]] = {"retina": Box(0.0, 1.0, self.shape, np.float32)}
+        if self.context:
+            seen["context"] = Box(0.0, 1.0, self._context.shape[1:], np.float32)
+        return seen
+
+    def prepare(self, rows: NDArray[np.bool_], canvas: NDArray[np.uint8]) -> None:
+        """Take in the canvases (B, C, H, W) of `rows`, once a scene."""
+        if self._pooled:
+            integrate(rows, canvas, self._integral)
+        if self.context:
+            pool(rows, self._integral, self._context)
+
+    def look(self, canvas: NDArray[np.uint8], gaze: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """What every row sees at gaze (B, 2), as fresh arrays."""
+        glimpse = np.empty((len(gaze), *self.shape), np.float32)
+        if self.scales > 1:
+            read(self._integral, gaze, glimpse)
+        else:
+            crop(canvas, gaze, glimpse)
+        return {"retina": glimpse, **({"context": self._context.copy()} if self.context else {})}
+
+    def coarse(self, row: int) -> NDArray[np.uint8] | None:
+        """The context of a row as a picture, uint8 (C, n, n), or None where there is none."""
+        return (255 * self._context[row] + 0.5).astype(np.uint8) if self.context else None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({key: writable(value) for key, value in state.items()})
+
+
+def writable(value: Any) -> Any:
+    """An array that can be written: some ways of unpickling, as Ray's, give others, which become copies."""
+    return value.copy() if isinstance(value, np.ndarray) and not value.flags.writeable else value
 
 
 def empty_integral(canvas: NDArray[np.uint8]) -> NDArray[np.uint16]:
