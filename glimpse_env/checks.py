@@ -76,12 +76,12 @@ def autoreset_mode(value: Any) -> AutoresetMode:
     raise ValueError(f"autoreset_mode must be an AutoresetMode or one of {names}, got {value!r}")
 
 
-def action(actions: Any, batch: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The action's `gaze` float32 (*batch, 2) and `answer` int64 (*batch,), or a ValueError naming one."""
+def action(actions: Any, batch: tuple[int, ...], axes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The action's `gaze` float32 (*batch, axes) and `answer` int64 (*batch,), or a ValueError naming one."""
     if not isinstance(actions, dict) or actions.keys() != {"gaze", "answer"}:
         got = sorted(map(str, actions)) if isinstance(actions, dict) else type(actions).__name__
         raise ValueError(f"action must be a dict of 'gaze' and 'answer', got {got}")
-    gaze = _as_array("gaze", actions["gaze"], np.dtype(np.float32), "fiu", (*batch, 2))
+    gaze = _as_array("gaze", actions["gaze"], np.dtype(np.float32), "fiu", (*batch, axes))
     answers = actions["answer"]
     if batch and getattr(answers, "shape", None) == (*batch, 1):  # as some libraries give them
         answers = answers[:, 0]

@@ -22,7 +22,7 @@ class EnvConfig:
     about: what is seen, in a sentence. canvas_size, retina_size: the side of the canvas and of the retina's
     finest patch, in pixels. distractors: how many crops of other digits lie around. scales: how many patches
     the retina has, each twice as wide as the one before. horizon: how many glimpses an episode has. dataset,
-    scene, digits, task: see `vector.GlimpseVectorEnv`.
+    scene, digits, task, start_gaze: see `vector.GlimpseVectorEnv`.
     """
 
     about: str
@@ -35,6 +35,7 @@ class EnvConfig:
     scene: str = "digits"
     digits: int = 1
     task: str = "classify"
+    start_gaze: str = "center"
 
 
 TABLE = {
@@ -55,6 +56,10 @@ TABLE = {
     ),
     "Glimpse/DigitSum-v0": EnvConfig(
         "Two digits among clutter, to be added.", 100, 8, 12, 4, 8, digits=2, task="sum"
+    ),
+    "Glimpse/Lookup-v0": EnvConfig(
+        "A row of ten numbers, the first of which says where the answer stands.",
+        10, 0, 1, 1, 2, scene="lookup", start_gaze="begin",
     ),
     # Up to five digits and END, three glimpses each, as in Ba et al. (2015).
     "Glimpse/HouseNumbers-v0": EnvConfig(

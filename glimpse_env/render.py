@@ -51,8 +51,9 @@ SCALES: tuple[Color, ...] = (
 class View(NamedTuple):
     """What there is to draw of one episode.
 
-    canvas: uint8 (C, H, W). path: gazes so far (t, 2), the last is the present one. belief: probabilities
-    (n,) or None, answer_names (n,) say of what. answers: given so far. target: the right ones, None until
+    canvas: uint8 (C, H, W), or of a text the word ids int64 (N,), words of `tokens`. path: gazes so far
+    (t, axes), the last is the present one. belief: probabilities (n,)
+    or None, answer_names (n,) say of what. answers: given so far. target: the right ones, None until
     the episode has ended. Of an agent that sees the canvas and places its own windows there, in place of a
     retina: windows (t, 2, 3), affine maps [[s_x, k_x, x], [k_y, s_y, y]] from a square [-1, 1]² to the
     canvas, (x, y) a gaze and s the share of the canvas; patches uint8 (t, C, n, n), what it read there.
@@ -73,6 +74,7 @@ class View(NamedTuple):
     patches: NDArray[np.uint8] | None = None
     blind: bool = False
     context: NDArray[np.uint8] | None = None
+    tokens: tuple[str, ...] = ()
 
 
 def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False) -> Frame:
@@ -84,7 +86,12 @@ def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False
     width, height = SIZES[layout]
     surface = pygame.Surface((width * SHARPNESS, height * SHARPNESS))
     surface.fill(BACKGROUND)
-    pen = _Pen(surface)
+    pen = Pen(surface)
+    if view.tokens:
+        from glimpse_env import render_text  # which draws with what is here
+
+        render_text.draw(pen, view, layout, hide_canvas=hide_canvas)
+        return _smooth(surface, width, height)
     picture = assembled(view) if hide_canvas else _to_rgb(view.canvas)
     if layout == "full":
         _draw_canvas(pen, view, picture, (30, 32), 476)
@@ -92,19 +99,24 @@ def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False
     else:
         _draw_canvas(pen, view, picture, (8, 8), 224)
         if view.target is None:
-            _draw_time(pen, view, (8, 242), 224)
+            draw_time(pen, view, (8, 242), 224)
         else:
-            text = _outcome(view)
-            pen.text(text, 8, 241, min(17.0, 2.4 * 224 / len(text)), _verdict(view))
+            text = outcome(view)
+            pen.text(text, 8, 241, min(17.0, 2.4 * 224 / len(text)), verdict(view))
         patches = len(_shown(view))
         grid = 1 if patches == 1 else 2 if patches <= 4 else 3
         _draw_glimpse(pen, view, (8, 264), 108 / grid, columns=grid)
         pen.image(assembled(view), (124, 264), 108)
         pen.box(8, 380, 224, 106, PANEL)
         if view.belief is not None:
-            _draw_belief(pen, view, view.belief, 13, 383, 216, 100)
+            draw_belief(pen, view, view.belief, 13, 383, 216, 100)
         else:
             pen.text(NO_BELIEF, 120, 433, 15, FAINT, center=True)
+    return _smooth(surface, width, height)
+
+
+def _smooth(surface: pygame.Surface, width: int, height: int) -> Frame:
+    """A surface scaled down to a frame."""
     small = pygame.transform.smoothscale(surface, (width, height))
     frame: Frame = pygame.surfarray.array3d(small).swapaxes(0, 1).copy()
     return frame
@@ -115,7 +127,7 @@ def caption(frame: Frame, text: str) -> Frame:
     surface = pygame.Surface((frame.shape[1] * SHARPNESS, 32 * SHARPNESS))
     surface.fill(BACKGROUND)
     size = min(20.0, 2.4 * frame.shape[1] / max(len(text), 1))  # so that a long line fits a narrow frame
-    _Pen(surface).text(text, 8, 10, size, TEXT)
+    Pen(surface).text(text, 8, 10, size, TEXT)
     line = pygame.transform.smoothscale(surface, (frame.shape[1], 32))
     return np.concatenate([pygame.surfarray.array3d(line).swapaxes(0, 1), frame])
 
@@ -254,7 +266,7 @@ class Window:
         return self.screen is not None and pygame.display.get_surface() is self.screen
 
 
-class _Pen:
+class Pen:
     """Draws on a surface in frame pixels, whatever the sharpness."""
 
     def __init__(self, surface: pygame.Surface) -> None:
@@ -289,6 +301,11 @@ class _Pen:
             place.topleft = (_up(x), _up(y))
         self.surface.blit(drawn, place)
 
+    @staticmethod
+    def width(text: str, size: float) -> float:
+        """How wide a line of text is."""
+        return float(_font(_up(size), text).size(text)[0]) / SHARPNESS
+
     def clip(self, x: float, y: float, w: float, h: float) -> None:
         """Draw only inside this rectangle until `unclip`."""
         self.surface.set_clip(pygame.Rect(_up(x), _up(y), _up(w), _up(h)))
@@ -298,7 +315,7 @@ class _Pen:
         self.surface.set_clip(None)
 
 
-def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float], side: float) -> None:
+def _draw_canvas(pen: Pen, view: View, picture: Frame, at: tuple[float, float], side: float) -> None:
     """The picture with the scan path and the retina's nested squares; a coloured frame at the end."""
     x0, y0 = at
     _, height, width = view.canvas.shape
@@ -331,10 +348,10 @@ def _draw_canvas(pen: _Pen, view: View, picture: Frame, at: tuple[float, float],
         pen.text(str(i + 1), x, y, radius * 1.7, BACKGROUND, center=True)
     pen.unclip()
     if view.target is not None:
-        pen.box(x0 - 4, y0 - 4, side + 8, side + 8, _verdict(view), 4)
+        pen.box(x0 - 4, y0 - 4, side + 8, side + 8, verdict(view), 4)
 
 
-def _draw_side(pen: _Pen, view: View, x: float, width: float) -> None:
+def _draw_side(pen: Pen, view: View, x: float, width: float) -> None:
     """Right of the canvas: what the eye sees, what it has seen, what it believes, the time left."""
     also = "" if view.context is None else ", AND LAST A SMALL VIEW OF ALL"
     pen.text("THE EYE SEES" + also, x, 32, 15, FAINT)
@@ -346,19 +363,19 @@ def _draw_side(pen: _Pen, view: View, x: float, width: float) -> None:
     pen.text("IT BELIEVES", x + 200, 196, 15, FAINT)
     pen.box(x + 200, 216, 188, 172, PANEL)
     if view.belief is not None:
-        _draw_belief(pen, view, view.belief, x + 208, 222, 172, 160)
+        draw_belief(pen, view, view.belief, x + 208, 222, 172, 160)
     else:
         pen.text(NO_BELIEF, x + 294, 302, 15, FAINT, center=True)
 
     pen.text("TIME LEFT", x, 416, 15, FAINT)
-    _draw_time(pen, view, (x, 436), width)
+    draw_time(pen, view, (x, 436), width)
     if view.target is not None:
-        pen.text(_outcome(view), x, 472, 32, _verdict(view))
+        pen.text(outcome(view), x, 472, 32, verdict(view))
     elif view.answers:
-        pen.text(f"so far {_say(view, view.answers)}", x, 472, 32, FAINT)
+        pen.text(f"so far {said(view, view.answers)}", x, 472, 32, FAINT)
 
 
-def _draw_glimpse(pen: _Pen, view: View, at: tuple[float, float], cell: float, columns: int) -> None:
+def _draw_glimpse(pen: Pen, view: View, at: tuple[float, float], cell: float, columns: int) -> None:
     """What is shown: the patches, finest first, each in a frame of its square's colour, and the context."""
     gap = cell / 10
     for k, (patch, color) in enumerate(_shown(view)):
@@ -367,8 +384,8 @@ def _draw_glimpse(pen: _Pen, view: View, at: tuple[float, float], cell: float, c
         pen.box(x - 2, y - 2, cell - gap + 4, cell - gap + 4, color, 2)
 
 
-def _draw_belief(
-    pen: _Pen, view: View, belief: NDArray[np.float32], x: float, y: float, w: float, h: float
+def draw_belief(
+    pen: Pen, view: View, belief: NDArray[np.float32], x: float, y: float, w: float, h: float
 ) -> None:
     """One bar an answer: its name, its probability; the leading one is bright, in the verdict's colour.
 
@@ -385,12 +402,12 @@ def _draw_belief(
         left, top = x + i // lines * column, y + i % lines * line
         p, color, ink = belief[answer], BELIEF, FAINT
         if answer == best_first[0]:
-            color, ink = SCALES[0] if view.target is None else _verdict(view), TEXT
+            color, ink = SCALES[0] if view.target is None else verdict(view), TEXT
         pen.text(names[answer], left, top + 1, min(15.0, line), ink)
         pen.box(left + label, top + 0.15 * line, max(1.0, float(p) * (column - label - 4)), 0.7 * line, color)
 
 
-def _draw_time(pen: _Pen, view: View, at: tuple[float, float], width: float) -> None:
+def draw_time(pen: Pen, view: View, at: tuple[float, float], width: float) -> None:
     """One segment a glimpse of the horizon: used ones are dim, those left are bright."""
     x, y = at
     step = width / view.horizon
@@ -399,17 +416,19 @@ def _draw_time(pen: _Pen, view: View, at: tuple[float, float], width: float) -> 
         pen.box(x + i * step, y, step - min(4.0, step / 4), 12, PANEL if used else SCALES[0])
 
 
-def _verdict(view: View) -> Color:
+def verdict(view: View) -> Color:
+    """The colour of a right or a wrong end."""
     return RIGHT if view.answers == view.target else WRONG
 
 
-def _outcome(view: View) -> str:
+def outcome(view: View) -> str:
     """What was answered, and whether it was right."""
-    verdict = "right" if view.answers == view.target else f"wrong, it is {_say(view, view.target or ())}"
-    return f"answer {_say(view, view.answers) or '(none)'}: {verdict}"
+    verdict = "right" if view.answers == view.target else f"wrong, it is {said(view, view.target or ())}"
+    return f"answer {said(view, view.answers) or '(none)'}: {verdict}"
 
 
-def _say(view: View, answers: tuple[int, ...]) -> str:
+def said(view: View, answers: tuple[int, ...]) -> str:
+    """Answers by their names."""
     names = _names(view)
     return " ".join(names[answer] for answer in answers)
 

@@ -60,7 +60,9 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
         try:
             observation, reward, terminated, truncated, info = self.vector.step(batch)
         except ValueError:
-            checks.action(action, ())  # says the shapes of one action, not of a batch
+            checks.action(
+                action, (), self.vector.sensor.axes
+            )  # says the shapes of one action, not of a batch
             raise
         ended, cut = bool(terminated[0]), bool(truncated[0])
         return _first(observation), float(reward[0]), ended, cut, _first_info(info)
@@ -71,7 +73,8 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
         return None if frames is None else frames[0]
 
     def get_keys_to_action(self) -> dict[tuple[str, ...], dict[str, Any]]:
-        """Keys of `gymnasium.utils.play`: q w e, a s d, z x c look at the middles of a 3x3 grid.
+        """Keys of `gymnasium.utils.play`: q w e, a s d, z x c look at the middles of a 3x3 grid, a s d at
+        thirds of a text.
 
         With `relative_gaze` they move the gaze by a third of the canvas. Held as well, or alone (which looks
         at, or stays in, the middle), 0 to 9 give the answer of that index and t y u i o p g h j those from
@@ -80,12 +83,13 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
         """
         silent = len(self.vector.answer_names) - 1 if self.vector.early_answer else 0
         actions: dict[tuple[str, ...], dict[str, Any]] = {}
-        for i, place in enumerate("qweasdzxc"):
-            gaze = np.array([i % 3 - 1, i // 3 - 1], np.float32) * np.float32(2 / 3)
+        axes = self.vector.sensor.axes
+        for i, place in enumerate("qweasdzxc" if axes == 2 else "asd"):
+            gaze = np.array([i % 3 - 1, i // 3 - 1][:axes], np.float32) * np.float32(2 / 3)
             actions[(place,)] = {"gaze": gaze, "answer": silent}
             for answer, key in zip(range(len(self.vector.task.answers)), ANSWER_KEYS, strict=False):
                 actions[(place, key)] = {"gaze": gaze, "answer": answer}
-                actions[(key,)] = {"gaze": np.zeros(2, np.float32), "answer": answer}
+                actions[(key,)] = {"gaze": np.zeros(axes, np.float32), "answer": answer}
         return actions
 
     def close(self) -> None:

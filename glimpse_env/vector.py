@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from glimpse_env import checks, random, tasks
 from glimpse_env.sensors.retina import Retina, writable
+from glimpse_env.sensors.words import Words
 from glimpse_env.worlds.digits import DigitWorld
 from glimpse_env.worlds.houses import HouseWorld
+from glimpse_env.worlds.lookup import LookupWorld
 from glimpse_env.worlds.scene import NO_AUGMENTATION, Augmentation, Drawn, Scenes
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 Observation = dict[str, NDArray[Any]]
 Info = dict[str, Any]
 
-SCENES = ("digits", "houses")
-START_GAZES = ("center", "random", "blind")
+SCENES = ("digits", "houses", "lookup")
+START_GAZES = ("center", "begin", "random", "blind")
 RENDER_MODES = ["human", "rgb_array"]
 RENDER_FPS = 3
 HORIZON, MAX_HORIZON = 7, 10_000
@@ -39,24 +41,27 @@ HORIZON, MAX_HORIZON = 7, 10_000
 class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     """`num_envs` glimpse episodes, stepped together; row i equals a single env of the same seed.
 
-    Observation, fresh float32 arrays: `retina` (B, scales * C, retina_size, retina_size) in [0, 1],
-    `gaze` (B, 2) in [-1, 1], `time` (B, 1), the share of the glimpses seen so far, in (0, 1], and with
-    `context` the whole canvas at low resolution, (B, C, context, context) in [0, 1].
-    Action: `gaze` (B, 2) in [-1, 1], clipped to the canvas; `answer` (B,), an index into `answer_names`.
-    `reset` shows glimpse 1; each step moves the gaze and, after every horizon / L glimpses, takes one of
-    the task's L answers. The last one ends the episode; `info` then holds `target` and `correct`.
+    Observation, fresh float32 arrays: `retina` (B, scales * C, retina_size, retina_size) in [0, 1], `gaze`
+    (B, 2) in [-1, 1], `time` (B, 1), the share of the glimpses seen so far, in (0, 1], and with `context` the
+    whole canvas at low resolution, (B, C, context, context) in [0, 1]. Of a text, `retina` is int64 (B,
+    retina_size) word ids, 0 outside, `gaze` (B, 1), `said` int64 (B, 1) the last answer, -1 before it, and
+    with `context` (True) the whole text is there, (B, canvas_size). Action: `gaze` (B, 2), or (B, 1), in [-1,
+    1], clipped to the canvas; `answer` (B,), an index into `answer_names`. `reset` shows glimpse 1; each step
+    moves the gaze and, after every horizon / L glimpses, takes one of the task's L answers. The last one ends
+    the episode; `info` then holds `target` and `correct`.
 
     scene: "digits" lays one or two of `dataset`'s images out at random among `distractors`; "houses" fills
-    SVHN's layouts. task, backward: see `tasks`. horizon: glimpses in all; glimpses_per_answer, if given,
-    sets it to that many for each of the task's answers. early_answer: one more answer, "look", keeps looking,
-    any other counts at once, and an episode that runs out of glimpses earns nothing more. reward: "terminal"
-    pays 1 at the end if every answer is right, "per_answer" 1 for each right one up to the first wrong
-    one; step_cost is paid for each step. relative_gaze: the action's gaze is a displacement.
-    start_gaze: "center"; "random", which is a function of the scene; or "blind", the centre with the eye
-    shut: glimpse 1 counts but its retina is black, and the agent chooses where to see first.
-    difficulty, jitter, distortion, distortion_share: of training scenes, see `worlds.digits.draw_scenes`.
-    constant_info: whether `info` has `target` and `correct` at every step, -1 and False until they are known,
-    as libraries want that record it.
+    SVHN's layouts; "lookup" is a text of canvas_size numbers, the first of which says where the answer
+    stands. task, backward: see `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to
+    that many for each of the task's answers. early_answer: one more answer, "look", keeps looking, any other
+    counts at once, and an episode that runs out of glimpses earns nothing more. reward: "terminal" pays 1 at
+    the end if every answer is right, "per_answer" 1 for each right one up to the first wrong one; step_cost
+    is paid for each step. relative_gaze: the action's gaze is a displacement. start_gaze: "center"; "begin",
+    the first pixel or word; "random", which is a function of the scene; or "blind", the centre with the eye
+    shut: glimpse 1 counts but its retina is black, and the agent chooses where to see first. difficulty,
+    jitter, distortion, distortion_share: of training scenes, see `worlds.digits.draw_scenes`. constant_info:
+    whether `info` has `target` and `correct` at every step, -1 and False until they are known, as libraries
+    want that record it.
 
     Raises ValueError for an unknown keyword or one out of range and DatasetError for missing data.
     """
@@ -97,8 +102,21 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         checks.keywords(unknown, KEYWORDS, "a Glimpse environment")
         self.num_envs = checks.integer("num_envs", num_envs, 1)
         self.dataset, self.split = dataset, split
-        self.world: DigitWorld | HouseWorld
-        if checks.choice("scene", scene, SCENES) == "houses":
+        self.world: DigitWorld | HouseWorld | LookupWorld
+        self.sensor: Retina | Words
+        if checks.choice("scene", scene, SCENES) == "lookup":
+            a_text = "scene 'lookup' is a text of its own"
+            checks.left_out("digits", digits, 1, a_text)
+            checks.left_out("distractors", distractors, 0, a_text)
+            checks.left_out("distractor_size", distractor_size, 8, a_text)
+            checks.left_out("jitter", jitter, 0, a_text)
+            checks.left_out("distortion", distortion, 0, a_text)
+            checks.left_out("distortion_share", distortion_share, 1, a_text)
+            checks.left_out("scales", scales, 1, a_text)
+            if dataset != "mnist":
+                raise ValueError(f"{a_text}: leave out dataset, got {dataset!r}")
+            self.world = LookupWorld(canvas_size)
+        elif scene == "houses":
             digits_of = "scene 'houses' has digits of its own"
             checks.left_out("digits", digits, 1, digits_of)
             checks.left_out("distractors", distractors, 0, digits_of)
@@ -109,7 +127,6 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self.world = HouseWorld(dataset, split, canvas_size)
         else:
             self.world = DigitWorld(dataset, split, canvas_size, digits, distractors, distractor_size)
-        height = self.world.canvas_shape[1]
         self.task = tasks.make_task(
             task, self.world.names, self.world.max_digits, self.world.lengths_vary, backward
         )
@@ -124,13 +141,17 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 f"horizon must be a multiple of the task's {self.task.length} answers, got {horizon}: "
                 "or set glimpses_per_answer"
             )
-        self.sensor = Retina(num_envs, self.world.canvas_shape, retina_size, scales, context)
+        if isinstance(self.world, LookupWorld):
+            whole = bool(checks.integer("context", int(context), 0, 1))
+            self.sensor = Words(self.world.canvas_shape[0], len(self.world.tokens), retina_size, whole)
+        else:
+            self.sensor = Retina(num_envs, self.world.canvas_shape, retina_size, scales, context)
         self.reward = checks.choice("reward", reward, tasks.REWARDS)
         self.step_cost = checks.number("step_cost", step_cost, 0)
         self.relative_gaze = checks.flag("relative_gaze", relative_gaze)
         self.start_gaze = checks.choice("start_gaze", start_gaze, START_GAZES)
         self.difficulty = difficulty
-        self.jitter = checks.integer("jitter", jitter, 0, height)
+        self.jitter = checks.integer("jitter", jitter, 0, self.world.canvas_shape[-1])
         self.distortion = checks.number("distortion", distortion, 0, 0.99)
         self.distortion_share = checks.number("distortion_share", distortion_share, 0, 1)
         self.constant_info = checks.flag("constant_info", constant_info)
@@ -152,6 +173,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             "gaze": Box(-1.0, 1.0, axes, np.float32),
             "time": Box(0.0, 1.0, (1,), np.float32),
         }
+        if self.world.tokens:
+            views["said"] = Box(tasks.NO_ANSWER, len(self.answer_names) - 1, (1,), np.int64)
         self.single_observation_space = Dict(views)
         self.single_action_space = Dict(
             gaze=Box(-1.0, 1.0, axes, np.float32), answer=Discrete(len(self.answer_names))
@@ -163,7 +186,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self._episode = np.zeros(num_envs, np.int64)
         symbols = self.world.max_digits
         self._drawn = Drawn(
-            np.zeros((num_envs, *self.world.canvas_shape), np.uint8),
+            np.zeros((num_envs, *self.world.canvas_shape), self.world.dtype),
             np.zeros((num_envs, symbols), np.int64),
             np.zeros((num_envs, symbols, 4), np.int64),
             np.zeros((num_envs, self.sensor.axes), np.float32),
@@ -283,7 +306,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         symbols, self._boxes = self.task.in_order(self._drawn.symbols, self._drawn.boxes)
         self._target = self.task.targets(symbols)
         self.sensor.prepare(rows, self._drawn.canvas)
-        self._gaze[rows] = self._drawn.start_gaze[rows] if self.start_gaze == "random" else 0.0
+        if self.start_gaze == "random":
+            self._gaze[rows] = self._drawn.start_gaze[rows]
+        else:
+            self._gaze[rows] = -1.0 if self.start_gaze == "begin" else 0.0
         self._path[rows, 0] = self._gaze[rows]
         self._time[rows] = 1
         self._answers[rows] = tasks.NO_ANSWER
@@ -299,7 +325,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         if self.start_gaze == "blind":
             seen["retina"][self._time == 1] = 0
         time = (self._time / self.horizon).astype(np.float32)
-        return {**seen, "gaze": self._gaze.copy(), "time": time[:, None]}
+        observation: Observation = {**seen, "gaze": self._gaze.copy(), "time": time[:, None]}
+        if self.world.tokens:
+            last = np.take_along_axis(self._answers, np.maximum(self._given - 1, 0)[:, None], 1)
+            observation["said"] = np.where(self._given[:, None] > 0, last, tasks.NO_ANSWER)
+        return observation
 
     def _truncate(self, resetting: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Rows cut off by `max_episode_steps`, as Gymnasium's TimeLimit does to a single env."""
@@ -335,7 +365,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     # -- what comes in ---------------------------------------------------------------------------------
 
     def _check_action(self, actions: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        gaze, answer = checks.action(actions, (self.num_envs,))
+        gaze, answer = checks.action(actions, (self.num_envs,), self.sensor.axes)
         problem = tasks.find_bad_action(gaze, answer, len(self.answer_names))
         if problem is not None:
             raise ValueError(problem)
@@ -373,9 +403,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             boxes[:, 0] if self.world.max_digits == 1 else boxes,
         )
 
-    def canvas(self) -> NDArray[np.float32]:
-        """The present canvases, whole: fresh float32 (B, C, H, W) in [0, 1]."""
-        return self._drawn.canvas.astype(np.float32) / np.float32(255)
+    def canvas(self) -> NDArray[Any]:
+        """The present canvases, whole and fresh: float32 (B, C, H, W) in [0, 1], or word ids (B, N)."""
+        whole: NDArray[Any] = self.sensor.whole(self._drawn.canvas)
+        return whole
 
     def supervision(self) -> dict[str, NDArray[np.int64]]:
         """What teaches: `target` (B, L), padded with -1, `next` (B,), the answer to be said next or -1 if
@@ -434,6 +465,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             target=tuple(t for t in self._target[row].tolist() if t >= 0) if self._ended[row] else None,
             blind=self.start_gaze == "blind",
             context=self.sensor.coarse(row),
+            tokens=self.world.tokens,
         )
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:

@@ -44,6 +44,7 @@ PICTURES = {
     "gregor2015": [("draw.png", "DRAW dreams of four digits, a row each, through the yellow window")],
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
 }
+TEXTS = ("lookup",)  # scenes whose canvas is a text
 OFFLINE = {"Glimpse/CIFAR10-v0": "cifar10-jpeg"}  # what a page's picture shows where the original is absent
 
 
@@ -101,6 +102,8 @@ def page_path(env_id: str) -> Path:
 def page(env_id: str) -> str:
     """The page of an id, Markdown; it does not depend on the data that is at hand."""
     config = TABLE[env_id]
+    if config.scene in TEXTS:
+        return text_page(env_id)
     env = single_env(env_id, {"dataset": "mnist-5k"}).vector
     channels = 3 if config.dataset == "cifar10" else 1
     task = env.task
@@ -127,6 +130,8 @@ def page(env_id: str) -> str:
         else f"This id has no picture and no measured bounds: nothing was trained on `{config.dataset}`.",
         "",
         "```python",
+        "import gymnasium, glimpse_env",
+        "",
         f'env = gymnasium.make("{env_id}")',
         f'envs = gymnasium.make_vec("{env_id}", num_envs=256)',
         "```",
@@ -165,6 +170,61 @@ def page(env_id: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def text_page(env_id: str) -> str:
+    """The page of an id whose canvas is a text, Markdown."""
+    config, env = TABLE[env_id], single_env(env_id, {}).vector
+    answers, words = (
+        env.task.answers,
+        "one word" if config.retina_size == 1 else f"{config.retina_size} words",
+    )
+    lines = [
+        f"# {env_id}",
+        "",
+        config.about,
+        "",
+        f"![a random scan path]({page_path(env_id).with_suffix('.gif').name})",
+        "",
+        "```python",
+        "import gymnasium, glimpse_env",
+        "",
+        f'env = gymnasium.make("{env_id}")',
+        f'envs = gymnasium.make_vec("{env_id}", num_envs=256)',
+        "```",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| observation | `retina` int64 ({config.retina_size},): {words} of the {config.canvas_size} at the "
+        "gaze, 0 outside; `gaze` in [-1, 1]; `time`, the share of the glimpses seen; `said`, the last "
+        "answer, -1 before it |",
+        f"| action | `gaze` in [-1, 1], where to look next; `answer`, one of {len(answers)}: `{answers[0]}` "
+        f"to `{answers[-1]}` |",
+        f"| answers | one, in step {env.horizon} |",
+        "| reward | 1 in the last step if the answer is right |",
+        f"| end | with the answer, after {env.horizon} glimpses |",
+        "| scenes | drawn, without data and without end; `options={'index': i}` shows frozen scene i |",
+        "",
+        "`env.unwrapped.vector.world.tokens` names the word ids.",
+        "",
+        "## Keywords",
+        "",
+        "| keyword | here |",
+        "|---|---|",
+        *[f"| `{key}` | `{value!r}` |" for key, value in keywords(config).items()],
+        "",
+        "[keywords](keywords.md) explains each of them; `canvas_size` is the number of words.",
+        "",
+        "## Bounds",
+        "",
+        "Error in percent on the frozen test scenes; `python scripts/report.py` also has the intervals.",
+        "",
+        "| who | error |",
+        "|---|---:|",
+        f"| the best guess without looking | {blind(env_id):.1f} |",
+        *[f"| {name} | {value:.2f} |" for name, value in measured(env_id).items()],
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def keywords(config: Any) -> dict[str, Any]:
     """Every keyword of the environment with the value that the id gives it."""
     own = keywords_of(config)
@@ -172,12 +232,17 @@ def keywords(config: Any) -> dict[str, Any]:
     skip = {"self", "num_envs", "max_episode_steps", "autoreset_mode", "render_mode", "unknown"}
     if config.scene == "houses":  # which has digits of its own, as they are
         skip |= {"digits", "distractors", "distractor_size", "jitter", "distortion", "distortion_share"}
+    if config.scene in TEXTS:
+        skip |= {"dataset", "digits", "distractors", "distractor_size", "scales", "backward", "difficulty"}
+        skip |= {"jitter", "distortion", "distortion_share"}
     return {key: own.get(key, p.default) for key, p in parameters.items() if key not in skip}
 
 
 def blind(env_id: str) -> float:
     """Error in percent of always giving the most frequent answer, classes being equally frequent."""
     config = TABLE[env_id]
+    if config.scene == "lookup":
+        return 100 * (1 - 1 / config.canvas_size)  # all numbers are equally frequent
     if config.scene == "houses":
         numbers = load_layouts("test", pixels=False).digits
         return float(100 * (1 - np.unique(numbers, axis=0, return_counts=True)[1].max() / len(numbers)))

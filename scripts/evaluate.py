@@ -40,6 +40,13 @@ UNITS = {  # how a figure is said, with its 95 % interval
     "squared_error": "{:.6f} mean squared error [{:.6f}, {:.6f}]",
 }
 
+OF = {  # what a figure is of, where that is no frozen sequence
+    "carried": "characters",
+    "windows": "windows",
+    "written": "texts of its own, after training on text",
+    "completed": "digits that it completed",
+}
+
 
 def main(arguments: list[str]) -> None:
     """Parse, evaluate, print."""
@@ -146,10 +153,12 @@ def evaluate_by_learner(
     learner, name, split = experiment.learner, config["experiment"], options.split or "test"
     assert isinstance(learner, Scorer)
     scored = learner.figures(model, experiment.task, split)
+    what = "sequences" if experiment.is_sequence else "pictures"
+    where = f" of {experiment.env_id}" + "".join(f" {key}={value}" for key, value in experiment.env.items())
     minutes = results.training_minutes(path, config)
     for mode, figure in scored.items():
         told = UNITS[learner.metric(experiment.task, mode)].format(figure.error, *figure.ci95)
-        print(f"{name} ({mode}): {told} on {figure.scenes:,} {split} {experiment.scored_on}")
+        print(f"{name} ({mode}): {told} on {figure.scenes:,} {OF.get(mode, f'{split} {what}')}{where}")
     if options.publish:
         keep(path, config, minutes, options.figures_only)
         results.append(

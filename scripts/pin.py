@@ -31,6 +31,11 @@ ROWS, STEPS, SCENES = 8, 50, 500
 AIDS: dict[str, Any] = {"jitter": 1, "distortion": 0.1, "difficulty": 0.5, "start_gaze": "random"}
 
 
+def keywords(env_id: str, dataset: str) -> dict[str, Any]:
+    """The data set as a keyword, where an id has one."""
+    return {} if TABLE[env_id].scene == "lookup" else {"dataset": dataset}
+
+
 def digest(*arrays: NDArray[Any]) -> str:
     """A short hash of the arrays' types, shapes and bytes."""
     hashed = hashlib.sha256()
@@ -44,7 +49,9 @@ def scenes(env_id: str, dataset: str) -> dict[str, str]:
     """A hash a split of every seventh of the first 448 frozen scenes, and what is seen of them at first."""
     hashes = {}
     for split in SPLITS:
-        env: Any = gymnasium.make_vec(env_id, 64, "vector_entry_point", dataset=dataset, split=split)
+        env: Any = gymnasium.make_vec(
+            env_id, 64, "vector_entry_point", split=split, **keywords(env_id, dataset)
+        )
         observation, _ = env.reset(options={"index": 7 * np.arange(64)})
         seen = [observation[key] for key in sorted(observation)]
         hashes[split] = digest(*env.unwrapped.present_scenes(), *seen)
@@ -53,10 +60,11 @@ def scenes(env_id: str, dataset: str) -> dict[str, str]:
 
 def trajectories(env_id: str, dataset: str) -> dict[str, str]:
     """A hash of 50 random steps of the single env, of eight rows, and of eight with training's aids."""
-    aids: dict[str, Any] = {"start_gaze": "random", "difficulty": 0.5} if "House" in env_id else AIDS
-    single: Any = gymnasium.make(env_id, dataset=dataset)
-    vector: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", dataset=dataset)
-    aided: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", dataset=dataset, **aids)
+    own = keywords(env_id, dataset)
+    aids = AIDS if TABLE[env_id].scene == "digits" else {"start_gaze": "random", "difficulty": 0.5}
+    single: Any = gymnasium.make(env_id, **own)
+    vector: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", **own)
+    aided: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", **{**own, **aids})
     return {"single": play(single, None), "vector": play(vector, ROWS), "aided": play(aided, ROWS)}
 
 
@@ -65,10 +73,11 @@ def play(env: Any, rows: int | None) -> str:
     rng = np.random.default_rng(11)
     shape = () if rows is None else (rows,)
     answers = env.unwrapped.vector.answer_names if rows is None else env.unwrapped.answer_names
+    axes = env.observation_space["gaze"].shape[-1]
     observation, _ = env.reset(seed=3)
     seen = [observation[key] for key in sorted(observation)]
     for _ in range(STEPS):
-        gaze = rng.uniform(-1.1, 1.1, (*shape, 2)).astype(np.float32)
+        gaze = rng.uniform(-1.1, 1.1, (*shape, axes)).astype(np.float32)
         action = {"gaze": gaze, "answer": rng.integers(0, len(answers), shape)}
         observation, reward, terminated, truncated, _ = env.step(action)
         seen += [observation[key] for key in sorted(observation)]

@@ -52,7 +52,10 @@ from glimpse_env.registry import TABLE
 from glimpse_env.render import Frame, NoDisplayError, View, Window, tile
 from glimpse_env.single import GlimpseEnv
 
-MOVED, BARS = 80, " ▁▂▃▄▅▆▇█"  # how many characters of a text are shown with how much they moved the state
+MOVED, BARS = (
+    80,
+    " ▁▂▃▄▅▆▇█",
+)  # how many characters of a text are shown with how much they move the last output
 
 
 def main(arguments: list[str]) -> None:
@@ -93,7 +96,7 @@ def main(arguments: list[str]) -> None:
     if draws(experiment):
         draw(agent, experiment, options)
         return
-    if isinstance(agent, CharLM):
+    if isinstance(agent, CharLM) and agent.spec.symbols:
         write(agent, options)
         return
     if experiment is not None and experiment.is_sequence:
@@ -143,21 +146,25 @@ def main(arguments: list[str]) -> None:
 
 
 def write(model: CharLM, options: argparse.Namespace) -> None:
-    """Write text in the terminal, and below its end how much each character moved the state."""
+    """Write text in the terminal, and below its end how much each character moves the core's last output."""
     if options.out or options.compare or options.env_id or options.env or options.dataset or options.grid:
         raise ValueError(f"{options.player} writes in the terminal: leave out all but --prompt and the like")
     torch.manual_seed(options.index)
     model.eval()
+    if options.length < 1:
+        raise ValueError(f"--length must be at least 1, got {options.length}")
     text = opening(model.spec.alphabet) if options.prompt is None else options.prompt
+    writing = language.write(model, text, options.temperature)
+    first = next(writing)  # which says what is wrong with the prompt
     print(text, end="", flush=True)
-    for character in itertools.islice(language.write(model, text, options.temperature), options.length):
+    for character in itertools.chain([first], itertools.islice(writing, options.length - 1)):
         print(character, end="", flush=True)
         text += character
     shown = text[-MOVED:]
     bars = "".join(
         BARS[round(float(part) * (len(BARS) - 1))] for part in language.influence(model, text)[-MOVED:]
     )
-    print(f"\n\nHow much each of the last {len(shown)} characters moved the state:")
+    print(f"\n\nHow much each of the last {len(shown)} characters moves what the model thinks now:")
     print(shown.replace("\n", "⏎"))
     print(bars)
 

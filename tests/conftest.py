@@ -16,8 +16,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from glimpse_env import TABLE
+
 ROOT = Path(__file__).parent.parent
 OFFLINE = {"dataset": "mnist-5k"}  # keywords of an environment that needs no full data
+
+
+def offline(env_id: str) -> dict[str, Any]:
+    """Such keywords of an id: a text that has no data set needs none."""
+    return {} if TABLE[env_id].scene == "lookup" else OFFLINE
 
 
 def has_full_mnist() -> bool:

@@ -18,8 +18,11 @@ def test_page_is_up_to_date(env_id: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(ROOT)
     text = docs.page_path(env_id).read_text(encoding="utf-8")
     assert text == docs.page(env_id), "run `python scripts/docs.py`"
-    assert f"{TABLE[env_id].canvas_size}x{TABLE[env_id].canvas_size} canvas" in text
-    assert f"`{TABLE[env_id].dataset}`" in text
+    if TABLE[env_id].scene in docs.TEXTS:
+        assert f"of the {TABLE[env_id].canvas_size} at the gaze" in text
+    else:
+        assert f"{TABLE[env_id].canvas_size}x{TABLE[env_id].canvas_size} canvas" in text
+        assert f"`{TABLE[env_id].dataset}`" in text
 
 
 @pytest.mark.parametrize("module", docs.PAPERS, ids=docs.group_of)
@@ -31,7 +34,7 @@ def test_the_page_of_a_paper_is_up_to_date(module: ModuleType) -> None:
 
 
 def test_the_best_guess_without_looking() -> None:
-    assert docs.blind("Glimpse/MNIST-v0") == 90
+    assert docs.blind("Glimpse/MNIST-v0") == docs.blind("Glimpse/Lookup-v0") == 90
     assert docs.blind("Glimpse/DigitPair-v0") == 99
     sums = [a + b for a in range(10) for b in range(10)]
     assert docs.blind("Glimpse/DigitSum-v0") == 100 - sums.count(9)

@@ -113,12 +113,14 @@ def test_the_discriminators_gates(shift: float, learns: bool, teaches: bool) -> 
 
 def test_forcing_and_its_settings_go_together() -> None:
     loop, env = Loop(epochs=1), {"dataset": "python-docs"}
+    plain = CharLMSettings(**PLAIN)
     for settings, learner, says in (
-        (CharLMSettings(), {"forcing": "scheduled"}, "set both or neither"),
-        (CharLMSettings(), {"sampled": 0.5}, "set both or neither"),
-        (CharLMSettings(), {"forcing": "scheduled", "sampled": 1.5}, "between 0 and 1"),
-        (CharLMSettings(), {"forcing": "professor"}, "discriminator above 0"),
+        (plain, {"forcing": "scheduled"}, "set both or neither"),
+        (plain, {"sampled": 0.5}, "set both or neither"),
+        (plain, {"forcing": "scheduled", "sampled": 1.5}, "between 0 and 1"),
+        (plain, {"forcing": "professor"}, "discriminator above 0"),
         (CharLMSettings(discriminator=4), {}, "discriminator above 0"),
+        (CharLMSettings(), {"forcing": "scheduled", "sampled": 0.5}, "dropout is the same at all steps"),
     ):
         with pytest.raises(ValueError, match=says):
             Experiment("characters", settings, NextStep(**learner), loop, env=env)

@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from conftest import OFFLINE, assert_same
+from conftest import OFFLINE, assert_same, offline
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
@@ -138,6 +138,12 @@ EXTRAS: list[dict[str, Any]] = [
 ]
 
 
+def fitting(env_id: str, extras: dict[str, Any]) -> dict[str, Any]:
+    """A text's context is all of it, or nothing."""
+    a_text = TABLE[env_id].scene == "lookup"
+    return {key: bool(value) if a_text and key == "context" else value for key, value in extras.items()}
+
+
 @pytest.mark.parametrize("env_id", sorted(TABLE))
 @pytest.mark.parametrize("extras", EXTRAS)
 @pytest.mark.parametrize("mode", list(AutoresetMode))
@@ -145,7 +151,7 @@ def test_every_id_with_every_keyword_agrees_with_sync_vector_env(
     env_id: str, extras: dict[str, Any], mode: AutoresetMode
 ) -> None:
     """Rows end at different times; every step is Gymnasium's own, bit for bit."""
-    keywords = {**OFFLINE, **extras, "glimpses_per_answer": 2}
+    keywords = {**offline(env_id), **fitting(env_id, extras), "glimpses_per_answer": 2}
     ours = gymnasium.make_vec(env_id, num_envs=4, autoreset_mode=mode, **keywords)
     theirs = SyncVectorEnv(
         [lambda: gymnasium.make(env_id, disable_env_checker=True, **keywords)] * 4, autoreset_mode=mode
@@ -158,7 +164,7 @@ def test_every_id_with_every_keyword_agrees_with_sync_vector_env(
     ends = 0
     for _ in range(15):
         answer = np.where(rng.random(4) < 0.5, answers - 1, rng.integers(0, answers, 4))
-        action = {"gaze": rng.uniform(-1, 1, (4, 2)).astype(np.float32), "answer": answer}
+        action = {"gaze": rng.uniform(-1, 1, (4, ours.sensor.axes)).astype(np.float32), "answer": answer}
         mine = ours.step(action)
         assert_same(mine, theirs.step(action))
         done = mine[2] | mine[3]
@@ -171,14 +177,16 @@ def test_every_id_with_every_keyword_agrees_with_sync_vector_env(
 
 @pytest.mark.parametrize("env_id", sorted(TABLE))
 def test_the_whole_right_answer_is_correct_on_every_id(env_id: str) -> None:
-    env = gymnasium.make(env_id, **OFFLINE, early_answer=True, split="test").unwrapped
+    env = gymnasium.make(env_id, **offline(env_id), early_answer=True, split="test").unwrapped
     assert isinstance(env, GlimpseEnv)
     for index, right in product(range(5), (True, False)):
         env.reset(options={"index": index})
         target = np.atleast_1d(env.vector.present_scenes().target[0])
         for k, symbol in enumerate(target[target >= 0]):
             said = symbol if right or k else (symbol + 1) % 10
-            _, reward, done, _, info = env.step({"gaze": np.zeros(2, np.float32), "answer": int(said)})
+            _, reward, done, _, info = env.step(
+                {"gaze": np.zeros(env.vector.sensor.axes, np.float32), "answer": int(said)}
+            )
         assert done
         assert bool(info["correct"]) is right
         assert reward == float(right)
@@ -215,7 +223,12 @@ def test_bad_keywords_are_named(keywords: dict[str, Any], says: str) -> None:
 @pytest.mark.parametrize("extras", EXTRAS)
 def test_the_observation_does_not_know_the_target(env_id: str, extras: dict[str, Any]) -> None:
     """Played alike, an env whose answers are others shows the same until it ends, and pays otherwise."""
-    keywords = {**OFFLINE, **extras, "glimpses_per_answer": 2, "autoreset_mode": AutoresetMode.DISABLED}
+    keywords = {
+        **offline(env_id),
+        **fitting(env_id, extras),
+        "glimpses_per_answer": 2,
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
     env, twin = (gymnasium.make_vec(env_id, num_envs=64, **keywords) for _ in range(2))
     assert_same(env.reset(seed=0), twin.reset(seed=0))
     twin._target = np.where(twin._target >= 0, (twin._target + 1) % 10, -1)
@@ -225,7 +238,7 @@ def test_the_observation_does_not_know_the_target(env_id: str, extras: dict[str,
     silent = len(env.answer_names) - 1 if env.early_answer else 0
     for _ in range(env.horizon):
         # Never END, so that all rows end together, with their budget.
-        gaze = rng.uniform(-1, 1, (64, 2)).astype(np.float32)
+        gaze = rng.uniform(-1, 1, (64, env.sensor.axes)).astype(np.float32)
         action = {"gaze": gaze, "answer": np.full(64, silent)}
         step, other = env.step(action), twin.step(action)
         assert_same(step[0], other[0])
@@ -238,7 +251,7 @@ def test_the_observation_does_not_know_the_target(env_id: str, extras: dict[str,
 @pytest.mark.parametrize("extras", EXTRAS)
 def test_every_id_with_every_keyword_keeps_gymnasiums_contract(env_id: str, extras: dict[str, Any]) -> None:
     """check_env, a pickled copy, a spec through JSON and a frame, with keywords other than the id's own."""
-    env = gymnasium.make(env_id, render_mode="rgb_array", **OFFLINE, **extras)
+    env = gymnasium.make(env_id, render_mode="rgb_array", **offline(env_id), **fitting(env_id, extras))
     check_env(env.unwrapped)
     env.reset(seed=1)
     twin = pickle.loads(pickle.dumps(env))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.cores.core import Core, as_in_autocast
+from agents.device import full_precision
 
 Activation = Literal["relu", "tanh"]
 
@@ -51,7 +52,8 @@ class Elman(Core):
 class IRNN(Elman):
     """Rectified units whose recurrent weights begin as the identity (Le, Jaitly, Hinton 2015).
 
-    Its input weights begin as N(0, 0.1²), a hundred times the paper's .001, and its bias as zero.
+    Its input weights begin as N(0, 0.1²), a hundred times the paper's .001, and its bias as zero. It computes
+    in full precision: what is kept unchanged for hundreds of steps is not kept in bfloat16.
     """
 
     INPUT = 0.1
@@ -61,6 +63,16 @@ class IRNN(Elman):
         nn.init.eye_(self.recurrent.weight)
         nn.init.normal_(self.glimpse.weight, std=self.INPUT)
         nn.init.zeros_(self.glimpse.bias)
+
+    def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `Core.forward`."""
+        with full_precision(x):
+            return super().forward(x.to(self.glimpse.weight.dtype), state)
+
+    def unroll(self, xs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        """See `Core.unroll`."""
+        with full_precision(xs):
+            return super().unroll(xs.to(self.glimpse.weight.dtype), state)
 
 
 class IdentityContext(Core):
@@ -82,15 +94,19 @@ class IdentityContext(Core):
 
     def forward(self, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `Core.forward`; the state is c (B, width)."""
-        c = self.gather(x) if state is None else state + self.gather(x)
-        return torch.tanh(self.context(c) + self.input(x)), c
+        with full_precision(x):
+            x = x.to(self.gather.weight.dtype)
+            c = self.gather(x) if state is None else state + self.gather(x)
+            return torch.tanh(self.context(c) + self.input(x)), c
 
     def unroll(self, xs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
         """See `Core.unroll`; the context is a running sum."""
-        c = self.gather(xs).cumsum(0)
-        if state is not None:
-            c = c + state
-        return torch.tanh(self.context(c) + self.input(xs)), c[-1]
+        with full_precision(xs):
+            xs = xs.to(self.gather.weight.dtype)
+            c = self.gather(xs).cumsum(0)
+            if state is not None:
+                c = c + state
+            return torch.tanh(self.context(c) + self.input(xs)), c[-1]
 
 
 class Jordan(Core):

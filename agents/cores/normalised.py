@@ -118,6 +118,11 @@ class BNLSTM(Core):
         return h, (h, c, step + 1)
 
     def _normalise(self, name: str, row: int, z: Tensor) -> Tensor:
-        """Z-scores of z (B, n), by the batch's own mean and variance in training, else by those kept."""
+        """Z-scores of z (B, n), by the batch's own mean and variance in training, else by those kept.
+
+        A single row has no variance: it takes those kept.
+        """
         mean, variance = self.get_buffer(f"mean_{name}")[row], self.get_buffer(f"variance_{name}")[row]
-        return F.batch_norm(z, mean, variance, None, None, self.training, self.MOMENTUM, self.EPSILON)
+        return F.batch_norm(
+            z, mean, variance, None, None, self.training and len(z) > 1, self.MOMENTUM, self.EPSILON
+        )

@@ -21,6 +21,8 @@ class SCRN(Core):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__(inputs, width)
+        if width < 4:
+            raise ValueError(f"a quarter of SCRN's units is slow: width must be at least 4, got {width}")
         self.slow = width // 4
         self.fast = width - self.slow
         self.gather = nn.Linear(inputs, self.slow, bias=False)  # A

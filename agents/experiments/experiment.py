@@ -131,12 +131,6 @@ class Experiment:
             return build(spec)
 
     @property
-    def scored_on(self) -> str:
-        """What a figure of a learner that scores is of, in words."""
-        changed = "".join(f" {key}={value}" for key, value in self.env.items())
-        return f"{'sequences' if self.is_sequence else 'pictures'} of {self.env_id}{changed}"
-
-    @property
     def task(self) -> Task:
         """Where its agent learns."""
         return Task(self.env_id, self.env, self.loop, self.seed)

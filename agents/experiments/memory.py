@@ -103,7 +103,6 @@ def forced(sequences: str, learner: NextStep, discriminator: int, epochs: int) -
     return Experiment(sequences, model, learner, loop, env=env)
 
 
-# Whoever reads itself goes step by step: as many minutes are fewer epochs.
 def stopping(sequences: str, way: Way) -> Experiment:
     """A digit's columns, or a text's lines, by a model that knows when they end."""
     env = {"dataset": "tiny-shakespeare"} if sequences == "lines" else {}
@@ -111,6 +110,7 @@ def stopping(sequences: str, way: Way) -> Experiment:
     return Experiment(sequences, StopperSettings(way), WhenToStop(), loop, env=env)
 
 
+# In free-running mode a model goes step by step: as many minutes are fewer epochs.
 FORCINGS = {  # the learner, the discriminator's width, epochs of digits and of text
     "teacher": (NextStep(), 0, 60, 14),
     "scheduled": (NextStep("scheduled", sampled=0.25), 0, 12, 6),
@@ -133,7 +133,7 @@ CORES: dict[Kind, int] = {  # in RAM: epochs
     "residual": 6,
 }  # fmt: skip
 EXPERIMENTS = {
-    "char-lstm": characters("lstm", 16),
+    "char-lstm": characters("lstm", 40),
     "char-gru": characters("gru", 9, learning_rate=3e-3),
     "char-ln-lstm": characters("ln-lstm", 4),
     "char-bn-lstm": characters("bn-lstm", 4),

@@ -76,9 +76,10 @@ def spec_of(env_id: str, env: Mapping[str, Any]) -> Spec:
         )
     views: Any = vector.single_observation_space
     actions: Any = vector.single_action_space
+    canvas: Any = vector.world.canvas_shape
     return Spec(
         views["retina"].shape,
-        vector.world.canvas_shape,
+        canvas,
         int(actions["answer"].n),
         views["context"].shape if "context" in views.spaces else (),
         vector.task.length,

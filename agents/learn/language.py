@@ -52,6 +52,12 @@ class NextStep(LoopLearner, Scorer):
     def check(self, model: object) -> None:
         """Raise ValueError for professor forcing without a discriminator, and for one without it."""
         assert isinstance(model, CharLMSettings)
+        dropout = model.input_dropout + model.output_dropout + model.weight_dropout
+        if self.forcing != "teacher" and dropout > 0:
+            raise ValueError(
+                "dropout is the same at all steps of a batch, and free running takes them one by one: set "
+                "input_dropout, output_dropout and weight_dropout to 0, or forcing to 'teacher'"
+            )
         if (model.discriminator > 0) != (self.forcing == "professor"):
             raise ValueError("discriminator above 0 goes with forcing='professor': set both or neither")
 
@@ -85,9 +91,9 @@ class NextStep(LoopLearner, Scorer):
     def figures(self, model: CharLM, task: Task, split: str) -> dict[Mode, Evaluation]:
         """Nats a character, the state carried and in windows, and those of its own text (learn/written.py).
 
-        Of digits, nats a digit, and the error of digits that it completes.
+        Of digits, nats a digit, and the error of digits that it completes. ValueError for another alphabet.
         """
-        sequences = steps_of(task)
+        sequences = steps_for(model, task)
         if isinstance(sequences, Characters):
             return {
                 "carried": carried(model, sequences, split),
@@ -110,13 +116,15 @@ class Streams:
     def __init__(self, text: Characters) -> None:
         self.text, self.place = text, 0
         self.streams = torch.zeros(0, dtype=torch.long)
+        self.generator = np.random.default_rng()
         self.state: State = None
 
     def batch(self, seeds: list[int] | None, count: int) -> tuple[Tensor, Tensor, State]:
         """Steps (T, B), what follows each, and the core's state; with seeds, from a new place."""
         if seeds is not None or self.place + self.text.length >= len(self.streams):
-            generator = np.random.default_rng(seeds[0] if seeds else self.place)
-            self.streams, self.place, self.state = self.text.streams(generator, count), 0, None
+            if seeds is not None:
+                self.generator = np.random.default_rng(seeds[0])
+            self.streams, self.place, self.state = self.text.streams(self.generator, count), 0, None
         cut = self.streams[self.place : self.place + self.text.length + 1]
         self.place += self.text.length
         return cut[:-1], cut[1:], self.state
@@ -135,6 +143,17 @@ class Drawings:
         if seeds is not None:
             self.generator = np.random.default_rng(seeds[0])
         return *self.sequences.draw(self.generator, count), None
+
+
+def steps_for(model: CharLM, task: Task) -> Characters | Sketch:
+    """The text or the digits that a task names; ValueError if the model was made for another alphabet."""
+    made = steps_of(task)
+    if made.spec.alphabet != model.spec.alphabet:
+        raise ValueError(
+            f"the model knows {len(model.spec.alphabet)} characters, and this text has another alphabet: "
+            "score it on the text that it was trained on, or train it anew"
+        )
+    return made
 
 
 def steps_of(task: Task) -> Characters | Sketch:
@@ -175,7 +194,7 @@ def carried(model: CharLM, text: Characters, split: str) -> Evaluation:
 
 def with_interval_of_blocks(nats: Tensor, size: int) -> Evaluation:
     """The mean of figures (N,), with the interval that means of `size` neighbours give."""
-    size = min(size, len(nats) // 2)
+    size = max(1, min(size, len(nats) // 2))
     blocks = nats[: len(nats) // size * size].view(-1, size).mean(1)
     mean, half = nats.mean().item(), 1.96 * blocks.std().item() / math.sqrt(len(blocks))
     return Evaluation(mean, (mean - half, mean + half), len(nats))

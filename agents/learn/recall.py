@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from agents import checks
 from agents.agent import device_of
 from agents.cores.regulariser import carry_back, omega
+from agents.device import full_precision
 from agents.learn.evaluate import Evaluation, Mode, mean_of, score, scoring
 from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
 from agents.learn.sequences import BLOCK, Batch, Sequences, make_sequences
@@ -95,7 +96,9 @@ def with_omega(model: SequenceModel, batch: Batch) -> tuple[Tensor, Tensor]:
         state, _ = model.core(x, state)
         states.append(state)
     target = batch.target.to(device_of(model))
-    outputs = model.head(torch.stack(states[-len(target) :]).float())
+    ys = torch.stack(states[-len(target) :])
+    with full_precision(ys):
+        outputs = model.head(ys.float())
     loss = errors(outputs, target).mean()
     error = torch.stack(torch.autograd.grad(loss, states, retain_graph=True))
     before = torch.stack(states[:-1])

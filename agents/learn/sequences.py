@@ -210,7 +210,7 @@ class Characters(Sequences):
         self.text: dict[str, Tensor] = {}  # the parts as symbols, int64 (N,)
         for split in SPLITS:
             part, whose = texts.load(dataset, split), f"the {split} part of {dataset}"
-            least = self.WINDOW if split == "test" else length
+            least = 2 * self.WINDOW if split == "test" else length
             if len(part) <= least:
                 raise DatasetError(
                     f"{whose} has {len(part)} characters, and more than {least} are needed: "

@@ -17,6 +17,7 @@ from agents.learn.sequences import Ended, Ending, make_sequences
 from agents.models.stopper import Stopper, StopperSettings
 
 SCORED = 2000  # sequences of a split that are completed
+RESAMPLED = 400  # times, for an interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,12 +52,31 @@ class WhenToStop(LoopLearner, Scorer):
         The second is the earth mover's distance between the lengths of completed and of true sequences.
         """
         said, true = completed_lengths(model, ending(task), split)
-        distance = (said.sort().values - true.sort().values).abs().float()
-        return {"deterministic": mean_of((said - true).abs().float()), "distribution": mean_of(distance)}
+        return {
+            "deterministic": mean_of((said - true).abs().float()),
+            "distribution": between_distributions(said, true),
+        }
 
     def metric(self, task: Task, mode: Mode) -> str:
         """Steps."""
         return "steps"
+
+
+def between_distributions(said: Tensor, true: Tensor) -> Evaluation:
+    """The earth mover's distance between two samples of lengths (N,) each, with its bootstrapped interval.
+
+    Two samples of one distribution are not 0 apart: with 2,000 lengths of a standard deviation of 4 steps,
+    about 0.1.
+    """
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        return (a.sort().values - b.sort().values).abs().float().mean()
+
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randint(len(said), (2, len(said)), generator=generator) for _ in range(RESAMPLED)]
+    each = torch.stack([distance(said[a], true[b]) for a, b in drawn])
+    low, high = each.quantile(0.025).item(), each.quantile(0.975).item()
+    return Evaluation(distance(said, true).item(), (low, high), len(said))
 
 
 def ending(task: Task) -> Ending:
@@ -126,6 +146,6 @@ def completed_lengths(model: Stopper, sequences: Ending, split: str) -> tuple[Te
             if model.way == "countdown":
                 left = left - 1
                 ended = ended | (left <= 0)
-            ys, state = model(step[None].clamp(max=model.content - 1), left[None], state)
+            ys, state = model(step[None], left[None], state)
             y = ys[0]
     return said.cpu(), whole.length

@@ -14,6 +14,7 @@ from agents.agent import Sees, SequenceSpec
 from agents.cores import GRU, Bidirectional, Core, Kind, State, make_core
 from agents.device import full_precision
 
+STEPS = 1  # of which statistics are kept: in a text that goes on no step is like another
 GATED = ("lstm", "chrono-lstm", "gru")  # whose recurrent weights begin orthogonal; others begin as they do
 
 
@@ -61,7 +62,7 @@ class CharLM(nn.Module):
         self.spec, self.settings = spec, settings
         embed = nn.Embedding if spec.symbols else nn.Linear
         self.embedding = embed(spec.inputs, settings.embedding)
-        self.reader = Reader(make_core(settings.core, settings.embedding, settings.hidden, spec.length))
+        self.reader = Reader(make_core(settings.core, settings.embedding, settings.hidden, STEPS))
         self.norm = nn.LayerNorm(settings.hidden)
         self.head = nn.Linear(settings.hidden, spec.outputs)
         self.discriminator = (

@@ -23,7 +23,7 @@ from agents.report.results import Line, mean_and_interval, metrics_path, problem
 SOLVED = 0.01  # the mean squared error at which sums are learned
 FIGURES = {  # of each metric: how a figure is printed, and what the column is called
     "test_error": ("{:.2f}", "test error %"),
-    "nats": ("{:.4f}", "nats a character"),
+    "nats": ("{:.4f}", "nats"),
     "cross_entropy": ("{:.5f}", "cross-entropy, nats"),
     "steps": ("{:.2f}", "error in length, steps"),
     "squared_error": ("{:.5f}", "mean squared error"),
@@ -49,12 +49,14 @@ def _order(item: tuple[str, Any]) -> tuple[str, int]:
 
 
 def _table(task: str, rows: dict[str, dict[str, dict[int, Line]]]) -> str:
-    first = next(iter(next(iter(rows.values())).values()))
-    metric = next(iter(first.values()))["metric"]
-    form, unit = FIGURES[metric]
-    modes = [mode for mode in next(iter(rows.values())) if mode not in ("sampled", "mc10")]
-    told = [unit if mode == "deterministic" else f"{unit}, {mode}" for mode in modes]
-    adding = metric == "squared_error"
+    lines = {mode: next(iter(seeds.values())) for mode, seeds in next(iter(rows.values())).items()}
+    metrics = {mode: line["metric"] for mode, line in lines.items() if mode not in ("sampled", "mc10")}
+    modes = list(metrics)
+    told = [
+        FIGURES[metric][1] + ("" if mode == "deterministic" else f", {mode}")
+        for mode, metric in metrics.items()
+    ]
+    adding = "squared_error" in metrics.values()
     more = [f"minutes to {SOLVED}"] if adding else []
     head = [
         "experiment",
@@ -83,6 +85,7 @@ def _table(task: str, rows: dict[str, dict[str, dict[int, Line]]]) -> str:
         cells = [name, settings.core, f"{line['parameters']:,}", f"{minutes:.1f}", str(len(seeds))]
         for mode in modes:
             value, (low, high) = mean_and_interval(list(rows[name][mode].values()))
+            form = FIGURES[metrics[mode]][0]
             cells.append(f"**{form.format(value)}** [{form.format(low)}, {form.format(high)}]")
         if adding:
             cells.append(_minutes_to_solve(name, sorted(seeds)))

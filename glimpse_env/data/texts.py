@@ -32,6 +32,7 @@ def load(name: str, split: str) -> str:
     ValueError for an unknown name or split, DatasetError for a file that is missing, empty or not UTF-8.
     """
     checks.choice("split", split, SPLITS)
+    name = str(name)
     if name == "tiny-shakespeare":
         text = _tiny_shakespeare()
     elif name == "python-docs":
@@ -51,7 +52,7 @@ def _read(path: Path) -> str:
     if not path.is_file():
         raise DatasetError(f"there is no text at {path}: name a file.")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # a mark of byte order is no letter
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 (byte {error.start}): convert it.") from None
     if not text:

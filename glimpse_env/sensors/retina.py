@@ -62,6 +62,15 @@ class Retina:
             seen["context"] = Box(0.0, 1.0, self._context.shape[1:], np.float32)
         return seen
 
+    def canvas_space(self) -> Space[Any]:
+        """The whole canvas of one row, for agents that see it."""
+        channels, height, width = self._integral.shape[1:]
+        return Box(0.0, 1.0, (channels, height - 1, width - 1), np.float32)
+
+    def whole(self, canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The canvases (B, C, H, W) as such agents see them: fresh, in [0, 1]."""
+        return canvas.astype(np.float32) / np.float32(255)
+
     def prepare(self, rows: NDArray[np.bool_], canvas: NDArray[np.uint8]) -> None:
         """Take in the canvases (B, C, H, W) of `rows`, once a scene."""
         if self._pooled:

@@ -213,6 +213,8 @@ class DigitWorld:
     """
 
     lengths_vary = False
+    dtype = np.uint8
+    tokens: tuple[str, ...] = ()  # the words of a text, which this is not
 
     def __init__(
         self,

@@ -152,6 +152,8 @@ class HouseWorld:
     """
 
     lengths_vary = True
+    dtype = np.uint8
+    tokens: tuple[str, ...] = ()  # the words of a text, which this is not
     names = images.DIGITS
     max_digits = MAX_DIGITS
 

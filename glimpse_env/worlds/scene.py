@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 class Drawn(NamedTuple):
     """The arrays that a world draws B scenes into, in place.
 
-    canvas: uint8 (B, C, H, W), 0 is background. symbols: int64 (B, K), what there is to name, in reading
-    order, padded with -1. boxes: int64 (B, K, 4), where each symbol lies: x, y, width and height in canvas
-    pixels, zeros where there is none. start_gaze: float32 (B, 2), uniform in [-1, 1]².
+    canvas: uint8 (B, C, H, W), 0 is background; of a text int64 (B, N) word ids, 0 is outside. symbols: int64
+    (B, K), what there is to name, in reading order, padded with -1. boxes: int64 (B, K, 4), where each symbol
+    lies: x, y, width and height in canvas pixels, zeros where there is none; of a text place, 0, length, 1.
+    start_gaze: float32 (B, axes), uniform.
     """
 
-    canvas: NDArray[np.uint8]
+    canvas: NDArray[Any]
     symbols: NDArray[np.int64]
     boxes: NDArray[np.int64]
     start_gaze: NDArray[np.float32]
@@ -25,12 +26,12 @@ class Drawn(NamedTuple):
 class Scenes(NamedTuple):
     """A batch of whole scenes: what an agent is asked about, and what supervised training may know.
 
-    canvas: uint8 (B, C, H, W). target: int64 (B,), or (B, L) padded with -1 where a scene is read symbol
-    by symbol. boxes: int64 (B, 4), the digit's x, y, width and height in canvas pixels, or (B, K, 4) for
-    several, in reading order, zeros where there are fewer.
+    canvas: uint8 (B, C, H, W), or of a text int64 (B, N). target: int64 (B,), or (B, L) padded with -1 where
+    a scene is read symbol by symbol. boxes: int64 (B, 4), the digit's x, y, width and height in canvas
+    pixels, or (B, K, 4) for several, in reading order, zeros where there are fewer.
     """
 
-    canvas: NDArray[np.uint8]
+    canvas: NDArray[Any]
     target: NDArray[np.int64]
     boxes: NDArray[np.int64]
 

@@ -14,6 +14,7 @@ from glimpse_env import checks
 from glimpse_env.vector import GlimpseVectorEnv, Info, Observation
 from glimpse_env.wrappers.base import SingleEnv, SingleView, VectorView
 
+CELLS = 9  # a side of a grid over a picture
 MAX_CELLS = 4096  # a side: more than a canvas has pixels
 Keys = dict[tuple[str, ...], Any]
 
@@ -43,19 +44,19 @@ class _VectorAction(VectorView):
 
 
 class BoxAction(_Action):
-    """A flat Box action for libraries without Dict actions: two gaze coordinates, then one score an answer.
+    """A flat Box action for libraries without Dict actions: the gaze's coordinates, then a score an answer.
 
-    Box(-1, 1, (2 + n,)); the answer is the index of the highest score.
+    Box(-1, 1, (axes + n,)); the answer is the index of the highest score.
     """
 
     def __init__(self, env: SingleEnv) -> None:
         super().__init__(env)
         self._answers = _answers(env.action_space)
-        self.action_space = Box(-1.0, 1.0, (2 + self._answers,), np.float32)
+        self.action_space = Box(-1.0, 1.0, (self.inner.sensor.axes + self._answers,), np.float32)
 
     def action(self, action: Any) -> dict[str, Any]:
-        """(2 + n,) -> the environment's gaze and answer; ValueError for another shape or NaN."""
-        return from_box(action, (), self._answers)
+        """(axes + n,) -> the environment's gaze and answer; ValueError for another shape or NaN."""
+        return from_box(action, (), self.inner.sensor.axes, self._answers)
 
     def get_keys_to_action(self) -> Keys:
         """The environment's own keys, as actions of this wrapper."""
@@ -67,32 +68,33 @@ class BoxAction(_Action):
 
 
 class VectorBoxAction(_VectorAction):
-    """`BoxAction` for a vector env: one Box(-1, 1, (B, 2 + n)) for all rows, no Python loop over them."""
+    """`BoxAction` for a vector env: one Box(-1, 1, (B, axes + n)) for all rows, no Python loop over them."""
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
         self._answers = _answers(env.single_action_space)
-        self.single_action_space = Box(-1.0, 1.0, (2 + self._answers,), np.float32)
+        self.single_action_space = Box(-1.0, 1.0, (self.inner.sensor.axes + self._answers,), np.float32)
         self.action_space = batch_space(self.single_action_space, env.num_envs)
 
     def actions(self, actions: Any) -> dict[str, Any]:
-        """(B, 2 + n) -> the environment's gazes and answers; ValueError for another shape or NaN."""
-        return from_box(actions, (self.num_envs,), self._answers)
+        """(B, axes + n) -> the environment's gazes and answers; ValueError for another shape or NaN."""
+        return from_box(actions, (self.num_envs,), self.inner.sensor.axes, self._answers)
 
 
 class GridAction(_Action):
     """A MultiDiscrete action: column and row of a `cells` x `cells` grid over the canvas, then the answer.
 
-    Column 0 looks at x = -1, column cells - 1 at x = +1; rows likewise, downwards.
+    Column 0 looks at x = -1, column cells - 1 at x = +1; rows likewise, downwards. A text has columns alone,
+    one a place unless `cells` says otherwise; a picture has nine.
     """
 
-    def __init__(self, env: SingleEnv, cells: int = 9) -> None:
+    def __init__(self, env: SingleEnv, cells: int | None = None) -> None:
         super().__init__(env, cells=cells)
         _check_absolute(self.inner)
-        self._grid = self.action_space = grid_space(cells, _answers(env.action_space))
+        self._grid = self.action_space = grid_space(self.inner, cells, _answers(env.action_space))
 
     def action(self, action: Any) -> dict[str, Any]:
-        """(3,) integers -> the environment's gaze and answer; ValueError for another shape or range."""
+        """(axes + 1,) integers -> gaze and answer; ValueError for another shape or range."""
         return from_grid(action, (), self._grid)
 
     def get_keys_to_action(self) -> Keys:
@@ -105,48 +107,54 @@ class GridAction(_Action):
 
 
 class VectorGridAction(_VectorAction):
-    """`GridAction` for a vector env: MultiDiscrete (B, 3), no Python loop over rows."""
+    """`GridAction` for a vector env: MultiDiscrete (B, axes + 1), no Python loop over rows."""
 
-    def __init__(self, env: Any, cells: int = 9) -> None:
+    def __init__(self, env: Any, cells: int | None = None) -> None:
         super().__init__(env, cells=cells)
         _check_absolute(self.inner)
-        self._grid = self.single_action_space = grid_space(cells, _answers(env.single_action_space))
+        self._grid = self.single_action_space = grid_space(
+            self.inner, cells, _answers(env.single_action_space)
+        )
         self.action_space = batch_space(self.single_action_space, env.num_envs)
 
     def actions(self, actions: Any) -> dict[str, Any]:
-        """(B, 3) integers -> the environment's gazes and answers; ValueError for another shape or range."""
+        """(B, axes + 1) integers -> gazes and answers; ValueError for another shape or range."""
         return from_grid(actions, (self.num_envs,), self._grid)
 
 
-def from_box(action: Any, batch: tuple[int, ...], answers: int) -> dict[str, Any]:
-    """Gaze and scores, (*batch, 2 + answers), -> gaze (*batch, 2) and answer (*batch)."""
-    action, shape = np.asarray(action), (*batch, 2 + answers)
+def from_box(action: Any, batch: tuple[int, ...], axes: int, answers: int) -> dict[str, Any]:
+    """Gaze and scores, (*batch, axes + answers), -> gaze (*batch, axes) and answer (*batch)."""
+    action, shape = np.asarray(action), (*batch, axes + answers)
     if action.shape != shape or action.dtype.kind not in "fiu" or np.isnan(action).any():
-        raise ValueError(f"action must be {2 + answers} numbers without NaN, in shape {shape}, got {action}")
-    return {"gaze": action[..., :2].astype(np.float32), "answer": action[..., 2:].argmax(-1)}
+        raise ValueError(
+            f"action must be {axes + answers} numbers without NaN, in shape {shape}, got {action}"
+        )
+    return {"gaze": action[..., :axes].astype(np.float32), "answer": action[..., axes:].argmax(-1)}
 
 
-def grid_space(cells: int, answers: int) -> MultiDiscrete:
-    """Column, row and answer; ValueError for fewer than two cells a side."""
+def grid_space(inner: GlimpseVectorEnv, cells: int | None, answers: int) -> MultiDiscrete:
+    """A cell of each axis, then the answer; ValueError for fewer than two cells a side."""
+    if cells is None:
+        cells = CELLS if inner.sensor.axes == 2 else inner.world.canvas_shape[0]
     checks.integer("cells", cells, 2, MAX_CELLS)
-    return MultiDiscrete([cells, cells, answers])
+    return MultiDiscrete([*[cells] * inner.sensor.axes, answers])
 
 
 def from_grid(action: Any, batch: tuple[int, ...], space: MultiDiscrete) -> dict[str, Any]:
-    """Column, row and answer, integers (*batch, 3) of `space`, -> gaze (*batch, 2) and answer (*batch)."""
-    action = np.asarray(action)
+    """Cells and answer (*batch, axes + 1), of `space`, -> gaze (*batch, axes) and answer (*batch)."""
+    action, numbers = np.asarray(action), len(space.nvec)
     if (
-        action.shape != (*batch, 3)
+        action.shape != (*batch, numbers)
         or not np.issubdtype(action.dtype, np.integer)
         or ((action < 0) | (action >= space.nvec)).any()
     ):
-        cells, _, answers = space.nvec
+        cells, answers = space.nvec[0], space.nvec[-1]
         raise ValueError(
-            f"action must be column and row below {cells} and an answer below {answers}, integers of shape "
-            f"{(*batch, 3)}, got {action}"
+            f"action must be cells below {cells} and an answer below {answers}, integers of shape "
+            f"{(*batch, numbers)}, got {action}"
         )
-    gaze = 2.0 * action[..., :2].astype(np.float32) / np.float32(space.nvec[0] - 1) - 1.0
-    return {"gaze": gaze, "answer": action[..., 2]}
+    gaze = 2.0 * action[..., :-1].astype(np.float32) / np.float32(space.nvec[0] - 1) - 1.0
+    return {"gaze": gaze, "answer": action[..., -1]}
 
 
 class RelativeGaze(_Action):
@@ -159,8 +167,8 @@ class RelativeGaze(_Action):
         self._reach = np.float32(checks.number("reach", reach, 0.01, 2))  # two units are the whole canvas
 
     def action(self, action: Any) -> dict[str, Any]:
-        """Gaze (2,) in [-1, 1] -> the absolute gaze; the environment clips it to the canvas."""
-        gaze, answer = checks.action(action, ())
+        """Gaze (axes,) in [-1, 1] -> the absolute gaze; the environment clips it to the canvas."""
+        gaze, answer = checks.action(action, (), self.inner.sensor.axes)
         return {"gaze": self.inner.gaze[0] + self._reach * gaze, "answer": answer}
 
     def get_keys_to_action(self) -> Keys:
@@ -178,17 +186,17 @@ class VectorRelativeGaze(_VectorAction):
         self._reach = np.float32(checks.number("reach", reach, 0.01, 2))
 
     def actions(self, actions: Any) -> dict[str, Any]:
-        """Gaze (B, 2) in [-1, 1] -> the absolute gazes; the environment clips them to the canvas."""
-        gaze, answer = checks.action(actions, (self.num_envs,))
+        """Gaze (B, axes) in [-1, 1] -> the absolute gazes; the environment clips them to the canvas."""
+        gaze, answer = checks.action(actions, (self.num_envs,), self.inner.sensor.axes)
         return {"gaze": self.inner.gaze + self._reach * gaze, "answer": answer}
 
 
 class ScanPath(_Action):
     """The eye follows a fixed path and the action is the answer alone, Discrete(n).
 
-    The path visits the middles of a `cells` x `cells` grid over the canvas and begins again at its end:
-    row by row from the top left (order="raster"), or in an order drawn once from `seed` ("permutation").
-    The first glimpse is the environment's own.
+    The path visits the middles of a `cells` x `cells` grid over the canvas, or of `cells` parts of a text,
+    and begins again at its end: row by row from the top left (order="raster"), or in an order drawn once from
+    `seed` ("permutation"). The first glimpse is the environment's own.
     """
 
     def __init__(self, env: SingleEnv, cells: int = 3, order: str = "raster", seed: int = 0) -> None:
@@ -196,7 +204,7 @@ class ScanPath(_Action):
         _answers(env.action_space)
         _check_absolute(self.inner)
         self.action_space = env.action_space["answer"]  # type: ignore[index]  # a Dict, as _answers has seen
-        self.path = scan_path(cells, order, seed)
+        self.path = scan_path(cells, order, seed, self.inner.sensor.axes)
 
     def action(self, action: Any) -> dict[str, Any]:
         """An answer -> the answer, with the path's next gaze."""
@@ -216,19 +224,21 @@ class VectorScanPath(_VectorAction):
         _check_absolute(self.inner)
         self.single_action_space = env.single_action_space["answer"]
         self.action_space = batch_space(self.single_action_space, env.num_envs)
-        self.path = scan_path(cells, order, seed)
+        self.path = scan_path(cells, order, seed, self.inner.sensor.axes)
 
     def actions(self, actions: Any) -> dict[str, Any]:
         """Answers (B,) -> the answers, with the path's next gazes."""
         return {"gaze": self.path[(self.inner.seen - 1) % len(self.path)], "answer": actions}
 
 
-def scan_path(cells: int, order: str = "raster", seed: int = 0) -> NDArray[np.float32]:
-    """Gazes (cells², 2) of a ScanPath; ValueError for an unknown order or no cells."""
+def scan_path(cells: int, order: str = "raster", seed: int = 0, axes: int = 2) -> NDArray[np.float32]:
+    """Gazes (cells ** axes, axes) of a ScanPath; ValueError for an unknown order or no cells."""
     checks.integer("cells", cells, 1, MAX_CELLS)
     checks.choice("order", order, ("raster", "permutation"))
-    middles = (2 * np.arange(cells, dtype=np.float32) + 1) / cells - 1
-    path = np.stack([np.tile(middles, cells), np.repeat(middles, cells)], 1)
+    middles = ((2 * np.arange(cells, dtype=np.float32) + 1) / cells - 1).astype(np.float32)
+    path: NDArray[np.float32] = middles[:, None]
+    if axes == 2:
+        path = np.stack([np.tile(middles, cells), np.repeat(middles, cells)], 1)
     return path if order == "raster" else np.random.default_rng(seed).permutation(path)
 
 

@@ -22,13 +22,13 @@ class _Kept:
         self.horizon = horizon
         self.space = Dict(
             {
-                key: Box(view.low.min(), view.high.max(), (horizon, *view.shape), np.float32)
+                key: Box(view.low.min(), view.high.max(), (horizon, *view.shape), view.dtype.type)
                 for key, view in views.spaces.items()
                 if isinstance(view, Box)
             }
         )
         self.views = {
-            key: np.zeros((num_envs, *view.shape), np.float32)  # type: ignore[misc]  # a Box has a shape
+            key: np.zeros((num_envs, *view.shape), view.dtype)  # type: ignore[misc]  # a Box has a shape
             for key, view in self.space.spaces.items()
         }
 
@@ -107,13 +107,13 @@ class VectorGlimpseHistory(VectorView):
 
 
 class WholeCanvas(SingleView):
-    """Adds `canvas`, float32 (C, H, W) in [0, 1], to the observation."""
+    """Adds `canvas` to the observation: float32 (C, H, W) in [0, 1], or all word ids int64 (N,) of a text."""
 
     def __init__(self, env: SingleEnv) -> None:
         super().__init__(env)
-        shape = self.inner.world.canvas_shape
-        self.observation_space = _with_space(env.observation_space, canvas=Box(0.0, 1.0, shape, np.float32))
-        self._canvas = np.zeros(shape, np.float32)
+        canvas = self.inner.sensor.canvas_space()
+        self.observation_space = _with_space(env.observation_space, canvas=canvas)
+        self._canvas: NDArray[Any] = np.zeros(canvas.shape or (), canvas.dtype)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
         """As the environment's own, with the canvas."""
@@ -128,7 +128,7 @@ class WholeCanvas(SingleView):
 
 
 class VectorWholeCanvas(VectorView):
-    """`WholeCanvas` for a vector env: (B, C, H, W), a fresh array whenever an episode begins.
+    """`WholeCanvas` for a vector env: (B, C, H, W), or (B, N), a fresh array whenever an episode begins.
 
     Raises ValueError for AutoresetMode.SAME_STEP, where a scene is replaced before it could be shown.
     """
@@ -137,10 +137,10 @@ class VectorWholeCanvas(VectorView):
         super().__init__(env)
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             raise ValueError("WholeCanvas cannot show a scene that a same-step reset has replaced")
-        canvas = Box(0.0, 1.0, self.inner.world.canvas_shape, np.float32)
+        canvas = self.inner.sensor.canvas_space()
         self.single_observation_space = _with_space(env.single_observation_space, canvas=canvas)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
-        self._canvas = np.zeros((env.num_envs, *self.inner.world.canvas_shape), np.float32)
+        self._canvas = self.inner.canvas()
         self._ended = False
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:

@@ -1,0 +1,113 @@
+"""A picture of an episode over a text: the words, the window on them, what was read, written and believed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from glimpse_env.render import (
+    BACKGROUND,
+    FAINT,
+    NO_BELIEF,
+    PANEL,
+    SCALES,
+    TEXT,
+    UNSEEN,
+    Layout,
+    Pen,
+    View,
+    draw_belief,
+    draw_time,
+    outcome,
+    readable,
+    said,
+    verdict,
+)
+from glimpse_env.sensors.retina import patch_start
+
+SMALLEST, LARGEST = 9, 28  # letters of the text
+LINE = 1.9  # height of a line, in letters
+GAP = 0.55  # between words, in letters
+
+
+def draw(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
+    """Draw an episode over a text on a frame of that layout; see `render.draw_frame`."""
+    if layout == "full":
+        _draw_words(pen, view, (30, 32), (900, 230), hide_canvas)
+        pen.text("IT HAS SAID", 30, 286, 15, FAINT)
+        spoken = said(view, view.answers) or "(nothing yet)"
+        pen.text(spoken[-60:], 30, 308, 26, TEXT if view.answers else FAINT)
+        pen.text("TIME LEFT", 30, 416, 15, FAINT)
+        draw_time(pen, view, (30, 436), 480)
+        if view.target is not None:
+            text = outcome(view)
+            pen.text(text, 30, 472, min(32.0, 2.4 * 480 / len(text)), verdict(view))
+        pen.text("IT BELIEVES", 560, 286, 15, FAINT)
+        pen.box(560, 306, 370, 200, PANEL)
+        if view.belief is not None:
+            draw_belief(pen, view, view.belief, 570, 312, 350, 188)
+        else:
+            pen.text(NO_BELIEF, 745, 406, 15, FAINT, center=True)
+        return
+    _draw_words(pen, view, (8, 8), (224, 224), hide_canvas)
+    if view.target is None:
+        draw_time(pen, view, (8, 242), 224)
+    else:
+        text = outcome(view)
+        pen.text(text, 8, 241, min(17.0, 2.4 * 224 / len(text)), verdict(view))
+    pen.text("said", 8, 268, 14, FAINT)
+    pen.text(said(view, view.answers)[-24:], 44, 265, 18, TEXT)
+    pen.box(8, 292, 224, 194, PANEL)
+    if view.belief is not None:
+        draw_belief(pen, view, view.belief, 13, 296, 216, 186)
+    else:
+        pen.text(NO_BELIEF, 120, 389, 15, FAINT, center=True)
+
+
+def _draw_words(
+    pen: Pen, view: View, at: tuple[float, float], size: tuple[float, float], hide_unseen: bool
+) -> None:
+    """The text, wrapped: words that were seen are bright, those in the window framed, each gaze numbered."""
+    x0, y0 = at
+    pen.box(x0, y0, *size, UNSEEN)
+    if view.target is not None:
+        pen.box(x0 - 4, y0 - 4, size[0] + 8, size[1] + 8, verdict(view), 4)
+    ids = view.canvas[: int(np.flatnonzero(view.canvas).max(initial=-1)) + 1]
+    words = [readable(view.tokens[i], int(i)) for i in ids]
+    letters, spots = _wrap(words, size[0] - 20, size[1] - 20)
+    windows = [
+        range(first, first + view.retina_size)
+        for first in (patch_start(gaze[0], len(view.canvas), view.retina_size) for gaze in view.path)
+    ]
+    seen = {place for window in windows[int(view.blind) :] for place in window}
+    now = windows[-1] if not (view.blind and len(windows) == 1) else ()
+    looks: dict[int, list[str]] = {}
+    for i, gaze in enumerate(view.path):
+        if i >= int(view.blind):
+            looks.setdefault(patch_start(gaze[0], len(view.canvas), 1), []).append(str(i + 1))
+    for place, (word, (x, y, width)) in enumerate(zip(words, spots, strict=True)):
+        left, top = x0 + 10 + x, y0 + 10 + y
+        if place in now:
+            pen.box(left - 3, top - 3, width + 6, letters + 6, BACKGROUND)
+            pen.box(left - 3, top - 3, width + 6, letters + 6, SCALES[0], 2)
+        if hide_unseen and place not in seen:
+            pen.box(left, top, width, letters, PANEL)
+        else:
+            pen.text(word, left, top, letters, TEXT if place in seen else FAINT)
+        if place in looks:
+            number = ",".join(looks[place][-3:])
+            pen.text(number, left + width / 2, top + 1.35 * letters, 0.62 * letters, SCALES[0], center=True)
+
+
+def _wrap(words: list[str], width: float, height: float) -> tuple[float, list[tuple[float, float, float]]]:
+    """The size of letters at which the words fit, or the smallest; of each word its place and width."""
+    for letters in range(LARGEST, SMALLEST - 1, -1):
+        spots, x, y = [], 0.0, 0.0
+        for word in words:
+            wide = Pen.width(word, letters)
+            if x > 0 and x + wide > width:
+                x, y = 0.0, y + LINE * letters
+            spots.append((x, y, wide))
+            x += wide + GAP * letters
+        if y + LINE * letters <= height:
+            break
+    return letters, spots

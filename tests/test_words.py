@@ -1,0 +1,155 @@
+"""Texts: the window on words against a slow reference, Lookup, what is said, wrappers, bad keywords."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glimpse_env import wrappers
+from glimpse_env.sensors.words import Words, read_words
+from glimpse_env.vector import GlimpseVectorEnv
+
+LOOKUP = "Glimpse/Lookup-v0"
+
+
+@settings(max_examples=200, deadline=None)
+@given(places=st.integers(1, 40), size=st.integers(1, 9), gaze=st.floats(-1, 1, width=32))
+def test_a_window_is_the_words_around_the_place(places: int, size: int, gaze: float) -> None:
+    """By definition: pad with zeros, cut."""
+    text = np.arange(1, places + 1)[None]
+    seen = np.empty((1, size), np.int64)
+    read_words(text, np.array([[gaze]], np.float32), seen)
+    first = math.floor((float(np.float32(gaze)) + 1) / 2 * (places - 1) + 1 - size / 2)
+    padded = [0] * 50 + text[0].tolist() + [0] * 50
+    assert seen[0].tolist() == padded[50 + first : 50 + first + size]
+
+
+def test_a_window_of_one_word_is_the_nearest() -> None:
+    text, seen = np.array([[5, 6, 7, 8, 9]]), np.empty((1, 1), np.int64)
+    for gaze, word in ((-1, 5), (-0.76, 5), (-0.74, 6), (0, 7), (0.3, 8), (1, 9)):
+        read_words(text, np.array([[gaze]], np.float32), seen)
+        assert seen[0, 0] == word
+
+
+@pytest.mark.parametrize("places", [2, 10, 57])
+def test_the_answer_stands_where_the_first_number_says(places: int) -> None:
+    env: Any = gymnasium.make_vec(LOOKUP, 500, canvas_size=places)
+    observation, _ = env.reset(seed=0)
+    scenes = env.present_scenes()
+    numbers = scenes.canvas - 1
+    assert numbers.min() >= 0
+    assert numbers.max() == places - 1
+    told = numbers[:, 0]
+    assert (told >= 1).all()
+    np.testing.assert_array_equal(scenes.target, numbers[np.arange(500), told])
+    np.testing.assert_array_equal(scenes.boxes, np.stack([told, 0 * told, 1 + 0 * told, 1 + 0 * told], 1))
+    # The first glimpse is the first number; who looks where it says sees the answer.
+    np.testing.assert_array_equal(observation["retina"][:, 0] - 1, told)
+    gaze = (2 * told / (places - 1) - 1).astype(np.float32)[:, None]
+    observation, *_ = env.step({"gaze": gaze, "answer": np.zeros(500, np.int64)})
+    _, reward, terminated, _, _ = env.step({"gaze": gaze, "answer": observation["retina"][:, 0] - 1})
+    assert terminated.all()
+    assert (reward == 1).all()
+
+
+def test_numbers_and_places_are_uniform() -> None:
+    env: Any = gymnasium.make_vec(LOOKUP, 20_000)
+    env.reset(seed=1)
+    scenes = env.present_scenes()
+    told = np.bincount(scenes.canvas[:, 0] - 1, minlength=10)
+    assert told[0] == 0
+    np.testing.assert_allclose(told[1:], 20_000 / 9, rtol=0.1)
+    np.testing.assert_allclose(np.bincount(scenes.target, minlength=10), 2000, rtol=0.1)
+
+
+def test_the_last_answer_is_heard() -> None:
+    env: Any = gymnasium.make(LOOKUP, early_answer=True, horizon=5)
+    observation, _ = env.reset(seed=0)
+    assert observation["said"].tolist() == [-1]
+    look = env.action_space["answer"].n - 1
+    observation, *_ = env.step({"gaze": np.zeros(1, np.float32), "answer": look})
+    assert observation["said"].tolist() == [-1]  # who looks has said nothing
+    observation, _, ended, _, _ = env.step({"gaze": np.zeros(1, np.float32), "answer": 4})
+    assert ended
+    assert observation["said"].tolist() == [4]
+
+
+def test_a_context_is_all_words() -> None:
+    env: Any = gymnasium.make_vec(LOOKUP, 3, context=True)
+    observation, _ = env.reset(seed=0)
+    np.testing.assert_array_equal(observation["context"], env.present_scenes().canvas)
+    assert observation["context"].dtype == np.int64
+    seer = wrappers.VectorWholeCanvas(gymnasium.make_vec(LOOKUP, 3))
+    np.testing.assert_array_equal(seer.reset(seed=0)[0]["canvas"], observation["context"])
+
+
+def test_every_wrapper_of_actions_moves_one_axis() -> None:
+    def env() -> Any:
+        return gymnasium.make(LOOKUP, horizon=4)
+
+    grid = wrappers.GridAction(env())
+    assert grid.action_space.nvec.tolist() == [10, 10]  # a cell a place, then the answers
+    grid.reset(seed=0)
+    for place in range(3):
+        observation, *_ = grid.step(np.array([place, 0]))
+        np.testing.assert_allclose(observation["gaze"], [2 * place / 9 - 1], atol=1e-6)
+    box = wrappers.BoxAction(env())
+    assert box.action_space.shape == (11,)
+    box.reset(seed=0)
+    observation, *_ = box.step(np.array([0.5] + [0.0] * 10, np.float32))
+    assert observation["gaze"].tolist() == [0.5]
+    path = wrappers.ScanPath(env(), cells=2)
+    assert path.path.tolist() == [[-0.5], [0.5]]
+    moved = wrappers.RelativeGaze(env(), reach=0.5)
+    moved.reset(seed=0)
+    observation, *_ = moved.step({"gaze": np.array([1], np.float32), "answer": 0})
+    assert observation["gaze"].tolist() == [-0.5]
+    history = wrappers.GlimpseHistory(env())
+    observation, _ = history.reset(seed=0)
+    assert observation["retina"].shape == (4, 1)
+    assert observation["retina"].dtype == np.int64
+    assert observation in history.observation_space
+
+
+@pytest.mark.parametrize(
+    ("keywords", "says"),
+    [
+        ({"canvas_size": 1}, "canvas_size must be an integer from 2"),
+        ({"retina_size": 0}, "retina_size must be an integer from 1"),
+        ({"scales": 2}, "leave out scales"),
+        ({"distractors": 1}, "leave out distractors"),
+        ({"dataset": "mnist-5k"}, "leave out dataset"),
+        ({"context": 2}, "context must be an integer from 0 to 1"),
+        ({"task": "sum"}, "needs scenes of several"),
+        ({"start_gaze": "end"}, "start_gaze"),
+    ],
+)
+def test_bad_keywords_are_named(keywords: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        GlimpseVectorEnv(1, **{"scene": "lookup", "canvas_size": 10, "horizon": 2, **keywords})
+
+
+def test_gazes_of_another_shape_and_nan_are_named() -> None:
+    env: Any = gymnasium.make(LOOKUP)
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"shape \(1,\), got float32 of shape \(2,\)"):
+        env.unwrapped.step({"gaze": np.zeros(2, np.float32), "answer": 0})
+    with pytest.raises(ValueError, match="must not hold NaN"):
+        env.unwrapped.step({"gaze": np.array([np.nan], np.float32), "answer": 0})
+
+
+def test_the_sensor_says_what_it_shows() -> None:
+    sensor = Words(places=6, vocabulary=9, size=3, context=True)
+    canvas = np.arange(12).reshape(2, 6) % 9
+    seen = sensor.look(canvas, np.array([[-1], [0.2]], np.float32))
+    spaces = sensor.spaces()
+    assert seen.keys() == spaces.keys()
+    for key, space in spaces.items():
+        assert all(row in space for row in seen[key])
+    assert seen["context"] is not canvas
