@@ -23,7 +23,8 @@ class Spec(NamedTuple):
 
     retina: (scales * C, size, size). canvas: (C, H, W). num_answers: how many different answers there are.
     context: (C, n, n), or () where the environment shows none. length: how many answers an episode takes at
-    most. horizon: the number of glimpses.
+    most. horizon: the number of glimpses. words: how many different words a text has, 0 of pictures; then
+    retina and context are (size,) and canvas (N,). axes: how many coordinates a gaze has.
     """
 
     retina: tuple[int, int, int]
@@ -32,6 +33,8 @@ class Spec(NamedTuple):
     context: tuple[int, ...] = ()
     length: int = 1
     horizon: int = 1
+    words: int = 0
+    axes: int = 2
 
 
 class SequenceSpec(NamedTuple):
@@ -51,7 +54,7 @@ class SequenceSpec(NamedTuple):
 class Step(NamedTuple):
     """What an agent says after one observation.
 
-    gaze (B, 2): where to look next, unclipped, without gradient. logits (B, n): its answer.
+    gaze (B, axes): where to look next, unclipped, without gradient. logits (B, n): its answer.
     log_prob (B,): log-density of `gaze` under the policy. baseline (B,): the reward it expects.
     Agents without a stochastic policy give zeros for the last two (`soft_step`).
     Of an agent that places windows on the canvas: window (B, 2, 3), see parts.windows.affine_read, and patch

@@ -27,6 +27,7 @@ from agents.learn.ensemble import evaluate_both
 from agents.learn.envs import check_fits, parse_keyword
 from agents.learn.evaluate import MODES, evaluate
 from agents.learn.files import write
+from agents.learn.language import NextStep
 from agents.learn.loop import Scorer
 from agents.report import results
 from glimpse_env.data.files import DatasetError
@@ -159,6 +160,10 @@ def evaluate_by_learner(
     for mode, figure in scored.items():
         told = UNITS[learner.metric(experiment.task, mode)].format(figure.error, *figure.ci95)
         print(f"{name} ({mode}): {told} on {figure.scenes:,} {OF.get(mode, f'{split} {what}')}{where}")
+    if isinstance(learner, NextStep):
+        mode, real = learner.yardstick(experiment.task, split)
+        told = UNITS[learner.metric(experiment.task, mode)].format(real.error, *real.ci95)
+        print(f"real ones, for comparison ({mode}): {told}")
     if options.publish:
         keep(path, config, minutes, options.figures_only)
         results.append(

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.experiments import EXPERIMENTS, Experiment
+from agents.experiments.experiment import to_config
+from agents.learn.differentiable import CrossEntropy
+from agents.learn.loop import Loop
+from agents.learn.reinforce import GivenGaze, Reinforce
+from agents.learn.run import Run
+from agents.models.dram import DRAMSettings
+from agents.models.ram import GivenGazeSettings, RAMSettings
+from agents.models.whole_canvas import WholeCanvasSettings
+from agents.parts.gaze import GazePolicy
 from glimpse_env import wrappers
 from glimpse_env.sensors.words import Words, read_words
 from glimpse_env.vector import GlimpseVectorEnv
@@ -153,3 +165,42 @@ def test_the_sensor_says_what_it_shows() -> None:
     for key, space in spaces.items():
         assert all(row in space for row in seen[key])
     assert seen["context"] is not canvas
+
+
+def test_an_eye_learns_to_look_where_it_was_told(tmp_path: Path) -> None:
+    """Ten numbers, an error of 90 % for who does not understand; within seconds."""
+    torch.set_num_threads(1)
+    experiment = EXPERIMENTS["lookup-10"].but(loop={"epochs": 3, "images_per_epoch": 25_000})
+    spec = experiment.spec()
+    assert (spec.words, spec.axes, spec.retina, spec.canvas) == (11, 1, (1,), (10,))
+    agent = experiment.build(spec)
+    run = Run(tmp_path / "run", to_config("lookup-10", experiment, spec), resume=False, overwrite=False)
+    *_, last = experiment.train(run, agent, quiet=True)
+    run.close()
+    assert last["validation_error"] < 70
+    assert 0 <= agent.locator.sigma <= 0.6
+
+
+def test_only_an_eye_for_words_reads() -> None:
+    for model, learner in ((DRAMSettings(), Reinforce()), (WholeCanvasSettings(), CrossEntropy())):
+        experiment = Experiment(LOOKUP, model, learner, Loop())
+        with pytest.raises(ValueError, match="builds an agent for pictures, and Glimpse/Lookup-v0 is a text"):
+            experiment.build(experiment.spec())
+    convolutional = Experiment(LOOKUP, RAMSettings(glimpses="conv"), Reinforce(), Loop())
+    with pytest.raises(ValueError, match="convolutions over pixels"):
+        convolutional.build(convolutional.spec())
+    raster = Experiment(LOOKUP, GivenGazeSettings("raster"), GivenGaze(), Loop())
+    with pytest.raises(ValueError, match="a path over pictures"):
+        raster.build(raster.spec())
+    for policy in ("random", "center"):
+        agent = GivenGazeSettings(policy).build(convolutional.spec())
+        seen = {"retina": torch.ones(4, 1, dtype=torch.long), "gaze": torch.zeros(4, 1)}
+        step, _ = agent(seen, agent.initial(4), False)
+        assert step.gaze.shape == (4, 1)
+
+
+def test_the_entropy_of_a_gaze_counts_its_axes() -> None:
+    for axes in (1, 2):
+        policy = GazePolicy(4, 0.3, learn_sigma=True, axes=axes)
+        normal = torch.distributions.Normal(0, 0.3)
+        assert policy.entropy().item() == pytest.approx(axes * normal.entropy().item(), rel=1e-5)

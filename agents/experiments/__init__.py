@@ -15,10 +15,22 @@ from agents.experiments import (
     jaderberg2015,
     memory,
     mnih2014,
+    reading,
 )
 from agents.experiments.experiment import Experiment
 
-MODULES = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017, controls, ablations, memory, demo)
+MODULES = (
+    mnih2014,
+    ba2015,
+    gregor2015,
+    jaderberg2015,
+    ablavatski2017,
+    controls,
+    ablations,
+    memory,
+    reading,
+    demo,
+)
 EXPERIMENTS: dict[str, Experiment] = {
     name: experiment.but(group=module.__name__.rpartition(".")[2])
     for module in MODULES

@@ -126,6 +126,14 @@ class Experiment:
 
     def build(self, spec: Spec | SequenceSpec) -> Any:
         """Its agent or model with fresh weights drawn from its seed."""
+        if (
+            isinstance(spec, Spec)
+            and spec.words
+            and not isinstance(self.model, RAMSettings | GivenGazeSettings)
+        ):
+            raise ValueError(
+                f"{type(self.model).__name__} builds an agent for pictures, and {self.env_id} is a text"
+            )
         build: Any = self.model.build  # whose spec is of one kind, as __post_init__ has seen
         with seeded(self.seed):
             return build(spec)

@@ -84,6 +84,8 @@ def spec_of(env_id: str, env: Mapping[str, Any]) -> Spec:
         views["context"].shape if "context" in views.spaces else (),
         vector.task.length,
         vector.horizon,
+        len(vector.world.tokens),
+        vector.sensor.axes,
     )
 
 

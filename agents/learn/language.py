@@ -105,6 +105,13 @@ class NextStep(LoopLearner, Scorer):
             "completed": written.error_of_completed(model, sequences, split),
         }
 
+    def yardstick(self, task: Task, split: str) -> tuple[Mode, Evaluation]:
+        """What the last figure would be of real text, or of real digits."""
+        sequences = steps_of(task)
+        if isinstance(sequences, Characters):
+            return "written", written.nats_of_training_text(sequences)
+        return "completed", written.error_of_true_digits(sequences, split)
+
     def metric(self, task: Task, mode: Mode) -> str:
         """Nats, but of what is completed an error in percent."""
         return "test_error" if mode == "completed" else "nats"

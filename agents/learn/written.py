@@ -73,8 +73,8 @@ def held_out_n_grams(text: Characters) -> NGrams:
 def nats_of_own_text(model: CharLM, text: Characters) -> Evaluation:
     """Nats a character, under n-grams of the held-out parts, of TEXTS texts that the model writes.
 
-    They begin after a line's end. Real training text has so many nats too (`nats_of_training_text`): a model
-    that writes as people do is as surprising, neither more nor less.
+    They begin after a line's end. `nats_of_training_text` says what real text has: a model that
+    writes as people do is as surprising, neither more nor less.
     """
     judge, alphabet = held_out_n_grams(text), model.spec.alphabet
     symbols = encode(opening(alphabet), alphabet, "the opening").repeat(TEXTS).to(device_of(model))
@@ -107,6 +107,15 @@ def error_of_completed(model: CharLM, sketch: Sketch, split: str) -> Evaluation:
         digits = sketch.rows.block(split, number)
         whole = complete(model, sketch.asked(digits).target)
         right.append(nearest_class(whole, sketch.rows.dataset) == digits.target[0])
+    return score(torch.cat(right)[:COMPLETED])
+
+
+def error_of_true_digits(sketch: Sketch, split: str) -> Evaluation:
+    """The same of the digits as they are, for comparison."""
+    right = []
+    for number in range(math.ceil(min(COMPLETED, sketch.frozen(split)) / 1000)):
+        digits = sketch.rows.block(split, number)
+        right.append(nearest_class(sketch.asked(digits).target, sketch.rows.dataset) == digits.target[0])
     return score(torch.cat(right)[:COMPLETED])
 
 

@@ -58,6 +58,8 @@ class RAMSettings:
             glimpses=self.glimpses,
             core=self.core,
             horizon=spec.horizon,
+            words=spec.words,
+            axes=spec.axes,
         )
 
 
@@ -90,6 +92,8 @@ class GivenGazeSettings:
             glimpses=self.glimpses,
             core=self.core,
             horizon=spec.horizon,
+            words=spec.words,
+            axes=spec.axes,
         )
 
 
@@ -100,13 +104,14 @@ class RAM(Agent):
     REINFORCE trains the locator alone and the squared error the baseline alone, as in the common public code,
     or both also train the core and the glimpse network below them. glimpses, core: the paper's "fc" and
     "relu", or convolutions (see ConvGlimpseNetwork), and any core. horizon: of how many glimpses a core that
-    keeps statistics of each step keeps them.
+    keeps statistics of each step keeps them. words, axes: see Spec; where there are words, retina_shape is
+    (size,) and the glimpse network has embeddings.
     Raises ValueError for an unknown policy, glimpse network or core and a sigma that is not positive.
     """
 
     def __init__(
         self,
-        retina_shape: tuple[int, int, int],
+        retina_shape: tuple[int, ...],
         num_answers: int,
         hidden: int = 256,
         sigma: float = 0.15,
@@ -116,17 +121,21 @@ class RAM(Agent):
         core: Kind = "relu",
         learn_sigma: bool = False,
         horizon: int = 8,
+        words: int = 0,
+        axes: int = 2,
     ) -> None:
         super().__init__()
         if policy not in POLICIES:
             raise ValueError(f"policy must be one of {POLICIES}, got {policy!r}")
-        self.policy = policy
+        if policy == "raster" and axes != 2:
+            raise ValueError("policy 'raster' is a path over pictures: choose random or center")
+        self.policy, self.axes = policy, axes
         self.detach = detach
-        self.glimpse_network = make_glimpse_network(glimpses, retina_shape, 256)
+        self.glimpse_network = make_glimpse_network(glimpses, retina_shape, 256, words)
         self.core = make_core(core, 256, hidden, horizon)
         self.classifier = nn.Linear(hidden, num_answers)
         self.baseline = nn.Linear(hidden, 1)
-        self.locator = GazePolicy(hidden, sigma, learn_sigma)
+        self.locator = GazePolicy(hidden, sigma, learn_sigma, axes)
 
     def initial(self, batch_size: int) -> State:
         """The core's own."""
@@ -145,11 +154,11 @@ class RAM(Agent):
         return Step(gaze, logits, log_prob, baseline), state
 
     def _look(self, h: Tensor, present: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
-        """The next gaze (B, 2), raw and detached, and its log-density (B,); h (B, hidden), present (B, 2)."""
+        """The next gaze (B, axes), raw and detached, and its log-density (B,); h (B, hidden)."""
         if self.policy == "random":
-            return 2 * torch.rand(len(h), 2, device=h.device) - 1, h.new_zeros(len(h))
+            return 2 * torch.rand(len(h), self.axes, device=h.device) - 1, h.new_zeros(len(h))
         if self.policy == "center":
-            return h.new_zeros(len(h), 2), h.new_zeros(len(h))
+            return h.new_zeros(len(h), self.axes), h.new_zeros(len(h))
         if self.policy == "raster":
             return next_of_raster(present), h.new_zeros(len(h))
         return self.locator.look(h, sample)

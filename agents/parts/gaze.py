@@ -17,8 +17,8 @@ class GazePolicy(nn.Linear):
     `final_sigma` is what it was built with. Raises ValueError unless sigma is positive.
     """
 
-    def __init__(self, inputs: int, sigma: float, learn_sigma: bool = False) -> None:
-        super().__init__(inputs, 2)
+    def __init__(self, inputs: int, sigma: float, learn_sigma: bool = False, axes: int = 2) -> None:
+        super().__init__(inputs, axes)
         if not sigma > 0:
             raise ValueError(f"sigma must be positive, got {sigma}")
         self.sigma = self.final_sigma = sigma
@@ -28,7 +28,7 @@ class GazePolicy(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def look(self, h: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
-        """The next gaze (B, 2), raw and detached, a draw or the mean, and its log-density (B,)."""
+        """The next gaze (B, axes), raw and detached, a draw or the mean, and its log-density (B,)."""
         mean = torch.tanh(self(h))
         log_sigma = self.log_sigma if self.log_sigma is not None else h.new_tensor(math.log(self.sigma))
         gaze = mean.detach()
@@ -40,7 +40,7 @@ class GazePolicy(nn.Linear):
         """Of one gaze, in nats, (): the same wherever the mean is."""
         if self.log_sigma is None:
             raise ValueError("the entropy of a gaze is trained with learn_sigma only")
-        return 2 * self.log_sigma + 1 + math.log(2 * math.pi)
+        return self.out_features * (self.log_sigma + 0.5 * (1 + math.log(2 * math.pi)))
 
 
 def gaussian_log_prob(value: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:

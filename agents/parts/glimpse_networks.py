@@ -17,10 +17,21 @@ Glimpses = Literal["fc", "conv", "wide", "product"]
 GLIMPSES: tuple[Glimpses, ...] = get_args(Glimpses)
 
 
-def make_glimpse_network(kind: Glimpses, retina_shape: tuple[int, int, int], width: int) -> nn.Module:
-    """The glimpse network of that kind for a retina (scales * C, s, s); ValueError for another kind."""
+def make_glimpse_network(
+    kind: Glimpses, retina_shape: tuple[int, ...], width: int, words: int = 0
+) -> nn.Module:
+    """The glimpse network of that kind for a retina (scales * C, s, s), or the one for (size,) words.
+
+    Raises ValueError for an unknown kind, and for convolutions over words.
+    """
     if kind not in GLIMPSES:
         raise ValueError(f"glimpses must be one of {GLIMPSES}, got {kind!r}")
+    if words:
+        if kind != "fc":
+            raise ValueError(
+                f"glimpses {kind!r} are convolutions over pixels, and a text has words: use 'fc'"
+            )
+        return WordGlimpseNetwork(words, retina_shape[0], parts=64, width=width)
     if kind == "fc":
         return GlimpseNetwork(math.prod(retina_shape), parts=128, width=width)
     return ConvGlimpseNetwork(retina_shape, width, kind)
@@ -46,6 +57,23 @@ class GlimpseNetwork(nn.Module):
         return F.relu(torch.addmm(self.what_out(what), where, self.where_out.weight.t()))
 
 
+class WordGlimpseNetwork(nn.Module):
+    """Words and where they stand into one vector: g = ReLU(Lin(embeddings) + Lin(gaze)).
+
+    words: how many different ones there are; size: how many the eye sees; each has an embedding of `parts`.
+    """
+
+    def __init__(self, words: int, size: int, parts: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(words, parts)
+        self.what = nn.Linear(size * parts, width)
+        self.where = nn.Linear(1, width, bias=False)
+
+    def forward(self, retina: Tensor, gaze: Tensor) -> Tensor:
+        """Retina (B, size) word ids, gaze (B, 1) -> (B, width)."""
+        return F.relu(self.what(self.embedding(retina).flatten(1)) + self.where(gaze))
+
+
 class ConvGlimpseNetwork(nn.Module):
     """What and where through convolutions: g = ReLU(Lin(convs(retina)) + Lin(gaze)), or as a "product",
     g = ReLU(Lin(convs(retina))) * ReLU(Lin(gaze)) (Ba, Mnih, Kavukcuoglu 2015).
@@ -56,7 +84,7 @@ class ConvGlimpseNetwork(nn.Module):
     Raises ValueError for an unknown kind and a retina that is too small.
     """
 
-    def __init__(self, retina_shape: tuple[int, int, int], width: int, kind: Convolutions = "conv") -> None:
+    def __init__(self, retina_shape: tuple[int, ...], width: int, kind: Convolutions = "conv") -> None:
         super().__init__()
         if kind not in CONVOLUTIONS:
             raise ValueError(f"a convolutional glimpse network is one of {CONVOLUTIONS}, got {kind!r}")

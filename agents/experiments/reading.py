@@ -1,0 +1,31 @@
+"""An eye over words: RAM where the canvas is a text.
+
+lookup-N is the smallest task that needs the eye to go where it was told to, p[p[0]] of N numbers, which
+LSTM-Jump (Yu, Lee, Le 2017) begins with: one look at the first number, one at the place that it names. The
+paper has no figure for it; an eye that does not understand errs 90 % with ten numbers and 99 % with a
+hundred.
+
+`python scripts/train.py lookup-10` trains a row and `python scripts/evaluate.py` scores it; published rows
+are in `python scripts/report.py --group reading`.
+"""
+
+from __future__ import annotations
+
+from agents.experiments.experiment import Experiment
+from agents.learn.loop import Loop
+from agents.learn.reinforce import Reinforce
+from agents.models.ram import RAMSettings
+
+
+def lookup(places: int, sigma: float, epochs: int) -> Experiment:
+    """RAM on `places` numbers; in the end a gaze is `sigma` gaze units off."""
+    return Experiment(
+        env_id="Glimpse/Lookup-v0",
+        env={"canvas_size": places},
+        model=RAMSettings(hidden=256, sigma=sigma),
+        learner=Reinforce(reinforce_weight=1.0, sigma_start=0.6),
+        loop=Loop(epochs=epochs, learning_rate=1e-3, weight_decay=0.0),
+    )
+
+
+EXPERIMENTS = {"lookup-10": lookup(10, 0.03, 10), "lookup-100": lookup(100, 0.003, 120)}
