@@ -69,6 +69,7 @@ TABLE = {
 }  # fmt: skip
 
 
+WITHOUT_DATA = ("lookup",)  # scenes
 DEFAULTS = {field.name: field.default for field in fields(EnvConfig)}
 
 
@@ -77,6 +78,11 @@ def keywords_of(config: EnvConfig) -> dict[str, Any]:
     given = asdict(config)
     del given["about"]
     return {key: value for key, value in given.items() if value != DEFAULTS[key]}
+
+
+def with_dataset(env_id: str, dataset: str) -> dict[str, Any]:
+    """The keyword that gives an id that data set; none of an id whose scenes come without data."""
+    return {} if TABLE[env_id].scene in WITHOUT_DATA else {"dataset": dataset}
 
 
 def register_envs() -> None:

@@ -28,6 +28,7 @@ import numpy as np
 
 import glimpse_env
 from glimpse_env.data.files import DatasetError
+from glimpse_env.registry import with_dataset
 
 BATCHES = (1, 16, 256, 1024, 4096, 16384)
 SYNC_LIMIT = 256  # SyncVectorEnv's speed does not grow with the batch, its start-up does
@@ -73,13 +74,15 @@ def bench_env(ids: list[str], batches: list[int], dataset: str) -> None:
     print("| id | batch | steps/s | memcpy limit | SyncVectorEnv | ratio | ap_gym | ratio |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for env_id in ids:
-        single = gymnasium.make(env_id, dataset=dataset)
+        single = gymnasium.make(env_id, **with_dataset(env_id, dataset))
         print(f"| {env_id}, single | 1 | {single_speed(single):,.0f} | | | | | |", flush=True)
         for batch in batches:
             ours = vector_speed(native(env_id, batch, dataset), batch)
             sync = theirs = None
             if batch <= SYNC_LIMIT:
-                made = gymnasium.make_vec(env_id, num_envs=batch, vectorization_mode="sync", dataset=dataset)
+                made = gymnasium.make_vec(
+                    env_id, num_envs=batch, vectorization_mode="sync", **with_dataset(env_id, dataset)
+                )
                 sync = vector_speed(made, batch)
                 theirs = ap_gym_speed(batch) if env_id == "Glimpse/MNIST-v0" else None
             limit = memcpy_speed(env_id, batch, dataset)
@@ -96,13 +99,14 @@ def bench_features(ids: list[str], dataset: str) -> None:
     batch = 256
     aids = {"jitter": 1, "distortion": 0.1}
     for env_id in ids:
+        text = glimpse_env.TABLE[env_id].scene == "lookup"
         features = {
-            "context": glimpse_env.TABLE[env_id].canvas_size // 4, "early_answer": True, "step_cost": 0.01,
-            "reward": "per_answer", "relative_gaze": True, "start_gaze": "random",
+            "context": 1 if text else glimpse_env.TABLE[env_id].canvas_size // 4, "early_answer": True,
+            "step_cost": 0.01, "reward": "per_answer", "relative_gaze": True, "start_gaze": "random",
         }  # fmt: skip
         plain = vector_speed(native(env_id, batch, dataset), batch)
         cells = [f"{plain:,.0f}"]
-        aided = [] if glimpse_env.TABLE[env_id].scene == "houses" else [{**features, **aids}]
+        aided = [] if text or glimpse_env.TABLE[env_id].scene == "houses" else [{**features, **aids}]
         for keywords in (features, *aided):
             env = native(env_id, batch, dataset, **keywords)
             rate = vector_speed(env, batch, look=env.single_action_space["answer"].n - 1)
@@ -119,7 +123,7 @@ def bench_sb3(ids: list[str], dataset: str) -> None:
     from glimpse_env.wrappers import GlimpseHistory, GridAction
 
     def single(env_id: str, history: bool) -> Any:
-        env: Any = gymnasium.make(env_id, dataset=dataset, disable_env_checker=True)
+        env: Any = gymnasium.make(env_id, **with_dataset(env_id, dataset), disable_env_checker=True)
         return GridAction(GlimpseHistory(env) if history else env)
 
     print("| id | batch | history | ours | DummyVecEnv | ratio |")
@@ -127,7 +131,7 @@ def bench_sb3(ids: list[str], dataset: str) -> None:
     for env_id in ids:
         for history in (False, True):
             batch = 64
-            adapted = GlimpseVecEnv(env_id, batch, history=history, dataset=dataset)
+            adapted = GlimpseVecEnv(env_id, batch, history=history, **with_dataset(env_id, dataset))
             dummy = DummyVecEnv([partial(single, env_id, history)] * batch)
             ours, theirs = (sb3_speed(env, batch) for env in (adapted, dummy))
             print(f"| {env_id} | {batch} | {history} | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.1f}x |")
@@ -144,7 +148,11 @@ def sb3_speed(env: Any, batch: int) -> float:
 def native(env_id: str, batch: int, dataset: str, **keywords: Any) -> Any:
     """Our own vector env."""
     return gymnasium.make_vec(
-        env_id, num_envs=batch, vectorization_mode="vector_entry_point", dataset=dataset, **keywords
+        env_id,
+        num_envs=batch,
+        vectorization_mode="vector_entry_point",
+        **with_dataset(env_id, dataset),
+        **keywords,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 import glimpse_env
+from glimpse_env.registry import with_dataset
 from glimpse_env.vector import GlimpseVectorEnv
 
 ROWS = 2048
@@ -41,17 +42,17 @@ def _walk(env_id: str, steps: int, dataset: str) -> tuple[int, float, int, float
     env: Any = gymnasium.make_vec(
         env_id,
         num_envs=ROWS,
-        dataset=dataset,
+        **with_dataset(env_id, dataset),
         early_answer=True,
-        context=12,
+        context=1 if glimpse_env.TABLE[env_id].scene == "lookup" else 12,
         reward="per_answer",
         step_cost=0.01,
     )
     rng = np.random.default_rng(0)
-    answers = env.single_action_space["answer"].n
+    answers, axes = env.single_action_space["answer"].n, env.single_action_space["gaze"].shape[0]
     pool = [
         {
-            "gaze": rng.uniform(-1.1, 1.1, (ROWS, 2)).astype(np.float32),
+            "gaze": rng.uniform(-1.1, 1.1, (ROWS, axes)).astype(np.float32),
             "answer": np.where(rng.random(ROWS) < 0.8, answers - 1, rng.integers(0, answers, ROWS)),
         }
         for _ in range(31)

@@ -24,16 +24,12 @@ from agents.learn.evaluate import believed, scoring
 from agents.learn.generative import Generative, bound
 from agents.report import results
 from glimpse_env import TABLE
+from glimpse_env.registry import with_dataset
 
 PINS = Path(__file__).resolve().parents[1] / "tests" / "pins.json"
 SPLITS = ("train", "validation", "test")
 ROWS, STEPS, SCENES = 8, 50, 500
 AIDS: dict[str, Any] = {"jitter": 1, "distortion": 0.1, "difficulty": 0.5, "start_gaze": "random"}
-
-
-def keywords(env_id: str, dataset: str) -> dict[str, Any]:
-    """The data set as a keyword, where an id has one."""
-    return {} if TABLE[env_id].scene == "lookup" else {"dataset": dataset}
 
 
 def digest(*arrays: NDArray[Any]) -> str:
@@ -50,7 +46,7 @@ def scenes(env_id: str, dataset: str) -> dict[str, str]:
     hashes = {}
     for split in SPLITS:
         env: Any = gymnasium.make_vec(
-            env_id, 64, "vector_entry_point", split=split, **keywords(env_id, dataset)
+            env_id, 64, "vector_entry_point", split=split, **with_dataset(env_id, dataset)
         )
         observation, _ = env.reset(options={"index": 7 * np.arange(64)})
         seen = [observation[key] for key in sorted(observation)]
@@ -60,7 +56,7 @@ def scenes(env_id: str, dataset: str) -> dict[str, str]:
 
 def trajectories(env_id: str, dataset: str) -> dict[str, str]:
     """A hash of 50 random steps of the single env, of eight rows, and of eight with training's aids."""
-    own = keywords(env_id, dataset)
+    own = with_dataset(env_id, dataset)
     aids = AIDS if TABLE[env_id].scene == "digits" else {"start_gaze": "random", "difficulty": 0.5}
     single: Any = gymnasium.make(env_id, **own)
     vector: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", **own)

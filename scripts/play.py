@@ -112,7 +112,8 @@ def main(arguments: list[str]) -> None:
     players = [(options.player, player, env)]
     if options.index + options.episodes > env.vector.num_scenes:
         raise ValueError(
-            f"--index and --episodes go beyond the {env.vector.num_scenes} {options.split} scenes: lower them"
+            f"--index and --episodes must stay within the {options.split} scenes, "
+            f"0 to {env.vector.num_scenes - 1}"
         )
     if options.compare is not None:
         agent, theirs, config = other

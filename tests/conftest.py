@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from glimpse_env import TABLE
+from glimpse_env.registry import with_dataset
 
 ROOT = Path(__file__).parent.parent
 OFFLINE = {"dataset": "mnist-5k"}  # keywords of an environment that needs no full data
@@ -24,7 +24,7 @@ OFFLINE = {"dataset": "mnist-5k"}  # keywords of an environment that needs no fu
 
 def offline(env_id: str) -> dict[str, Any]:
     """Such keywords of an id: a text that has no data set needs none."""
-    return {} if TABLE[env_id].scene == "lookup" else OFFLINE
+    return with_dataset(env_id, OFFLINE["dataset"])
 
 
 def has_full_mnist() -> bool:

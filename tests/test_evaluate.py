@@ -72,7 +72,9 @@ def test_modes_and_the_global_generator() -> None:
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (510, 28, 28)).astype(np.uint8)
     threes = (pictures[10:], [3] * 500)  # all validation pictures are threes
-    env_id = glimpse_env.register_custom("Threes", pictures[:10], np.arange(10), validation=threes)
+    env_id = glimpse_env.register_custom(
+        "Threes", pictures[:10], np.arange(10), validation=threes, test=threes
+    )
     agent = Constant(3)
     agent.train()
     torch.manual_seed(5)

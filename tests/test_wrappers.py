@@ -47,7 +47,7 @@ def test_grid_action_spans_the_canvas() -> None:
     env.reset(seed=0)
     assert env.step(np.array([0, 2, 5]))[0]["gaze"].tolist() == [-1, 1]  # left column, bottom row
     assert env.step(np.array([1, 1, 5]))[0]["gaze"].tolist() == [0, 0]
-    with pytest.raises(ValueError, match="column and row below 3"):
+    with pytest.raises(ValueError, match="cells below 3"):
         env.step(np.array([3, 0, 0]))
     with pytest.raises(ValueError, match="cells"):
         GridAction(env.env, cells=1)

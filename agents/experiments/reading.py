@@ -15,13 +15,16 @@ from agents.experiments.experiment import Experiment
 from agents.learn.loop import Loop
 from agents.learn.reinforce import Reinforce
 from agents.models.ram import RAMSettings
+from glimpse_env.registry import TABLE
+
+LOOKUP = "Glimpse/Lookup-v0"
 
 
 def lookup(places: int, sigma: float, epochs: int) -> Experiment:
     """RAM on `places` numbers; in the end a gaze is `sigma` gaze units off."""
     return Experiment(
-        env_id="Glimpse/Lookup-v0",
-        env={"canvas_size": places},
+        env_id=LOOKUP,
+        env={} if places == TABLE[LOOKUP].canvas_size else {"canvas_size": places},
         model=RAMSettings(hidden=256, sigma=sigma),
         learner=Reinforce(reinforce_weight=1.0, sigma_start=0.6),
         loop=Loop(epochs=epochs, learning_rate=1e-3, weight_decay=0.0),

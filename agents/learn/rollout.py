@@ -117,7 +117,7 @@ def say(env: Any, said: np.ndarray[Any, np.dtype[np.int64]], options: dict[str, 
     observation, _ = env.reset(options=options)
     rows, given = np.arange(len(said)), np.zeros(len(said), np.int64)
     ended, correct = np.zeros(len(said), np.bool_), np.zeros(len(said), np.bool_)
-    gaze = np.zeros((len(said), 2), np.float32)
+    gaze = np.zeros((len(said), glimpse_env_of(env).sensor.axes), np.float32)
     while not ended.all():
         answer = said[rows, np.minimum(given, said.shape[1] - 1)]
         given = given + observation["due"]
