@@ -44,7 +44,7 @@ UNITS = {  # how a figure is said, with its 95 % interval
 OF = {  # what a figure is of, where that is no frozen sequence
     "carried": "characters",
     "windows": "windows",
-    "written": "texts of its own, after training on text",
+    "written": "texts of its own",
     "completed": "digits that it completed",
 }
 
@@ -155,7 +155,7 @@ def evaluate_by_learner(
     assert isinstance(learner, Scorer)
     scored = learner.figures(model, experiment.task, split)
     what = "sequences" if experiment.is_sequence else "pictures"
-    where = f" of {experiment.env_id}" + "".join(f" {key}={value}" for key, value in experiment.env.items())
+    where = f", {experiment.env_id}" + "".join(f" {key}={value}" for key, value in experiment.env.items())
     minutes = results.training_minutes(path, config)
     for mode, figure in scored.items():
         told = UNITS[learner.metric(experiment.task, mode)].format(figure.error, *figure.ci95)

@@ -84,8 +84,14 @@ def play(env: Any, rows: int | None) -> str:
 
 
 def answers(path: Path) -> dict[str, Any]:
-    """Of a checkpoint: wrong answers on the first 500 test scenes and the answers' hash, or DRAW's bound."""
+    """Of a checkpoint: wrong answers on the first 500 test scenes and the answers' hash, or DRAW's bound.
+
+    Of a model of sequences, its first figure on validation.
+    """
     agent, experiment, _ = load_agent(path)
+    if experiment.is_sequence:
+        figures = experiment.learner.figures(agent, experiment.task, "validation")
+        return {"bound": round(next(iter(figures.values())).error, 3)}
     if isinstance(experiment.learner, Generative):
         scored = bound(
             agent, experiment.env_id, experiment.env, "test", experiment.learner.binary, scenes=SCENES

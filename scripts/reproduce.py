@@ -17,7 +17,7 @@ from tqdm import tqdm
 from agents.experiments.experiment import load_agent
 from agents.learn.checkpoint import CheckpointError
 from agents.learn.evaluate import evaluate
-from agents.learn.generative import Generative, bound
+from agents.learn.loop import Scorer
 from agents.report import results
 from glimpse_env.data.files import DatasetError
 
@@ -36,18 +36,16 @@ def main(arguments: list[str]) -> None:
     for path in tqdm(paths, unit=" checkpoints"):
         agent, experiment, config = load_agent(path)
         name, env = config["experiment"], dict[str, Any](experiment.env)
-        mode = "sampled" if isinstance(experiment.learner, Generative) else "deterministic"
+        if isinstance(experiment.learner, Scorer):
+            mode, scored = next(iter(experiment.learner.figures(agent, experiment.task, "test").items()))
+        else:
+            mode, scored = "deterministic", evaluate(agent, experiment.env_id, "test", **env)
         published = [
             line["value"]
             for line in lines
             if (line["experiment"], line["mode"], line["seed"]) == (name, mode, experiment.seed)
         ][-1]
-        if isinstance(experiment.learner, Generative):
-            scored = bound(agent, experiment.env_id, env, "test", experiment.learner.binary)
-            allowed = published / 1000
-        else:
-            scored = evaluate(agent, experiment.env_id, "test", **env)
-            allowed = TOLERANCE
+        allowed = published / 1000 if isinstance(experiment.learner, Scorer) else TOLERANCE
         difference = scored.error - published
         rows.append(f"| {name} | {published:.2f} | {scored.error:.2f} | {difference:+.2f} |")
         off += [name] if abs(difference) > allowed else []
