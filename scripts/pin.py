@@ -22,6 +22,7 @@ from agents.experiments.experiment import load_agent
 from agents.learn.envs import make_env
 from agents.learn.evaluate import believed, scoring
 from agents.learn.generative import Generative, bound
+from agents.learn.loop import Scorer
 from agents.report import results
 from glimpse_env import TABLE
 from glimpse_env.registry import with_dataset
@@ -89,7 +90,7 @@ def answers(path: Path) -> dict[str, Any]:
     Of a model of sequences, its first figure on validation.
     """
     agent, experiment, _ = load_agent(path)
-    if experiment.is_sequence:
+    if experiment.is_sequence and isinstance(experiment.learner, Scorer):
         figures = experiment.learner.figures(agent, experiment.task, "validation")
         return {"bound": round(next(iter(figures.values())).error, 3)}
     if isinstance(experiment.learner, Generative):
