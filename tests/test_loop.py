@@ -211,6 +211,7 @@ def test_a_training_that_diverges_says_so_and_keeps_what_was_written(tmp_path: P
     ("changes", "says"),
     [
         ({"learner": {"sigma_start": 0.0}}, "sigma_start"),
+        ({"learner": {"sigma_start": None, "sigma_decay": "geometric"}}, "sigma_decay is of a schedule"),
         ({"loop": {"epochs": 0}}, "epochs"),
         ({"learner": {"curriculum": 1.0}}, "curriculum"),
         ({"loop": {"weight_decay": -1.0}}, "weight_decay"),
@@ -267,6 +268,15 @@ def test_best_is_the_lowest_validation_error_and_loads(tmp_path: Path) -> None:
     best = min(m["validation_error"] for m in metrics)
     assert config["validation_error"] == best
     assert evaluate(agent, experiment.env_id, "validation", **experiment.env).error == best
+
+
+def test_sigma_falls_by_as_much_or_to_the_same_share() -> None:
+    agent = TINY.but(model={"sigma": 0.01}).build(SPEC)
+    for decay, halfway in (("linear", 0.085), ("geometric", 0.04)):
+        learner = Reinforce(sigma_start=0.16, sigma_decay=decay)
+        for progress, sigma in ((0.0, 0.16), (0.5, halfway), (1.0, 0.01)):
+            learner.prepare(agent, progress)
+            assert agent.locator.sigma == pytest.approx(sigma)
 
 
 def test_learning_lowers_the_error(tmp_path: Path) -> None:

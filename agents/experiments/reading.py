@@ -11,6 +11,8 @@ are in `python scripts/report.py --group reading`.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from agents.experiments.experiment import Experiment
 from agents.learn.loop import Loop
 from agents.learn.reinforce import Reinforce
@@ -18,17 +20,18 @@ from agents.models.ram import RAMSettings
 from glimpse_env.registry import TABLE
 
 LOOKUP = "Glimpse/Lookup-v0"
+Decay = Literal["linear", "geometric"]
 
 
-def lookup(places: int, sigma: float, epochs: int) -> Experiment:
+def lookup(places: int, sigma: float, epochs: int, decay: Decay = "linear") -> Experiment:
     """RAM on `places` numbers; in the end a gaze is `sigma` gaze units off."""
     return Experiment(
         env_id=LOOKUP,
         env={} if places == TABLE[LOOKUP].canvas_size else {"canvas_size": places},
         model=RAMSettings(hidden=256, sigma=sigma),
-        learner=Reinforce(reinforce_weight=1.0, sigma_start=0.6),
+        learner=Reinforce(reinforce_weight=1.0, sigma_start=0.6, sigma_decay=decay),
         loop=Loop(epochs=epochs, learning_rate=1e-3, weight_decay=0.0),
     )
 
 
-EXPERIMENTS = {"lookup-10": lookup(10, 0.03, 10), "lookup-100": lookup(100, 0.003, 120)}
+EXPERIMENTS = {"lookup-10": lookup(10, 0.03, 10), "lookup-100": lookup(100, 0.006, 160, "geometric")}

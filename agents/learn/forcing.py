@@ -37,14 +37,14 @@ def scheduled(model: CharLM, steps: Tensor, target: Tensor, state: State, share:
     """Scheduled sampling (Bengio et al. 2015): after the first, a step is the model's own draw with
     probability `share`, decided anew for every step of every row.
     """
-    scores, told = [], steps[0]
+    scores, fed = [], steps[0]
     for t in range(len(steps)):
-        said, state = model(told[None], state)
-        scores.append(said[0])
+        score, state = model(fed[None], state)
+        scores.append(score[0])
         if t + 1 < len(steps):
-            own = torch.rand(steps.shape[1], device=said.device) < share
-            drawn = model.draw(said[0].detach())
-            told = torch.where(own.view(-1, *[1] * (drawn.ndim - 1)), drawn, steps[t + 1])
+            sampled = torch.rand(steps.shape[1], device=score.device) < share
+            drawn = model.draw(score[0].detach())
+            fed = torch.where(sampled.view(-1, *[1] * (drawn.ndim - 1)), drawn, steps[t + 1])
     nats = model.surprise(torch.stack(scores), target)
     return Forced(nats, state, nats.new_zeros(()), {})
 
@@ -60,11 +60,11 @@ def professor(model: CharLM, steps: Tensor, target: Tensor, state: State) -> For
     assert judge is not None  # as NextStep.check has seen
     ys, after = model.read(steps, state)
     nats = model.surprise(model.score(ys), target)
-    free, told, own = [], steps[0], state
+    free, fed, free_state = [], steps[0], state
     for _ in range(len(steps)):
-        y, own = model.read(told[None], own)
+        y, free_state = model.read(fed[None], free_state)
         free.append(y)
-        told = model.draw(model.score(y)[0].detach())
+        fed = model.draw(model.score(y)[0].detach())
     freely = torch.cat(free)
     true, false = judge(ys.detach()), judge(freely.detach())
     right = ((true > 0).float().mean() + (false <= 0).float().mean()) / 2

@@ -96,8 +96,10 @@ class Reinforce(GivenGaze):
     """What a gaze is paid with: the environment's reward, or log p(target | glimpses) in place of what it
     pays for right answers: then the loss is a sample of the variational bound (Ba et al. 2015, eq. 10)."""
     sigma_start: float | None = None
-    """The standard deviation of a gaze at the beginning, in gaze units, from where it goes to the model's own
-    in a straight line; None keeps the model's throughout."""
+    """The standard deviation of a gaze at the beginning, in gaze units, from where it goes to the model's
+    own; None keeps the model's throughout."""
+    sigma_decay: Literal["linear", "geometric"] = "linear"
+    """How sigma goes there: by as much, or to the same share, in every part of training."""
     reinforce_weight: float = 0.1
     """The weight of REINFORCE beside the answers' cross-entropy."""
     entropy_weight: float = 0.0
@@ -116,6 +118,8 @@ class Reinforce(GivenGaze):
         checks.not_negative(self, "entropy_weight", "reinforce_weight")
         if self.sigma_start is not None:
             checks.positive(self, "sigma_start")
+        elif self.sigma_decay != "linear":
+            raise ValueError("sigma_decay is of a schedule: set sigma_start, or leave it out")
         if not 0 <= self.gae_lambda <= 1:
             raise ValueError(f"gae_lambda must be between 0 and 1, got {self.gae_lambda}")
 
@@ -131,7 +135,11 @@ class Reinforce(GivenGaze):
         """Set the standard deviation of the gaze."""
         locator = agent.locator
         if self.sigma_start is not None:
-            locator.sigma = self.sigma_start + progress * (locator.final_sigma - self.sigma_start)
+            first, last = self.sigma_start, locator.final_sigma
+            if self.sigma_decay == "linear":
+                locator.sigma = first + progress * (last - first)
+            else:
+                locator.sigma = first * (last / first) ** progress
 
     def gaze_loss(self, agent: RAM | DRAM, played: Trajectory, reward_tb: Tensor) -> Tensor:
         """The value baseline's error, REINFORCE and, of a learned sigma, the entropy."""
