@@ -102,28 +102,23 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         checks.keywords(unknown, KEYWORDS, "a Glimpse environment")
         self.num_envs = checks.integer("num_envs", num_envs, 1)
         self.dataset, self.split = dataset, split
+        of_digits = {  # what means something in scene "digits" alone, and its default
+            "digits": (digits, 1), "distractors": (distractors, 0), "distractor_size": (distractor_size, 8),
+            "jitter": (jitter, 0), "distortion": (distortion, 0), "distortion_share": (distortion_share, 1),
+        }  # fmt: skip
         self.world: DigitWorld | HouseWorld | LookupWorld
         self.sensor: Retina | Words
         if checks.choice("scene", scene, SCENES) == "lookup":
             a_text = "scene 'lookup' is a text of its own"
-            checks.left_out("digits", digits, 1, a_text)
-            checks.left_out("distractors", distractors, 0, a_text)
-            checks.left_out("distractor_size", distractor_size, 8, a_text)
-            checks.left_out("jitter", jitter, 0, a_text)
-            checks.left_out("distortion", distortion, 0, a_text)
-            checks.left_out("distortion_share", distortion_share, 1, a_text)
+            for name, (value, default) in of_digits.items():
+                checks.left_out(name, value, default, a_text)
             checks.left_out("scales", scales, 1, a_text)
             if dataset != "mnist":
                 raise ValueError(f"{a_text}: leave out dataset, got {dataset!r}")
             self.world = LookupWorld(canvas_size)
         elif scene == "houses":
-            digits_of = "scene 'houses' has digits of its own"
-            checks.left_out("digits", digits, 1, digits_of)
-            checks.left_out("distractors", distractors, 0, digits_of)
-            checks.left_out("distractor_size", distractor_size, 8, digits_of)
-            checks.left_out("jitter", jitter, 0, digits_of)
-            checks.left_out("distortion", distortion, 0, digits_of)
-            checks.left_out("distortion_share", distortion_share, 1, digits_of)
+            for name, (value, default) in of_digits.items():
+                checks.left_out(name, value, default, "scene 'houses' has digits of its own")
             self.world = HouseWorld(dataset, split, canvas_size)
         else:
             self.world = DigitWorld(dataset, split, canvas_size, digits, distractors, distractor_size)

@@ -45,7 +45,9 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trajectory:
     checkpoint.save(path, agent.state_dict(), to_config("ram-mnist", experiment, spec))
     results.metrics_path("ram-mnist", 1).parent.mkdir()
     epochs = [{"minutes": 0.5, "validation_error": error} for error in (50, 20, 10)]
-    results.metrics_path("ram-mnist", 1).write_text("".join(json.dumps(e) + "\n" for e in epochs))
+    results.metrics_path("ram-mnist", 1).write_text(
+        "".join(json.dumps(e) + "\n" for e in epochs), encoding="utf-8"
+    )
     env = make_env(agent, experiment.env_id, 500, split="test", **OFFLINE)
     with torch.inference_mode():
         return rollout(agent, env, sample=False, options={"index": 0})

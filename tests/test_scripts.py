@@ -278,7 +278,9 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     assert "raster" not in run("report", "--results", path, "--papers")
     path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[:3]) + "\n")
     page = tmp_path / "page.md"
-    page.write_text("above\n<!-- report.py: begin -->\nold\n<!-- report.py: end -->\nbelow\n")
+    page.write_text(
+        "above\n<!-- report.py: begin -->\nold\n<!-- report.py: end -->\nbelow\n", encoding="utf-8"
+    )
     run("report", "--results", path, "--write", page)
     assert page.read_text(encoding="utf-8").splitlines() == [
         "above", "<!-- report.py: begin -->", *rows, "<!-- report.py: end -->", "below",
@@ -417,7 +419,7 @@ def test_a_language_model_is_trained_scored_and_writes(tmp_path: Path) -> None:
     tiny = ["--epochs", 2, "--images-per-epoch", 128, "--batch-size", 16, "--model.hidden", 16]
     out = run("train", "char-lstm", "--folder", folder, *tiny, "--env", f"dataset=file:{text}", "--quiet")
     assert out.count("validation nats") == 2
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     assert all(len(line["sample"]) == 300 for line in lines)
     scored = run("evaluate", folder)
     assert re.findall(r"char-lstm \((\w+)\): [\d.]+ nats \[", scored) == ["carried", "windows", "written"]

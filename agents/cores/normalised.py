@@ -12,7 +12,7 @@ from agents.device import full_precision
 
 
 class LNLSTM(Core):
-    """An LSTM with layer normalisation (Ba, Kiros, Hinton 2016, supplement, equations 20 to 22).
+    """An LSTM with layer normalisation (Ba, Kiros, Hinton 2016, supplement).
 
     gates = LN(U h_{t-1}) + LN(W x_t) + b,  c_t as in an LSTM,  h_t = σ(out) tanh(LN(c_t)).
     Gains begin at 1 and biases at 0, but the forget gate's at 1. The first state is a weight: of zeros, layer

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from agents.cores import State
 from agents.models.char_lm import CharLM
 
-TAUGHT_ABOVE, LEARNS_BELOW = 0.75, 0.99  # of the discriminator's accuracy (Lamb et al. 2016, section 2.3)
+TAUGHT_ABOVE, LEARNS_BELOW = 0.75, 0.99  # of the discriminator's accuracy (Lamb et al. 2016)
 
 
 class Forced(NamedTuple):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from agents.agent import device_of
 from agents.cores import State
 from agents.learn.evaluate import Evaluation, mean_of, score, scoring
-from agents.learn.sequences import Characters, Sketch, encode, opening
+from agents.learn.sequences import BLOCK, Characters, Sketch, encode, opening
 from agents.models.char_lm import CharLM
 from glimpse_env.data import images
 
@@ -102,20 +103,21 @@ def error_of_completed(model: CharLM, sketch: Sketch, split: str) -> Evaluation:
 
     The neighbour is the training digit with the fewest different pixels.
     """
-    right = []
-    for number in range(math.ceil(min(COMPLETED, sketch.frozen(split)) / 1000)):
-        digits = sketch.rows.block(split, number)
-        whole = complete(model, sketch.asked(digits).target)
-        right.append(nearest_class(whole, sketch.rows.dataset) == digits.target[0])
-    return score(torch.cat(right)[:COMPLETED])
+    return _misnamed(sketch, split, lambda rows: complete(model, rows))
 
 
 def error_of_true_digits(sketch: Sketch, split: str) -> Evaluation:
     """The same of the digits as they are, for comparison."""
+    return _misnamed(sketch, split, lambda rows: rows)
+
+
+def _misnamed(sketch: Sketch, split: str, shown: Callable[[Tensor], Tensor]) -> Evaluation:
+    """The error of the nearest neighbour on what `shown` makes of the rows (28, B, 28) of true digits."""
     right = []
-    for number in range(math.ceil(min(COMPLETED, sketch.frozen(split)) / 1000)):
+    for number in range(math.ceil(min(COMPLETED, sketch.frozen(split)) / BLOCK)):
         digits = sketch.rows.block(split, number)
-        right.append(nearest_class(sketch.asked(digits).target, sketch.rows.dataset) == digits.target[0])
+        whole = shown(sketch.asked(digits).target)
+        right.append(nearest_class(whole, sketch.rows.dataset) == digits.target[0])
     return score(torch.cat(right)[:COMPLETED])
 
 
