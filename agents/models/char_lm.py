@@ -13,6 +13,7 @@ from agents import checks
 from agents.agent import Sees, SequenceSpec
 from agents.cores import GRU, Bidirectional, Core, Kind, State, make_core
 from agents.device import full_precision
+from agents.parts import steps as steps_of
 
 STEPS = 1  # of which statistics are kept: in a text that goes on no step is like another
 GATED = ("lstm", "chrono-lstm", "gru")  # whose recurrent weights begin orthogonal; others begin as they do
@@ -104,22 +105,14 @@ class CharLM(nn.Module):
 
     def surprise(self, scores: Tensor, steps: Tensor) -> Tensor:
         """-log p of the steps that came, (T, B), in nats: of a symbol, or of all pixels of a row."""
-        if self.spec.symbols:
-            return F.cross_entropy(scores.flatten(0, 1), steps.flatten(), reduction="none").view(steps.shape)
-        return F.binary_cross_entropy_with_logits(scores, steps, reduction="none").sum(-1)
+        return steps_of.surprise(scores, steps)
 
     def draw(self, scores: Tensor, temperature: float = 1.0) -> Tensor:
         """A step that follows, drawn from scores (B, outputs): symbols (B,) or pixels (B, outputs).
 
         temperature: what scores are divided by; at 0 it is the most probable step.
         """
-        if self.spec.symbols:
-            if temperature == 0:
-                return scores.argmax(-1)
-            return torch.multinomial((scores / temperature).softmax(-1), 1)[:, 0]
-        if temperature == 0:
-            return (scores > 0).float()
-        return torch.bernoulli(torch.sigmoid(scores / temperature))
+        return steps_of.draw(scores, self.spec.symbols, temperature)
 
 
 class Reader(nn.Module):

@@ -13,6 +13,7 @@ from agents import checks
 from agents.agent import Sees, SequenceSpec
 from agents.cores import Kind, State, make_core
 from agents.device import full_precision
+from agents.parts import steps as steps_of
 
 Way = Literal["symbol", "coin", "countdown"]
 
@@ -76,16 +77,11 @@ class Stopper(nn.Module):
         """-log p of the steps that followed outputs (T, B, hidden), in nats: (T, B)."""
         with full_precision(ys):
             scores = self.head(ys)
-        if self.spec.symbols:
-            return F.cross_entropy(scores.flatten(0, 1), steps.flatten(), reduction="none").view(steps.shape)
-        return F.binary_cross_entropy_with_logits(scores, steps, reduction="none").sum(-1)
+        return steps_of.surprise(scores, steps)
 
     def draw(self, y: Tensor) -> Tensor:
         """A step that follows, drawn: (B, hidden) -> symbols (B,) or pixels (B, inputs)."""
-        scores = self.head(y)
-        if self.spec.symbols:
-            return torch.multinomial(scores.softmax(-1), 1)[:, 0]
-        return torch.bernoulli(torch.sigmoid(scores))
+        return steps_of.draw(self.head(y), self.spec.symbols)
 
     def means_end(self, steps: Tensor) -> Tensor:
         """Whether drawn steps mean the end, (B,): of pixels, where more than in any digit are 1."""

@@ -1,0 +1,31 @@
+"""Steps of a sequence that a model predicts: symbols, or rows of pixels that are 0 or 1."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def surprise(scores: Tensor, steps: Tensor) -> Tensor:
+    """-log p of the steps that came, (T, B), in nats: of symbols int64 (T, B), or of all pixels (T, B, n).
+
+    scores: (T, B, n), a softmax's of symbols, a sigmoid's of each pixel.
+    """
+    if steps.is_floating_point():
+        return F.binary_cross_entropy_with_logits(scores, steps, reduction="none").sum(-1)
+    return F.cross_entropy(scores.flatten(0, 1), steps.flatten(), reduction="none").view(steps.shape)
+
+
+def draw(scores: Tensor, symbols: bool, temperature: float = 1.0) -> Tensor:
+    """A step drawn from scores (B, n): symbols (B,), or pixels (B, n).
+
+    temperature: what scores are divided by; at 0 it is the most probable step.
+    """
+    if symbols:
+        if temperature == 0:
+            return scores.argmax(-1)
+        return torch.multinomial((scores / temperature).softmax(-1), 1)[:, 0]
+    if temperature == 0:
+        return (scores > 0).float()
+    return torch.bernoulli(torch.sigmoid(scores / temperature))
