@@ -99,6 +99,19 @@ class Agent(nn.Module, abc.ABC):
         """One step; `sample` draws the gaze from the policy, else it is the policy's mean."""
 
 
+def select(state: State, chosen: Tensor) -> State:
+    """The rows `chosen` of a state: bool (B,), or which row (n,) in each place."""
+    if state is None:
+        return None
+    if isinstance(state, Tensor):
+        return state[chosen]
+    if isinstance(state, dict):
+        return {key: select(part, chosen) for key, part in state.items()}
+    if isinstance(state, int):  # how many steps there were, the same in all rows
+        return state
+    return type(state)(select(part, chosen) for part in state)
+
+
 def device_of(agent: nn.Module) -> torch.device:
     """The device that an agent's weights are on."""
     weight = next(agent.parameters(), None)

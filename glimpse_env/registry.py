@@ -22,7 +22,7 @@ class EnvConfig:
     about: what is seen, in a sentence. canvas_size, retina_size: the side of the canvas and of the retina's
     finest patch, in pixels. distractors: how many crops of other digits lie around. scales: how many patches
     the retina has, each twice as wide as the one before. horizon: how many glimpses an episode has. dataset,
-    scene, digits, task, start_gaze: see `vector.GlimpseVectorEnv`.
+    scene, digits, task, start_gaze, pair: see `vector.GlimpseVectorEnv`.
     """
 
     about: str
@@ -36,6 +36,7 @@ class EnvConfig:
     digits: int = 1
     task: str = "classify"
     start_gaze: str = "center"
+    pair: str = ""
 
 
 TABLE = {
@@ -61,6 +62,15 @@ TABLE = {
         "A row of ten numbers, the first of which says where the answer stands.",
         10, 0, 1, 1, 2, scene="lookup", start_gaze="begin",
     ),
+    # An answer a glimpse, and END.
+    "Glimpse/NumberNames-v0": EnvConfig(
+        "The English name of a number, to be said in German, whose order turns.",
+        18, 0, 3, 1, 19, scene="numbers", task="read", start_gaze="begin",
+    ),
+    "Glimpse/Translate-v0": EnvConfig(
+        "A sentence in German, to be said in English, a word piece at a time.",
+        64, 0, 5, 1, 65, "multi30k", scene="sentences", task="read", start_gaze="begin", pair="de-en",
+    ),
     # Up to five digits and END, three glimpses each, as in Ba et al. (2015).
     "Glimpse/HouseNumbers-v0": EnvConfig(
         "A house number of one to five digits in the layout of a real one (SVHN), read digit by digit.",
@@ -69,7 +79,7 @@ TABLE = {
 }  # fmt: skip
 
 
-WITHOUT_DATA = ("lookup",)  # scenes
+WITHOUT_DATA = ("lookup", "numbers")  # scenes
 DEFAULTS = {field.name: field.default for field in fields(EnvConfig)}
 
 
@@ -81,8 +91,11 @@ def keywords_of(config: EnvConfig) -> dict[str, Any]:
 
 
 def with_dataset(env_id: str, dataset: str) -> dict[str, Any]:
-    """The keyword that gives an id that data set; none of an id whose scenes come without data."""
-    return {} if TABLE[env_id].scene in WITHOUT_DATA else {"dataset": dataset}
+    """The keywords that give an id that data set of digits; of a text those that need no download."""
+    scene = TABLE[env_id].scene
+    if scene == "sentences":
+        return {"dataset": "number-names", "pair": "de-en"}
+    return {} if scene in WITHOUT_DATA else {"dataset": dataset}
 
 
 def register_envs() -> None:

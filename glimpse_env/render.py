@@ -77,6 +77,9 @@ class View(NamedTuple):
     tokens: tuple[str, ...] = ()
 
 
+WORD, END = "▁", "end"  # what a piece begins with that begins a word, and the answer that ends a text
+
+
 def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False) -> Frame:
     """One frame, uint8 (height, width, 3) as in SIZES.
 
@@ -396,8 +399,12 @@ def draw_belief(
     columns = -(-len(answers) // MAX_BARS)
     lines = -(-len(answers) // columns)
     line, column = h / lines, w / columns
-    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in _names(view)]
-    label = min(15.0, line) * 0.55 * max(map(len, names)) + 7
+    whole = {answer: name_of(view.answer_names, int(answer)) for answer in answers}
+    names = {
+        answer: name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+        for answer, name in whole.items()
+    }
+    label = min(15.0, line) * 0.55 * max(map(len, names.values())) + 7
     for i, answer in enumerate(answers):
         left, top = x + i // lines * column, y + i % lines * line
         p, color, ink = belief[answer], BELIEF, FAINT
@@ -428,13 +435,21 @@ def outcome(view: View) -> str:
 
 
 def said(view: View, answers: tuple[int, ...]) -> str:
-    """Answers by their names."""
-    names = _names(view)
-    return " ".join(names[answer] for answer in answers)
+    """Answers by their names; pieces of words are joined."""
+    names = [name_of(view.answer_names, answer) for answer in answers]
+    apart = [begins_a_word(view.answer_names, answer) for answer in answers]
+    return "".join(f" {name}" if new else name for name, new in zip(names, apart, strict=True)).strip()
 
 
-def _names(view: View) -> list[str]:
-    return [readable(name, number) for number, name in enumerate(view.answer_names)]
+def name_of(names: tuple[str, ...], number: int) -> str:
+    """The name of an answer, or of a word, as it is drawn."""
+    return readable(names[number].removeprefix(WORD), number)
+
+
+def begins_a_word(names: tuple[str, ...], number: int) -> bool:
+    """Whether a space stands before a name: before all of them, but for pieces within a word."""
+    in_pieces = WORD in "".join(names[-1000:])  # the shortest pieces come first, so these tell
+    return not in_pieces or names[number].startswith(WORD) or names[number] == END
 
 
 def _to_rgb(picture: NDArray[np.uint8]) -> Frame:

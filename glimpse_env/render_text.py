@@ -15,10 +15,11 @@ from glimpse_env.render import (
     Layout,
     Pen,
     View,
+    begins_a_word,
     draw_belief,
     draw_time,
+    name_of,
     outcome,
-    readable,
     said,
     verdict,
 )
@@ -35,7 +36,8 @@ def draw(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
         _draw_words(pen, view, (30, 32), (900, 230), hide_canvas)
         pen.text("IT HAS SAID", 30, 286, 15, FAINT)
         spoken = said(view, view.answers) or "(nothing yet)"
-        pen.text(spoken[-60:], 30, 308, 26, TEXT if view.answers else FAINT)
+        letters, spoken = _fit(spoken, 26, 500)
+        pen.text(spoken, 30, 308, letters, TEXT if view.answers else FAINT)
         pen.text("TIME LEFT", 30, 416, 15, FAINT)
         draw_time(pen, view, (30, 436), 480)
         if view.target is not None:
@@ -55,7 +57,8 @@ def draw(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
         text = outcome(view)
         pen.text(text, 8, 241, min(17.0, 2.4 * 224 / len(text)), verdict(view))
     pen.text("said", 8, 268, 14, FAINT)
-    pen.text(said(view, view.answers)[-24:], 44, 265, 18, TEXT)
+    letters, spoken = _fit(said(view, view.answers), 18, 186)
+    pen.text(spoken, 44, 265, letters, TEXT)
     pen.box(8, 292, 224, 194, PANEL)
     if view.belief is not None:
         draw_belief(pen, view, view.belief, 13, 296, 216, 186)
@@ -72,8 +75,9 @@ def _draw_words(
     if view.target is not None:
         pen.box(x0 - 4, y0 - 4, size[0] + 8, size[1] + 8, verdict(view), 4)
     ids = view.canvas[: int(np.flatnonzero(view.canvas).max(initial=-1)) + 1]
-    words = [readable(view.tokens[i], int(i)) for i in ids]
-    letters, spots = _wrap(words, size[0] - 20, size[1] - 20)
+    words = [name_of(view.tokens, int(i)) for i in ids]
+    apart = [begins_a_word(view.tokens, int(i)) for i in ids]
+    letters, spots = _wrap(words, apart, size[0] - 20, size[1] - 20)
     windows = [
         range(first, first + view.retina_size)
         for first in (patch_start(gaze[0], len(view.canvas), view.retina_size) for gaze in view.path)
@@ -98,16 +102,31 @@ def _draw_words(
             pen.text(number, left + width / 2, top + 1.35 * letters, 0.62 * letters, SCALES[0], center=True)
 
 
-def _wrap(words: list[str], width: float, height: float) -> tuple[float, list[tuple[float, float, float]]]:
-    """The size of letters at which the words fit, or the smallest; of each word its place and width."""
+def _fit(text: str, letters: float, width: float) -> tuple[float, str]:
+    """The size of letters, at most so large, at which a text fits; a long one loses its beginning."""
+    fitting = letters * width / max(Pen.width(text, letters), 1.0)
+    if fitting >= 0.5 * letters:
+        return min(letters, fitting), text
+    text = "…" + text[-int(2 * len(text) * fitting / letters) :]
+    return 0.5 * letters, text
+
+
+def _wrap(
+    words: list[str], apart: list[bool], width: float, height: float
+) -> tuple[float, list[tuple[float, float, float]]]:
+    """The size of letters at which the words fit, or the smallest; of each word its place and width.
+
+    apart: whether a space stands before a word.
+    """
     for letters in range(LARGEST, SMALLEST - 1, -1):
         spots, x, y = [], 0.0, 0.0
-        for word in words:
+        for word, space in zip(words, apart, strict=True):
             wide = Pen.width(word, letters)
+            x += GAP * letters * (space and x > 0)
             if x > 0 and x + wide > width:
                 x, y = 0.0, y + LINE * letters
             spots.append((x, y, wide))
-            x += wide + GAP * letters
+            x += wide
         if y + LINE * letters <= height:
             break
     return letters, spots

@@ -23,7 +23,9 @@ from glimpse_env.sensors.words import Words
 from glimpse_env.worlds.digits import DigitWorld
 from glimpse_env.worlds.houses import HouseWorld
 from glimpse_env.worlds.lookup import LookupWorld
+from glimpse_env.worlds.numbers import NumberWorld
 from glimpse_env.worlds.scene import NO_AUGMENTATION, Augmentation, Drawn, Scenes
+from glimpse_env.worlds.sentences import SentenceWorld
 
 if TYPE_CHECKING:
     from glimpse_env.render import Layout, View, Window
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
 Observation = dict[str, NDArray[Any]]
 Info = dict[str, Any]
 
-SCENES = ("digits", "houses", "lookup")
+SCENES = ("digits", "houses", "lookup", "numbers", "sentences")
+TEXTS = ("lookup", "numbers", "sentences")
 START_GAZES = ("center", "begin", "random", "blind")
 RENDER_MODES = ["human", "rgb_array"]
 RENDER_FPS = 3
@@ -52,7 +55,9 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     scene: "digits" lays one or two of `dataset`'s images out at random among `distractors`; "houses" fills
     SVHN's layouts; "lookup" is a text of canvas_size numbers, the first of which says where the answer
-    stands. task, backward: see `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to
+    stands; "numbers" asks for the German name of a number whose English one is read; "sentences" asks for the
+    other side of `dataset`'s pairs, `pair` saying from which language into which. task, backward: see
+    `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to
     that many for each of the task's answers. early_answer: one more answer, "look", keeps looking, any other
     counts at once, and an episode that runs out of glimpses earns nothing more. reward: "terminal" pays 1 at
     the end if every answer is right, "per_answer" 1 for each right one up to the first wrong one; step_cost
@@ -74,6 +79,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         task: str = "classify",
         backward: bool = False,
         dataset: str = "mnist",
+        pair: str = "",
         split: str = "train",
         canvas_size: int = 28,
         digits: int = 1,
@@ -106,16 +112,21 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             "digits": (digits, 1), "distractors": (distractors, 0), "distractor_size": (distractor_size, 8),
             "jitter": (jitter, 0), "distortion": (distortion, 0), "distortion_share": (distortion_share, 1),
         }  # fmt: skip
-        self.world: DigitWorld | HouseWorld | LookupWorld
+        self.world: DigitWorld | HouseWorld | LookupWorld | NumberWorld | SentenceWorld
         self.sensor: Retina | Words
-        if checks.choice("scene", scene, SCENES) == "lookup":
-            a_text = "scene 'lookup' is a text of its own"
-            for name, (value, default) in of_digits.items():
-                checks.left_out(name, value, default, a_text)
-            checks.left_out("scales", scales, 1, a_text)
-            if dataset != "mnist":
-                raise ValueError(f"{a_text}: leave out dataset, got {dataset!r}")
+        if checks.choice("scene", scene, SCENES) in TEXTS:
+            for name, (value, default) in {**of_digits, "scales": (scales, 1)}.items():
+                checks.left_out(name, value, default, f"scene {scene!r} is a text")
+        if scene != "sentences" and pair:
+            raise ValueError(f"scene {scene!r} has no pairs of sentences: leave out pair, got {pair!r}")
+        if scene in ("lookup", "numbers") and dataset != "mnist":
+            raise ValueError(f"scene {scene!r} needs no data: leave out dataset, got {dataset!r}")
+        if scene == "lookup":
             self.world = LookupWorld(canvas_size)
+        elif scene == "numbers":
+            self.world = NumberWorld(split, canvas_size)
+        elif scene == "sentences":
+            self.world = SentenceWorld(dataset, pair, split, canvas_size)
         elif scene == "houses":
             for name, (value, default) in of_digits.items():
                 checks.left_out(name, value, default, "scene 'houses' has digits of its own")
@@ -136,11 +147,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 f"horizon must be a multiple of the task's {self.task.length} answers, got {horizon}: "
                 "or set glimpses_per_answer"
             )
-        if isinstance(self.world, LookupWorld):
+        if isinstance(self.world, DigitWorld | HouseWorld):
+            self.sensor = Retina(num_envs, self.world.canvas_shape, retina_size, scales, context)
+        else:
             whole = bool(checks.integer("context", int(context), 0, 1))
             self.sensor = Words(self.world.canvas_shape[0], len(self.world.tokens), retina_size, whole)
-        else:
-            self.sensor = Retina(num_envs, self.world.canvas_shape, retina_size, scales, context)
         self.reward = checks.choice("reward", reward, tasks.REWARDS)
         self.step_cost = checks.number("step_cost", step_cost, 0)
         self.relative_gaze = checks.flag("relative_gaze", relative_gaze)
@@ -299,7 +310,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             aids = NO_AUGMENTATION
         self.world.draw(rows, keys, episodes, indices, aids, self._drawn)
         symbols, self._boxes = self.task.in_order(self._drawn.symbols, self._drawn.boxes)
-        self._target = self.task.targets(symbols)
+        self._target[rows] = self.task.targets(symbols[rows])
         self.sensor.prepare(rows, self._drawn.canvas)
         if self.start_gaze == "random":
             self._gaze[rows] = self._drawn.start_gaze[rows]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 import glimpse_env
 from glimpse_env.registry import with_dataset
-from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.vector import TEXTS, GlimpseVectorEnv
 
 ROWS = 2048
 CALL_ROWS = 4
@@ -44,7 +44,7 @@ def _walk(env_id: str, steps: int, dataset: str) -> tuple[int, float, int, float
         num_envs=ROWS,
         **with_dataset(env_id, dataset),
         early_answer=True,
-        context=1 if glimpse_env.TABLE[env_id].scene == "lookup" else 12,
+        context=1 if glimpse_env.TABLE[env_id].scene in TEXTS else 12,
         reward="per_answer",
         step_cost=0.01,
     )

@@ -23,6 +23,7 @@ from agents.experiments import (
     gregor2015,
     jaderberg2015,
     mnih2014,
+    sentences,
 )
 from agents.learn.envs import single_env
 from agents.learn.files import write, write_whole
@@ -32,19 +33,18 @@ from agents.models.whole_canvas import WholeCanvasSettings
 from agents.report import results, tables
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import NAMES
-from glimpse_env.registry import TABLE, keywords_of
-from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.registry import TABLE, keywords_of, with_dataset
+from glimpse_env.vector import TEXTS, GlimpseVectorEnv
 from glimpse_env.worlds.houses import load_layouts
 
 DOCS = results.ROOT / "docs"
-PAPERS = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017)
+PAPERS = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017, sentences)
 PICTURES = {
     "mnih2014": [("glimpses.png", "error by number of glimpses, ours and the paper's")],
     "ba2015": [("dram-pairs.png", "DRAM looks at the eight, then at the four")],
     "gregor2015": [("draw.png", "DRAW dreams of four digits, a row each, through the yellow window")],
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
 }
-TEXTS = ("lookup",)  # scenes whose canvas is a text
 OFFLINE = {"Glimpse/CIFAR10-v0": "cifar10-jpeg"}  # what a page's picture shows where the original is absent
 
 
@@ -91,6 +91,8 @@ def paper_page(module: ModuleType) -> str:
     ]
     if any(line["metric"] in ("nats", "cross_entropy") for line in mine):
         parts.append(tables.nats_table(mine))
+    if any(line["metric"] == "bleu" for line in mine):
+        parts.append(tables.sentence_table(mine))
     return "\n\n".join(parts) + "\n"
 
 
@@ -172,11 +174,19 @@ def page(env_id: str) -> str:
 
 def text_page(env_id: str) -> str:
     """The page of an id whose canvas is a text, Markdown."""
-    config, env = TABLE[env_id], single_env(env_id, {}).vector
-    answers, words = (
-        env.task.answers,
-        "one word" if config.retina_size == 1 else f"{config.retina_size} words",
-    )
+    config = TABLE[env_id]
+    env = single_env(env_id, with_dataset(env_id, "")).vector
+    sentences = config.scene == "sentences"
+    answers, task = env.task.answers, env.task
+    words = "one word" if config.retina_size == 1 else f"{config.retina_size} words"
+    one = task.length == 1
+    said = f"one of {len(answers)}: `{answers[0]}` to `{answers[-1]}`"
+    if sentences:  # whose number depends on the data
+        said = "a word piece, or `end`; `env.unwrapped.answer_names` names them"
+    takes = f"one, in step {env.horizon}" if one else f"up to {task.length}, one every step"
+    right = "the answer is" if one else "every answer is"
+    ends = "with the answer" if one else "with the answer `end`"
+    source = f"pairs of `{config.dataset}`" if sentences else "drawn, without data and without end"
     lines = [
         f"# {env_id}",
         "",
@@ -196,14 +206,14 @@ def text_page(env_id: str) -> str:
         f"| observation | `retina` int64 ({config.retina_size},): {words} of the {config.canvas_size} at the "
         "gaze, 0 outside; `gaze` in [-1, 1]; `time`, the share of the glimpses seen; `said`, the last "
         "answer, -1 before it |",
-        f"| action | `gaze` in [-1, 1], where to look next; `answer`, one of {len(answers)}: `{answers[0]}` "
-        f"to `{answers[-1]}` |",
-        f"| answers | one, in step {env.horizon} |",
-        "| reward | 1 in the last step if the answer is right |",
-        f"| end | with the answer, after {env.horizon} glimpses |",
-        "| scenes | drawn, without data and without end; `options={'index': i}` shows frozen scene i |",
+        f"| action | `gaze` in [-1, 1], where to look next; `answer`, {said} |",
+        f"| answers | {takes} |",
+        f"| reward | 1 in the last step if {right} right |",
+        f"| end | {ends}, after {'' if one else 'at most '}{env.horizon} glimpses |",
+        f"| scenes | {source}; `options={{'index': i}}` shows frozen scene i |",
         "",
-        "`env.unwrapped.vector.world.tokens` names the word ids.",
+        "`env.unwrapped.vector.world.tokens` names the word ids, `.write(answers)` is the text that answers "
+        "are.",
         "",
         "## Keywords",
         "",
@@ -215,13 +225,25 @@ def text_page(env_id: str) -> str:
         "",
         "## Bounds",
         "",
-        "Error in percent on the frozen test scenes; `python scripts/report.py` also has the intervals.",
-        "",
-        "| who | error |",
-        "|---|---:|",
-        f"| the best guess without looking | {blind(env_id):.1f} |",
-        *[f"| {name} | {value:.2f} |" for name, value in measured(env_id).items()],
     ]
+    if sentences:
+        lines += [
+            "sacreBLEU, cased, on the frozen test sentences; `python scripts/report.py --sentences` has the "
+            "intervals.",
+            "",
+            "| who | BLEU |",
+            "|---|---:|",
+            *[f"| {name} | {value:.2f} |" for name, value in tables.bleu_of(results.read(), env_id).items()],
+        ]
+    else:
+        lines += [
+            "Error in percent on the frozen test scenes; `python scripts/report.py` also has the intervals.",
+            "",
+            "| who | error |",
+            "|---|---:|",
+            f"| the best guess without looking | {blind(env_id):.1f} |",
+            *[f"| {name} | {value:.2f} |" for name, value in measured(env_id).items()],
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -233,8 +255,15 @@ def keywords(config: Any) -> dict[str, Any]:
     if config.scene == "houses":  # which has digits of its own, as they are
         skip |= {"digits", "distractors", "distractor_size", "jitter", "distortion", "distortion_share"}
     if config.scene in TEXTS:
-        skip |= {"dataset", "digits", "distractors", "distractor_size", "scales", "backward", "difficulty"}
-        skip |= {"jitter", "distortion", "distortion_share"}
+        skip |= {"digits", "distractors", "distractor_size", "scales", "difficulty"}
+        skip |= {
+            "jitter",
+            "distortion",
+            "distortion_share",
+            *(("backward",) if config.task != "read" else ()),
+        }
+    if config.scene != "sentences":
+        skip |= {"pair", *(("dataset",) if config.scene in TEXTS else ())}
     return {key: own.get(key, p.default) for key, p in parameters.items() if key not in skip}
 
 
@@ -243,6 +272,8 @@ def blind(env_id: str) -> float:
     config = TABLE[env_id]
     if config.scene == "lookup":
         return 100 * (1 - 1 / config.canvas_size)  # all numbers are equally frequent
+    if config.scene == "numbers":
+        return 100.0  # there are too many names for any to be guessed
     if config.scene == "houses":
         numbers = load_layouts("test", pixels=False).digits
         return float(100 * (1 - np.unique(numbers, axis=0, return_counts=True)[1].max() / len(numbers)))

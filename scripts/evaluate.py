@@ -38,6 +38,8 @@ UNITS = {  # how a figure is said, with its 95 % interval
     "nats": "{:.4f} nats [{:.4f}, {:.4f}]",
     "cross_entropy": "{:.5f} nats [{:.5f}, {:.5f}]",
     "steps": "{:.2f} steps [{:.2f}, {:.2f}]",
+    "bleu": "{:.2f} BLEU [{:.2f}, {:.2f}]",
+    "bleu_lc": "{:.2f} BLEU [{:.2f}, {:.2f}]",
     "squared_error": "{:.6f} mean squared error [{:.6f}, {:.6f}]",
 }
 
@@ -149,12 +151,12 @@ def evaluate_by_learner(
     """Print, and publish where asked, the figures of a model that acts in no environment."""
     if options.on or options.env or options.mode or options.backward:
         raise ValueError(
-            f"{config['experiment']} acts in no environment: leave out --on, --env, --mode and --with"
+            f"{config['experiment']} is scored by its learner: leave out --on, --env, --mode and --with"
         )
     learner, name, split = experiment.learner, config["experiment"], options.split or "test"
     assert isinstance(learner, Scorer)
     scored = learner.figures(model, experiment.task, split)
-    what = "sequences" if experiment.is_sequence else "pictures"
+    what = "sequences" if experiment.is_sequence else "scenes"
     where = f", {experiment.env_id}" + "".join(f" {key}={value}" for key, value in experiment.env.items())
     minutes = results.training_minutes(path, config)
     for mode, figure in scored.items():

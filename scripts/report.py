@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--ablations", action="store_true", help="print what each choice is worth")
     parser.add_argument("--nats", action="store_true", help="print the models that draw pictures, in nats")
     parser.add_argument("--memory", action="store_true", help="print what recurrent cores remember")
+    parser.add_argument("--sentences", action="store_true", help="print who translates how well, in BLEU")
     parser.add_argument("--pictures", type=Path, help="draw the pictures into this folder")
     options = parser.parse_args(arguments)
     lines = results.read(options.results)
@@ -50,6 +51,8 @@ def main(arguments: list[str]) -> None:
         which, table = f"{which} --ablations", tables.ablation_table(lines)
     elif options.nats:
         which, table = f"{which} --nats", tables.nats_table(lines)
+    elif options.sentences:
+        which, table = f"{which} --sentences", tables.sentence_table(lines)
     elif options.memory:
         from agents.report import memory
 

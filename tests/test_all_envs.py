@@ -22,6 +22,7 @@ from glimpse_env.wrappers import BoxAction, GridAction
 
 # Canvas, distractors, retina, scales, budget, answers and how many of them: Mnih et al. (2014), tables 1 and
 # 2, Ba et al. (2015), section 4, and ours where they have none.
+PIECES = 1534  # of the offline pairs
 PROTOCOL = {
     "Glimpse/MNIST-v0": (28, 0, 8, 1, 7, 10, 1),
     "Glimpse/TranslatedMNIST-v0": (60, 0, 12, 3, 8, 10, 1),
@@ -33,6 +34,8 @@ PROTOCOL = {
     "Glimpse/DigitSum-v0": (100, 8, 12, 4, 8, 19, 1),
     "Glimpse/HouseNumbers-v0": (54, 0, 12, 2, 18, 11, 6),
     "Glimpse/Lookup-v0": (10, 0, 1, 1, 2, 10, 1),  # Yu et al. (2017), section 4.1
+    "Glimpse/NumberNames-v0": (18, 0, 3, 1, 19, 36, 19),
+    "Glimpse/Translate-v0": (64, 0, 5, 1, 65, PIECES + 1, 65),
 }
 
 every_id = pytest.mark.parametrize("env_id", sorted(glimpse_env.TABLE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -15,14 +16,27 @@ from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAW, DRAWClassifierSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
 from agents.models.ram import GivenGazeSettings, RAMSettings
+from agents.models.reading_agent import ReadingAgentSettings
+from agents.models.seq2seq import Seq2SeqSettings
 
 SPEC = Spec((2, 20, 20), (1, 60, 60), 10, context=(1, 25, 25), length=1, horizon=3)
+TEXT = Spec((5,), (20,), 30, (), 3, 3, words=30, axes=1)
 MODELS = {
     f"{type(e.model).__name__}-{vars(e.model).get('policy')}": e.model
     for e in EXPERIMENTS.values()
     if not e.is_sequence
     and not vars(e.model).get("recurrent")  # SB3's recurrent policy asks whether episodes have begun
 }
+
+
+def spec_for(model: Any) -> Spec:
+    return TEXT if type(model) in (Seq2SeqSettings, ReadingAgentSettings) else SPEC
+
+
+def words(batch: int, on: str) -> dict[str, torch.Tensor]:
+    shapes = {"retina": 5, "canvas": 20, "said": 1}
+    seen = {key: torch.zeros(batch, n, dtype=torch.long, device=on) for key, n in shapes.items()}
+    return {**seen, "gaze": torch.rand(batch, 1, device=on)}
 
 
 def views(batch: int, on: str) -> dict[str, torch.Tensor]:
@@ -36,9 +50,13 @@ def views(batch: int, on: str) -> dict[str, torch.Tensor]:
 def test_no_model_mixes_devices(name: str, sample: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     # Checks of SB3's distributions ask for numbers, which meta tensors have not.
     monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", False)
-    agent: Any = MODELS[name].build(SPEC).to("meta")
+    model = MODELS[name]
+    if vars(model).get("tied") is False:
+        model = dataclasses.replace(model, tied=True)
+    spec = spec_for(model)
+    agent: Any = model.build(spec).to("meta")
     assert device_of(agent).type == "meta"
-    seen = views(4, "meta")
+    seen = words(4, "meta") if spec is TEXT else views(4, "meta")
     if isinstance(agent, DRAW):
         for part in agent(seen["canvas"]):
             assert part.device.type == "meta"

@@ -13,7 +13,7 @@ from conftest import ROOT
 
 from agents.report import memory, results, tables
 from glimpse_env import TABLE
-from glimpse_env.vector import KEYWORDS
+from glimpse_env.vector import KEYWORDS, TEXTS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -62,6 +62,7 @@ def test_the_results_are_what_report_prints() -> None:
     wanted = f"{memory.memory_tables(lines)}\n\n{memory.stages('char-lstm')}"
     assert inside(told, "report.py --memory") == wanted
     others = {"--ablations": tables.ablation_table(lines), "--nats": tables.nats_table(lines)}
+    others["--sentences"] = tables.sentence_table(lines)
     for task in ("Glimpse/ClutteredMNIST100-v0", "Glimpse/HouseNumbers-v0"):
         there = results.on_problem({line["experiment"]: line for line in lines}, task)
         everyone = [line for line in lines if line["experiment"] in there]
@@ -75,12 +76,15 @@ def test_the_table_of_ids_is_the_registry(env_id: str) -> None:
     config = TABLE[env_id]
     (row,) = [line for line in README.splitlines() if line.startswith(f"| `{env_id}`")]
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    if config.scene == "lookup":
+    if config.scene in TEXTS:
+        one = "word piece" if config.scene == "sentences" else "word"
+        seen = one.split()[-1] + ("" if config.retina_size == 1 else "s")
+        most = "" if config.scene == "lookup" else "up to "
         assert cells[1:] == [
-            f"{config.canvas_size} words",
+            f"{config.canvas_size} {one}s",
             "–",
-            f"{config.retina_size} word",
-            str(config.horizon),
+            f"{config.retina_size} {seen}",
+            f"{most}{config.horizon}",
         ]
         return
     scales = "1 scale" if config.scales == 1 else f"{config.scales} scales"

@@ -480,7 +480,7 @@ def test_draw_is_trained_scored_and_shown(tmp_path: Path) -> None:
     ]
     assert "validation nats" in run("train", "draw-mnist", "--folder", folder, *tiny)
     assert "nats [" in run("evaluate", folder)
-    assert "acts in no environment" in run("evaluate", folder, "--mode", "mc10", fails=True)
+    assert "is scored by its learner" in run("evaluate", folder, "--mode", "mc10", fails=True)
     for name, arguments in (("x.gif", []), ("dream.png", ["--dream"])):
         run("play", folder, "--episodes", 4, "--out", tmp_path / name, *arguments)
         assert (tmp_path / name).stat().st_size > 2_000

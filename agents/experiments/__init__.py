@@ -16,6 +16,7 @@ from agents.experiments import (
     memory,
     mnih2014,
     reading,
+    sentences,
 )
 from agents.experiments.experiment import Experiment
 
@@ -29,6 +30,7 @@ MODULES = (
     ablations,
     memory,
     reading,
+    sentences,
     demo,
 )
 EXPERIMENTS: dict[str, Experiment] = {

@@ -22,6 +22,7 @@ from agents.learn.ppo import PPOLearner, PPOLoop
 from agents.learn.recall import Recall
 from agents.learn.reinforce import GivenGaze, Reinforce
 from agents.learn.run import Run
+from agents.learn.sentences import Reading, TeacherForcing
 from agents.learn.sequences import SEQUENCES, make_sequences
 from agents.learn.stopping import WhenToStop
 from agents.models.char_lm import CharLMSettings
@@ -29,7 +30,9 @@ from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAWClassifierSettings, DRAWSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
 from agents.models.ram import GivenGazeSettings, RAMSettings
+from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.sb3_policy import SB3PolicySettings
+from agents.models.seq2seq import Seq2SeqSettings
 from agents.models.sequence import SequenceSettings
 from agents.models.stn import SpatialTransformerSettings
 from agents.models.stopper import StopperSettings
@@ -50,9 +53,21 @@ ModelSettings = (
     | SequenceSettings
     | CharLMSettings
     | StopperSettings
+    | Seq2SeqSettings
+    | ReadingAgentSettings
 )
 AnyLearner = (
-    Reinforce | GivenGaze | Windows | CrossEntropy | Generative | PPOLearner | Recall | NextStep | WhenToStop
+    Reinforce
+    | GivenGaze
+    | Windows
+    | CrossEntropy
+    | Generative
+    | PPOLearner
+    | Recall
+    | NextStep
+    | WhenToStop
+    | TeacherForcing
+    | Reading
 )
 AnyLoop = Loop | PPOLoop
 MOST_SEEDS = 2**32  # so that an environment's own, a million times as large, fit into 64 bits
@@ -126,14 +141,13 @@ class Experiment:
 
     def build(self, spec: Spec | SequenceSpec) -> Any:
         """Its agent or model with fresh weights drawn from its seed."""
-        if (
-            isinstance(spec, Spec)
-            and spec.words
-            and not isinstance(self.model, RAMSettings | GivenGazeSettings)
-        ):
-            raise ValueError(
-                f"{type(self.model).__name__} builds an agent for pictures, and {self.env_id} is a text"
-            )
+        if isinstance(spec, Spec):
+            text, of_both = spec.words > 0, isinstance(self.model, RAMSettings | GivenGazeSettings)
+            if not of_both and isinstance(self.model, Seq2SeqSettings | ReadingAgentSettings) != text:
+                made_for, seen = ("pictures", "a text") if text else ("texts", "a picture")
+                raise ValueError(
+                    f"{type(self.model).__name__} builds an agent for {made_for}, and {self.env_id} is {seen}"
+                )
         build: Any = self.model.build  # whose spec is of one kind, as __post_init__ has seen
         with seeded(self.seed):
             return build(spec)

@@ -17,8 +17,9 @@ from agents.learn.rollout import ReadOn, rollout, say
 from glimpse_env.wrappers import glimpse_env_of
 
 Mode = Literal[
-    "deterministic", "sampled", "mc10", "carried", "windows", "written", "completed", "distribution"
-]
+    "deterministic", "sampled", "mc10", "carried", "windows", "written", "completed", "distribution", "beam",
+    "beam, lower case", "lower case",
+]  # fmt: skip
 MODES: tuple[Mode, ...] = ("deterministic", "sampled", "mc10")  # of gazes; a text is read in the others
 MC_SAMPLES = 10
 

@@ -7,13 +7,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def reinforce(log_prob_tb: Tensor, reward_tb: Tensor, baseline_tb: Tensor, gae_lambda: float = 1.0) -> Tensor:
+def reinforce(
+    log_prob_tb: Tensor,
+    reward_tb: Tensor,
+    baseline_tb: Tensor,
+    gae_lambda: float = 1.0,
+    discount: float = 1.0,
+) -> Tensor:
     """REINFORCE with a baseline (Williams 1992).
 
-    -mean_b sum_t log pi(l_t) A_t. With gae_lambda 1, A_t = R_t - b_t, R_t the reward from t on, and the
-    gradient is minus an unbiased estimate of that of E[R]; below 1, with 0 for the last b,
-    A_t = sum_k gae_lambda^k (r_{t+k} + b_{t+k+1} - b_{t+k}), which trades variance for bias (generalised
-    advantages, Schulman et al. 2016).
+    -mean_b sum_t log pi(l_t) A_t. With gae_lambda and discount 1, A_t = R_t - b_t, R_t the reward from t on,
+    and the gradient is minus an unbiased estimate of that of E[R]; below 1, with 0 for the last b,
+    A_t = sum_k (gae_lambda discount)^k (r_{t+k} + discount b_{t+k+1} - b_{t+k}), which trades variance for
+    bias (generalised advantages, Schulman et al. 2016).
     log_prob_tb (T, B), reward_tb (T, B): what was earned before the next gaze was chosen, baseline_tb
     (T, B), which is not trained by this loss.
     """
@@ -22,16 +28,19 @@ def reinforce(log_prob_tb: Tensor, reward_tb: Tensor, baseline_tb: Tensor, gae_l
     _check_rank(baseline_tb, 2, "baseline_tb")
     value_tb = baseline_tb.detach()
     following_tb = torch.cat([value_tb[1:], torch.zeros_like(value_tb[:1])])
-    advantage_tb = reward_tb + following_tb - value_tb
+    advantage_tb = reward_tb + discount * following_tb - value_tb
     for t in reversed(range(len(advantage_tb) - 1)):
-        advantage_tb[t] += gae_lambda * advantage_tb[t + 1]
+        advantage_tb[t] += gae_lambda * discount * advantage_tb[t + 1]
     return -(log_prob_tb * advantage_tb).sum(0).mean()
 
 
-def returns(reward_tb: Tensor) -> Tensor:
-    """The reward from each step on: (T, B) -> (T, B)."""
+def returns(reward_tb: Tensor, discount: float = 1.0) -> Tensor:
+    """The reward from each step on, each later step's counting `discount` times less: (T, B) -> (T, B)."""
     _check_rank(reward_tb, 2, "reward_tb")
-    return reward_tb.flip(0).cumsum(0).flip(0)
+    return_tb = reward_tb.clone()
+    for t in reversed(range(len(return_tb) - 1)):
+        return_tb[t] += discount * return_tb[t + 1]
+    return return_tb
 
 
 def baseline_error(baseline_tb: Tensor, return_tb: Tensor) -> Tensor:

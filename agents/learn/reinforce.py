@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -20,8 +21,9 @@ from agents.learn.loop import (
     error_on_validation,
 )
 from agents.learn.rollout import Trajectory, learning, rollout
-from agents.models.dram import DRAM, DRAMSettings
-from agents.models.ram import RAM, GivenGazeSettings, RAMSettings
+from agents.models.dram import DRAMSettings
+from agents.models.ram import GivenGazeSettings, RAMSettings
+from glimpse_env.vector import GlimpseVectorEnv
 from glimpse_env.wrappers import glimpse_env_of
 
 Objective = Literal["reinforce", "variational"]
@@ -49,7 +51,7 @@ class GivenGaze(LoopLearner):
         """Episodes an image."""
         return 1
 
-    def lesson(self, agent: RAM | DRAM, task: Task) -> Lesson[RAM | DRAM]:
+    def lesson(self, agent: Any, task: Task) -> Lesson[Any]:
         """Train by the hybrid loss of Mnih et al. (2014), or the part of it that answers.
 
         From a fixed first gaze the classifier overfits its few views (unless the digit moves: see jitter).
@@ -62,15 +64,16 @@ class GivenGaze(LoopLearner):
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
             return self.batch(agent, made, seeds, progress)
 
-        return Lesson(batch, error_on_validation(task), made.close)
+        return Lesson(batch, self.validation(task), made.close)
 
-    def batch(self, agent: RAM | DRAM, env: Any, seeds: list[int] | None, progress: float) -> BatchResult:
+    def validation(self, task: Task) -> Callable[[Any], dict[str, float]]:
+        """What an agent is validated by."""
+        return error_on_validation(task)
+
+    def batch(self, agent: Any, env: Any, seeds: list[int] | None, progress: float) -> BatchResult:
         """Play one batch and give its loss."""
         inner = glimpse_env_of(env)
-        if self.curriculum > 0:
-            inner.difficulty = min(1.0, progress / self.curriculum)
-        self.prepare(agent, progress)
-        rows = None if seeds is None else np.repeat(seeds, self.rollouts).tolist()
+        rows = self.begin(agent, inner, seeds, progress)
         played = rollout(learning(agent, env), env, sample=True, seed=rows)
         loss = losses.cross_entropy(played.logits[played.answered], asked(played)[played.answered])
         reward_tb = earned(played, self.objective, inner.step_cost)
@@ -78,10 +81,19 @@ class GivenGaze(LoopLearner):
         right = played.correct.float().mean()
         return BatchResult(loss, {"train_error": 100 * (1 - right), "reward": played.reward.sum(0).mean()})
 
-    def prepare(self, agent: RAM | DRAM, progress: float) -> None:
-        """Set what changes while training goes on."""
+    def begin(
+        self, agent: Any, inner: GlimpseVectorEnv, seeds: list[int] | None, progress: float
+    ) -> list[int] | None:
+        """Set what changes while training goes on, and give every row of the batch its seed."""
+        if self.curriculum > 0:
+            inner.difficulty = min(1.0, progress / self.curriculum)
+        self.prepare(agent, progress)
+        return None if seeds is None else np.repeat(seeds, self.rollouts).tolist()
 
-    def gaze_loss(self, agent: RAM | DRAM, played: Trajectory, reward_tb: Tensor) -> Tensor:
+    def prepare(self, agent: Any, progress: float) -> None:
+        """Set what changes in the agent while training goes on."""
+
+    def gaze_loss(self, agent: Any, played: Trajectory, reward_tb: Tensor) -> Tensor:
         """What is added to the answers' loss: the value baseline's error."""
         return losses.baseline_error(played.baseline[:-1] * played.looked, losses.returns(reward_tb))
 
@@ -106,6 +118,8 @@ class Reinforce(GivenGaze):
     """The weight of the entropy of a gaze, of a nat; for a sigma that is learned."""
     gae_lambda: float = 1.0
     """The lambda of generalised advantages, in [0, 1]: 1 is unbiased, less is less noisy."""
+    discount: float = 1.0
+    """How much less each later step counts than the one before it, in [0, 1]."""
     baseline: Literal["learned", "leave_one_out"] = "learned"
     """What REINFORCE subtracts: the value of each step, or the mean of the image's other rollouts."""
     rollouts: int = 1
@@ -120,8 +134,9 @@ class Reinforce(GivenGaze):
             checks.positive(self, "sigma_start")
         elif self.sigma_decay != "linear":
             raise ValueError("sigma_decay is of a schedule: set sigma_start, or leave it out")
-        if not 0 <= self.gae_lambda <= 1:
-            raise ValueError(f"gae_lambda must be between 0 and 1, got {self.gae_lambda}")
+        for name in ("gae_lambda", "discount"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}")
 
     def check(self, model: object) -> None:
         """Raise ValueError for a schedule of a sigma that is learned, and for entropy of one that is not."""
@@ -131,7 +146,7 @@ class Reinforce(GivenGaze):
         if learned != (self.entropy_weight > 0):
             raise ValueError("entropy_weight above 0 goes with learn_sigma: set both or neither")
 
-    def prepare(self, agent: RAM | DRAM, progress: float) -> None:
+    def prepare(self, agent: Any, progress: float) -> None:
         """Set the standard deviation of the gaze."""
         locator = agent.locator
         if self.sigma_start is not None:
@@ -141,20 +156,24 @@ class Reinforce(GivenGaze):
             else:
                 locator.sigma = first * (last / first) ** progress
 
-    def gaze_loss(self, agent: RAM | DRAM, played: Trajectory, reward_tb: Tensor) -> Tensor:
+    def gaze_loss(self, agent: Any, played: Trajectory, reward_tb: Tensor) -> Tensor:
         """The value baseline's error, REINFORCE and, of a learned sigma, the entropy."""
         value = played.baseline[:-1] * played.looked
-        return_tb = losses.returns(reward_tb)
-        if self.baseline == "leave_one_out":
-            value = losses.leave_one_out(return_tb, self.rollouts)
-            loss = value.new_zeros(())
-        else:
-            loss = losses.baseline_error(value, return_tb)
-        gaze_loss = losses.reinforce(played.log_prob[:-1], reward_tb, value, self.gae_lambda)
-        loss = loss + self.reinforce_weight * gaze_loss
+        loss = self.loss_of_gazes(played.log_prob[:-1], value, reward_tb)
         if self.entropy_weight > 0:
             loss = loss - self.entropy_weight * agent.locator.entropy()
         return loss
+
+    def loss_of_gazes(self, log_prob_tb: Tensor, value_tb: Tensor, reward_tb: Tensor) -> Tensor:
+        """The value baseline's error and REINFORCE, of what each gaze earned, (T, B)."""
+        return_tb = losses.returns(reward_tb, self.discount)
+        if self.baseline == "leave_one_out":
+            value_tb = losses.leave_one_out(return_tb, self.rollouts)
+            loss = value_tb.new_zeros(())
+        else:
+            loss = losses.baseline_error(value_tb, return_tb)
+        gaze_loss = losses.reinforce(log_prob_tb, reward_tb, value_tb, self.gae_lambda, self.discount)
+        return loss + self.reinforce_weight * gaze_loss
 
 
 def asked(played: Trajectory) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.agent import Agent, State, Step, device_of, to_action, to_tensors
+from agents.agent import Agent, State, Step, device_of, select, to_action, to_tensors
 from glimpse_env.wrappers import glimpse_env_of
 
 
@@ -77,7 +77,7 @@ def rollout(
         tensors = to_tensors(observation, device)
         chosen = torch.from_numpy(asked).to(device)
         if len(rows) > asked.sum():
-            state = _select(state, chosen[rows])
+            state = select(state, chosen[rows])
             rows = chosen.nonzero()[:, 0]
         views = {key: view[rows] for key, view in tensors.items()} if len(rows) < batch else tensors
         step, state = agent(views, state, sample)
@@ -168,19 +168,6 @@ def learning(agent: Agent, env: Any) -> Agent:
     """The agent as it plays in training: as it is where no answer ends an episode."""
     end = glimpse_env_of(env).task.end
     return agent if end < 0 else Learning(agent, end)
-
-
-def _select(state: State, chosen: Tensor) -> State:
-    """The rows `chosen`, bool (B,), of a state as `agent.State` has it."""
-    if state is None:
-        return None
-    if isinstance(state, Tensor):
-        return state[chosen]
-    if isinstance(state, dict):
-        return {key: _select(part, chosen) for key, part in state.items()}
-    if isinstance(state, int):  # how many steps there were, the same in all rows
-        return state
-    return type(state)(_select(part, chosen) for part in state)
 
 
 def _spread(part: Tensor, rows: Tensor, batch: int) -> Tensor:

@@ -38,6 +38,7 @@ VARIANTS = (
     "distractor_size",
     "canvas_size",
     "length",
+    "pair",
 )  # keywords that make another problem
 
 # What a reader of results.jsonl needs of every line.

@@ -142,6 +142,47 @@ def nats_table(lines: list[Line]) -> str:
     return "\n".join(out)
 
 
+def sentence_table(lines: list[Line]) -> str:
+    """A Markdown table of translations, best first: the latest figures of each, in BLEU."""
+    found: dict[str, dict[str, Line]] = {}
+    for line in lines:
+        if line["metric"] in ("bleu", "bleu_lc"):
+            found.setdefault(line["experiment"], {})[line["mode"]] = line
+    out = [
+        "| experiment | pair | sees | parameters | minutes | greedy | beam of 5 | lower case |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
+    ]
+
+    def figure(modes: dict[str, Line], *names: str) -> str:
+        line = next((modes[name] for name in names if name in modes), None)
+        if line is None:
+            return "–"
+        low, high = line["ci95"]
+        return f"**{line['value']:.2f}** [{low:.2f}, {high:.2f}]"
+
+    for name, modes in sorted(found.items(), key=lambda item: -_best_bleu(item[1])["value"]):
+        line = modes["deterministic"]
+        out.append(
+            f"| {name} | {line['env'].get('pair', 'de-en')} | {line['sees']} | {line['parameters']:,} "
+            f"| {line['minutes']:.0f} | {figure(modes, 'deterministic')} | {figure(modes, 'beam')} "
+            f"| {figure(modes, 'beam, lower case', 'lower case')} |"
+        )
+    return "\n".join(out)
+
+
+def bleu_of(lines: list[Line], env_id: str) -> dict[str, float]:
+    """The latest BLEU of each experiment on an id's own pair, with a beam where it has one."""
+    found: dict[str, dict[str, Line]] = {}
+    for line in lines:
+        if line["metric"] == "bleu" and line["env_id"] == env_id and not line["env"]:
+            found.setdefault(line["experiment"], {})[line["mode"]] = line
+    return {name: _best_bleu(modes)["value"] for name, modes in found.items()}
+
+
+def _best_bleu(modes: dict[str, Line]) -> Line:
+    return modes.get("beam", modes["deterministic"])
+
+
 def _known(name: str, what: str) -> str:
     """The paper's figure, or that of the best public code, of an experiment, or a dash."""
     figure = getattr(EXPERIMENTS.get(name), what, None)

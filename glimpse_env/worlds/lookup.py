@@ -6,6 +6,8 @@ Lee, Le 2017). There is no data and no end of scenes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +36,10 @@ class LookupWorld:
         self.canvas_shape = (places,)
         self.names = tuple(map(str, range(places)))
         self.tokens = ("", *self.names)
+
+    def write(self, answers: Sequence[int]) -> str:
+        """Numbers as they are written."""
+        return " ".join(self.names[i] for i in answers)
 
     def draw(
         self,

@@ -1,0 +1,335 @@
+"""Training and scoring of models that read a text and say another, word by word, the words before it told.
+
+Those that see the whole text are taught on all words at once; the reading agent acts in the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from agents import checks
+from agents.agent import Agent, device_of, select, to_action, to_tensors
+from agents.learn import metrics
+from agents.learn.envs import frozen_batches, frozen_env, make_env, single_env
+from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
+from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
+from agents.learn.reinforce import Objective, Reinforce
+from agents.models.reading_agent import ReadingAgent, ReadingAgentSettings
+from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
+from agents.parts import beam
+from glimpse_env.worlds.sentences import SentenceWorld
+from glimpse_env.wrappers import glimpse_env_of
+
+POOL = 32  # batches that are drawn together and sorted by length
+AT_ONCE = 100  # sentences that are searched side by side
+CHUNKS = 4  # parts of a batch of episodes, by length, that are replayed one after the other
+
+
+@dataclasses.dataclass(frozen=True)
+class TeacherForcing(LoopLearner, Scorer):
+    """The cross-entropy of each word of the target, the true words before it being heard.
+
+    What is validated, and chosen by, is what the model says on its own.
+    """
+
+    TEACHES: ClassVar[tuple[type, ...]] = (Seq2SeqSettings,)
+
+    label_smoothing: float = 0.1
+    """The share of a word's probability that all words share in the loss, in [0, 1)."""
+    beams: int = 5
+    """How many beams search for the best answer when the trained model is scored."""
+    length_weight: float = 1.0
+    """How much long answers are helped in it (parts/beam.py)."""
+    coverage_weight: float = 0.0
+    """How much answers are helped in it that leave no word unread."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        checks.share(self, "label_smoothing")
+        checks.positive(self, "beams")
+        checks.not_negative(self, "length_weight", "coverage_weight")
+
+    def lesson(self, model: Seq2Seq, task: Task) -> Lesson[Seq2Seq]:
+        """Train on scenes of the environment's own generator, those of like length together."""
+        pool = Pool(model, task)
+
+        def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+            drawn = pool.batch(seeds)
+            scores, _ = model.teach(drawn.canvas, drawn.target)
+            words = drawn.target[drawn.target >= 0]
+            return BatchResult(F.cross_entropy(scores, words, label_smoothing=self.label_smoothing), {})
+
+        def validate(averaged: Seq2Seq) -> dict[str, float]:
+            if not writes_text(task):
+                return {"validation_error": evaluate(averaged, task.env_id, "validation", **task.env).error}
+            said, references = translate(averaged, task, "validation", beams=1)
+            found = metrics.plain_bleu(said, references)
+            return {"validation_100_less_bleu": 100 - found, "validation_bleu": found}
+
+        return Lesson(batch, validate, pool.env.close, "sentences")
+
+    def figures(self, model: Seq2Seq, task: Task, split: str) -> dict[Mode, Evaluation]:
+        """BLEU, cased without and with beams, and lower-cased; or the share of answers not all right."""
+        if not writes_text(task):
+            return {"deterministic": evaluate(model, task.env_id, split, **task.env)}
+        searched, references = translate(
+            model, task, split, self.beams, self.length_weight, self.coverage_weight
+        )
+        greedy, _ = translate(model, task, split, beams=1)
+        return {
+            "deterministic": metrics.bleu(greedy, references),
+            "beam": metrics.bleu(searched, references),
+            "beam, lower case": metrics.bleu(searched, references, lowercase=True),
+        }
+
+    def metric(self, task: Task, mode: Mode) -> str:
+        """BLEU of texts, else an error in percent."""
+        return metric_of_words(task, mode)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading(Reinforce, Scorer):
+    """Reinforce for an agent that writes: while it learns it hears what it should have said, not what it did.
+
+    The environment then pays every answer alike; `objective` "variational" pays a gaze by log p of the words
+    that it served.
+    """
+
+    TEACHES: ClassVar[tuple[type, ...]] = (ReadingAgentSettings,)
+
+    objective: Objective = "variational"
+    """What a gaze is paid with, see Reinforce: by the environment, it learns nothing here."""
+    start_gaze: Literal["", "random", "center"] = ""
+    """Where the eye starts in training; empty is where the environment says."""
+
+    def validation(self, task: Task) -> Callable[[Any], dict[str, float]]:
+        """BLEU of what it says on its own, or the share of answers not all right."""
+
+        def validate(averaged: ReadingAgent) -> dict[str, float]:
+            if not writes_text(task):
+                return {"validation_error": evaluate(averaged, task.env_id, "validation", **task.env).error}
+            found = metrics.plain_bleu(*written(averaged, task, "validation", sample=False))
+            return {"validation_100_less_bleu": 100 - found, "validation_bleu": found}
+
+        return validate
+
+    def batch(self, agent: ReadingAgent, env: Any, seeds: list[int] | None, progress: float) -> BatchResult:
+        """Look first, without a graph, and then learn from all glimpses at once.
+
+        What the eye sees does not depend on what is answered, for the answers are told.
+        """
+        inner = glimpse_env_of(env)
+        read = look_through(agent, env, self.begin(agent, inner, seeds, progress))
+        loss, words, wrong = torch.zeros(()), 0, torch.zeros((), dtype=torch.long)
+        length = read.playing.sum(0)
+        for rows in length.argsort().chunk(CHUNKS):
+            steps = int(length[rows].max())
+            part = Read(*(views[:steps, rows] for views in read))
+            asked = torch.where(part.due & part.playing, part.next, -1)
+            scores, log_prob, baseline = agent.replay(
+                part.retina, part.said, part.gaze, part.chosen, asked >= 0
+            )
+            target = asked[asked >= 0]
+            nats = F.cross_entropy(scores, target, reduction="none")
+            loss = loss + nats.sum() / inner.num_envs
+            paid = torch.zeros_like(log_prob).masked_scatter(asked >= 0, -nats.detach())
+            looked = part.playing[1:] & (part.next[1:] >= 0)
+            gaze_loss = self.loss_of_gazes(log_prob[:-1], baseline[:-1] * looked, paid[1:])
+            loss = loss + gaze_loss * len(rows) / inner.num_envs
+            words, wrong = words + len(target), wrong + (scores.argmax(-1) != target).sum()
+        return BatchResult(loss * inner.num_envs / words, {"words_wrong": 100 * wrong / words})
+
+    def figures(self, model: ReadingAgent, task: Task, split: str) -> dict[Mode, Evaluation]:
+        """BLEU along the deterministic gaze and a sampled one, also lower-cased, or such errors."""
+        if not writes_text(task):
+            modes: tuple[Mode, ...] = ("deterministic", "sampled")
+            return {mode: evaluate(model, task.env_id, split, mode, **task.env) for mode in modes}
+        said, references = written(model, task, split, sample=False)
+        return {
+            "deterministic": metrics.bleu(said, references),
+            "sampled": metrics.bleu(*written(model, task, split, sample=True)),
+            "lower case": metrics.bleu(said, references, lowercase=True),
+        }
+
+    def metric(self, task: Task, mode: Mode) -> str:
+        """BLEU of texts, else an error in percent."""
+        return metric_of_words(task, mode)
+
+
+class Read(NamedTuple):
+    """T glimpses of B episodes in training, (T, B, …), as models.reading_agent replays them.
+
+    next: the answer that was to be said next, -1 where none was; due: whether it was taken; playing: whether
+    the episode was still played.
+    """
+
+    retina: Tensor
+    said: Tensor
+    gaze: Tensor
+    chosen: Tensor
+    next: Tensor
+    due: Tensor
+    playing: Tensor
+
+
+@torch.no_grad()
+def look_through(agent: ReadingAgent, env: Any, seeds: list[int] | None) -> Read:
+    """Play one episode in every row of a supervised env, saying what is right and sampling the gazes.
+
+    Nothing is dropped out here: gazes are drawn as whoever plays the agent draws them.
+    """
+    agent.eval()
+    device = device_of(agent)
+    observation, _ = env.reset(seed=seeds)
+    state = agent.initial(env.num_envs)
+    steps: list[tuple[Tensor, ...]] = []
+    playing = torch.ones(env.num_envs, dtype=torch.bool)
+    rows = playing.nonzero()[:, 0]
+    while len(rows):
+        tensors = to_tensors(observation, device)
+        views = {key: view[rows] for key, view in tensors.items()}
+        _, h, state = agent.read(views, state)
+        gaze, _, _ = agent.look(h, True, views["gaze"])
+        chosen = tensors["gaze"].new_zeros(tensors["gaze"].shape).index_copy(0, rows, gaze)
+        told = observation["next"]
+        steps.append(
+            (
+                tensors["retina"], tensors["said"][:, 0], tensors["gaze"], chosen, tensors["next"],
+                tensors["due"].bool(), playing.to(device),
+            )
+        )  # fmt: skip
+        observation, _, terminated, truncated, _ = env.step(
+            {"gaze": chosen.cpu().numpy(), "answer": told.clip(0)}
+        )
+        playing = playing & ~torch.from_numpy(terminated | truncated)
+        state = select(state, playing[rows.cpu()].to(device))
+        rows = playing.nonzero()[:, 0].to(device)
+    agent.train()
+    torch.clear_autocast_cache()  # its copies of the weights were made without a graph
+    return Read(*map(torch.stack, zip(*steps, strict=True)))
+
+
+class Taught(NamedTuple):
+    """Texts int64 (B, N), 0 beyond their ends, and what is to be said to each, (B, L), -1 beyond its end."""
+
+    canvas: Tensor
+    target: Tensor
+
+
+class Pool:
+    """Scenes of the training side, sorted by length so that a batch has little padding."""
+
+    def __init__(self, model: Seq2Seq, task: Task) -> None:
+        self.size = task.loop.batch_size
+        self.device = device_of(model)
+        self.env = make_env(model, task.env_id, POOL * self.size, **{**task.env, "split": "train"})
+        self.batches: Iterator[Taught] = iter(())
+
+    def batch(self, seeds: list[int] | None) -> Taught:
+        """The next batch; with seeds, the first of scenes that they draw."""
+        if seeds is not None:
+            first = seeds[0] * POOL
+            self.batches = self._draw(list(range(first, first + POOL * self.size)))
+        drawn = next(self.batches, None)
+        if drawn is None:
+            self.batches = self._draw(None)
+            drawn = next(self.batches)
+        return drawn
+
+    def _draw(self, seeds: list[int] | None) -> Iterator[Taught]:
+        observation, _ = self.env.reset(seed=seeds)
+        canvas, target = (torch.from_numpy(observation[key]) for key in ("canvas", "target"))
+        read, said = (canvas > 0).sum(1), (target >= 0).sum(1)
+        order = torch.from_numpy(np.lexsort((said.numpy(), read.numpy())))
+        for i in torch.randperm(POOL).tolist():
+            rows = order[i * self.size : (i + 1) * self.size]
+            yield Taught(
+                canvas[rows, : max(int(read[rows].max()), 1)].to(self.device),
+                target[rows, : int(said[rows].max())].to(self.device),
+            )
+
+
+def writes_text(task: Task) -> bool:
+    """Whether a task's answers are sentences that people wrote, which BLEU compares, and not a right one."""
+    return isinstance(single_env(task.env_id, task.env).vector.world, SentenceWorld)
+
+
+def metric_of_words(task: Task, mode: Mode) -> str:
+    """BLEU of texts, cased or not, else an error in percent."""
+    if not writes_text(task):
+        return "test_error"
+    return "bleu_lc" if mode.endswith("lower case") else "bleu"
+
+
+def sentences_of(env: Any) -> SentenceWorld:
+    """The sentences that an env asks for; ValueError of another one."""
+    world = glimpse_env_of(env).world
+    if not isinstance(world, SentenceWorld):
+        raise ValueError("this environment does not ask for sentences, so that BLEU could compare them")
+    return world
+
+
+def written(agent: Agent, task: Task, split: str, *, sample: bool) -> tuple[list[str], list[str]]:
+    """What an agent says about each frozen sentence of a split in the environment, and what a person said."""
+    env = frozen_env(agent, task.env_id, split, **task.env)
+    world, end = sentences_of(env), glimpse_env_of(env).task.end
+    said: list[str] = []
+    with scoring(agent, 0):
+        for index in frozen_batches(env):
+            observation, _ = env.reset(options={"index": index})
+            state, ended = agent.initial(env.num_envs), np.zeros(env.num_envs, np.bool_)
+            answers: list[list[int]] = [[] for _ in range(env.num_envs)]
+            while not ended.all():
+                step, state = agent(to_tensors(observation, device_of(agent)), state, sample)
+                action = to_action(step)
+                for row in np.flatnonzero(observation["due"] & ~ended & (action["answer"] != end)):
+                    answers[row].append(int(action["answer"][row]))
+                observation, _, terminated, truncated, _ = env.step(action)
+                ended |= terminated | truncated
+            said += map(world.write, answers)
+    env.close()
+    references = world.texts.target
+    return said[: len(references)], list(references)
+
+
+def translate(
+    model: Seq2Seq,
+    task: Task,
+    split: str,
+    beams: int,
+    length_weight: float = 1.0,
+    coverage_weight: float = 0.0,
+) -> tuple[list[str], list[str]]:
+    """What a model says to each frozen sentence of a split, and what a person said."""
+    env = frozen_env(model, task.env_id, split, **task.env)
+    inner, world = glimpse_env_of(env), sentences_of(env)
+    canvas = []
+    for index in frozen_batches(env):
+        observation, _ = env.reset(options={"index": index})
+        canvas.append(torch.from_numpy(observation["canvas"]))
+    texts = torch.cat(canvas)[: inner.num_scenes]
+    env.close()
+    said: list[str] = [""] * len(texts)
+    order = (texts > 0).sum(1).argsort()
+    with scoring(model, 0):
+        for rows in torch.split(order, AT_ONCE):
+            longest = max(int((texts[rows] > 0).sum(1).max()), 1)
+            answers = beam.search(
+                model,
+                texts[rows, :longest].to(device_of(model)),
+                inner.task.end,
+                inner.task.length,
+                beams=beams,
+                length_weight=length_weight,
+                coverage_weight=coverage_weight,
+            )
+            for row, answer in zip(rows.tolist(), answers, strict=True):
+                said[row] = world.write(answer)
+    return said, list(world.texts.target)

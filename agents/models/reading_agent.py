@@ -1,0 +1,141 @@
+"""The reading agent: RAM's family over a text. An eye that sees a few words moves along, and a voice answers.
+
+At each glimpse a recurrent core hears the last word that was said and sees the window; it answers from what
+it remembers and what it sees, and chooses where to look next, a Gaussian around a place that lies some way
+from the present one (parts/gaze.py). Reading to the right, a word a glimpse, is what it begins with. What it
+remembers is taught by its answers alone: the noise of REINFORCE, many times as large, would drown them. No
+other model of this kind is known to us.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agents import checks
+from agents.agent import Agent, Spec, State, Step
+from agents.cores import Kind, make_core
+from agents.device import full_precision
+from agents.parts.gaze import GazePolicy
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadingAgentSettings:
+    """What the reading agent is built from."""
+
+    hidden: int = 256
+    """The width of the recurrent core, in units."""
+    embedding: int = 128
+    """The width of a word's embedding and of what the answers are scored from, in units."""
+    core: Kind = "lstm"
+    """The recurrent core, see agents/cores."""
+    tied: bool = True
+    """Whether words that are read, heard and said have one embedding; both sides need one vocabulary."""
+    dropout: float = 0.0
+    """The share of the embeddings' and the readout's units that training drops, in [0, 1)."""
+    sigma: float = 0.01
+    """The standard deviation of a sampled gaze at the end of training and after it, in gaze units."""
+    reach: float = 0.5
+    """How far the eye moves at most, in gaze units."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        checks.positive(self, "hidden", "embedding", "sigma", "reach")
+        checks.share(self, "dropout")
+
+    def build(self, spec: Spec) -> ReadingAgent:
+        """The agent with fresh weights for texts of `spec`."""
+        return ReadingAgent(spec, self)
+
+
+class ReadingAgent(Agent):
+    """Embeddings, core, readout, locator and value baseline: see the settings.
+
+    Raises ValueError for one embedding of two vocabularies.
+    """
+
+    def __init__(self, spec: Spec, settings: ReadingAgentSettings) -> None:
+        super().__init__()
+        own = self.settings = settings
+        if own.tied and spec.words != spec.num_answers:
+            raise ValueError(
+                f"one embedding is for one vocabulary, and there are {spec.words} words to read and "
+                f"{spec.num_answers} to say: set tied to False"
+            )
+        size = spec.retina[0]
+        self.heard = nn.Embedding(spec.num_answers + 1, own.embedding)  # 0 is nothing, n + 1 is answer n
+        self.words = None if own.tied else nn.Embedding(spec.words, own.embedding)  # None is `heard`
+        self.see = nn.Linear((size + 1) * own.embedding + 1, own.hidden)
+        self.core = make_core(own.core, own.hidden, own.hidden, spec.horizon)
+        self.readout = nn.Linear(2 * own.hidden, own.embedding)
+        self.bias = nn.Parameter(torch.zeros(spec.num_answers))
+        self.judge = nn.Sequential(nn.Linear(own.hidden, own.hidden // 2), nn.ReLU())
+        self.locator = GazePolicy(own.hidden // 2, own.sigma, axes=spec.axes, reach=own.reach)
+        self.baseline = nn.Linear(own.hidden // 2, 1)
+        self.dropout = nn.Dropout(own.dropout)
+        for table in (self.heard, self.words):
+            if table is not None:
+                nn.init.normal_(table.weight, std=own.embedding**-0.5)
+        step = 2 / max(spec.canvas[0] - 1, 1)  # to the next word
+        nn.init.constant_(self.locator.bias, math.atanh(min(step / own.reach, 0.9)))
+
+    def initial(self, batch_size: int) -> State:
+        """The core's own."""
+        return self.core.initial(batch_size)
+
+    def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
+        """See `Agent.forward`; the state is the core's."""
+        seen, h, state = self.read(observation, state)
+        logits = self._score(self._read_out(h, seen))
+        gaze, log_prob, baseline = self.look(h, sample, observation["gaze"])
+        return Step(gaze, logits, log_prob, baseline), state
+
+    def read(self, observation: dict[str, Tensor], state: State) -> tuple[Tensor, Tensor, State]:
+        """What it sees and hears, (B, hidden), the core's output (B, hidden) and state."""
+        seen = self._see(observation["retina"], observation["said"][:, 0], observation["gaze"])
+        h, state = self.core(seen, state)
+        return seen, h, state
+
+    def look(self, h: Tensor, sample: bool, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The next gaze (B, 1), its log-density (B,) and the value (B,), of h (B, hidden)."""
+        with full_precision(h):
+            judged = self.judge(h.float().detach())
+            gaze, log_prob = self.locator.look(judged, sample, present)
+            return gaze, log_prob, self.baseline(judged).squeeze(1)
+
+    def replay(
+        self, retina: Tensor, said: Tensor, gaze: Tensor, chosen: Tensor, answered: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """T glimpses of B episodes that were looked at before, all at once.
+
+        retina int64 (T, B, size), said int64 (T, B) and gaze (T, B, 1): what was seen. chosen (T, B, 1): the
+        gazes that followed. answered bool (T, B): where M answers are asked. Returns their scores (M, n), the
+        log-density of the chosen gazes (T, B) and the values (T, B).
+        """
+        seen = self._see(retina, said, gaze)
+        hs, _ = self.core.unroll(seen, self.initial(retina.shape[1]))
+        scores = self._score(self._read_out(hs[answered], seen[answered]))
+        with full_precision(hs):
+            judged = self.judge(hs.float().detach())
+            log_prob = self.locator.log_prob(chosen, judged, gaze)
+            return scores, log_prob, self.baseline(judged).squeeze(-1)
+
+    def _see(self, retina: Tensor, said: Tensor, gaze: Tensor) -> Tensor:
+        """Windows (…, size), last words (…,) and gazes (…, 1) -> (…, hidden)."""
+        table = self.heard if self.words is None else self.words
+        window = self.dropout(table(retina)).flatten(-2)
+        heard = self.dropout(self.heard(said + 1))
+        return F.relu(self.see(torch.cat([window, heard, gaze], -1)))
+
+    def _read_out(self, h: Tensor, seen: Tensor) -> Tensor:
+        """What answers are scored from, (…, embedding)."""
+        read: Tensor = self.dropout(torch.tanh(self.readout(torch.cat([h, seen.to(h.dtype)], -1))))
+        return read
+
+    def _score(self, read: Tensor) -> Tensor:
+        """Scores of the answers by their embeddings: (M, embedding) -> float32 (M, n)."""
+        return F.linear(read, self.heard.weight[1:], self.bias).float()

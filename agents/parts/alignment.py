@@ -1,0 +1,62 @@
+"""Alignment: how much each word that was read counts for the word that is to be said.
+
+A query is compared with the key of every word (`Kind`), and a softmax over the words that are there makes
+weights of the scores. Dot, general and concat are Luong, Pham, Manning (2015), equation 8; concat is also
+the additive alignment of Bahdanau, Cho, Bengio (2015).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from agents.device import full_precision
+
+Kind = Literal["dot", "general", "concat"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Alignment(nn.Module):
+    """Attention weights of queries (B, T, query) over keys (B, N, key).
+
+    "dot": q · k. "general": q · W k. "concat": v · tanh(W q + U k), `query` wide. width: of local attention,
+    0 is global: then a place p = N sigmoid(v · tanh(W q)) is predicted of a text of N words, and the weights
+    are multiplied by a Gaussian around it whose standard deviation is half of `width` (local-p, equations 9
+    and 10). Raises ValueError for an unknown kind and for the dot of unlike widths.
+    """
+
+    def __init__(self, kind: Kind, query: int, key: int, width: int = 0) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"attention must be one of {KINDS}, got {kind!r}")
+        if kind == "dot" and query != key:
+            raise ValueError(f"attention 'dot' needs queries as wide as keys, got {query} and {key}")
+        self.kind, self.width = kind, width
+        self.key = nn.Identity() if kind == "dot" else nn.Linear(key, query, bias=False)
+        self.query = nn.Linear(query, query) if kind == "concat" else nn.Identity()
+        self.score = nn.Linear(query, 1, bias=False) if kind == "concat" else None
+        self.place = nn.Sequential(nn.Linear(query, query), nn.Tanh(), nn.Linear(query, 1)) if width else None
+
+    def prepare(self, keys: Tensor) -> Tensor:
+        """Keys (B, N, key) -> what queries are compared with, (B, N, query), once a text."""
+        prepared: Tensor = self.key(keys)
+        return prepared
+
+    def forward(self, query: Tensor, prepared: Tensor, there: Tensor) -> Tensor:
+        """Queries (B, T, query), prepared keys, which words are there, bool (B, N) -> weights (B, T, N)."""
+        compared = self.query(query)
+        if self.score is None:
+            scores = compared @ prepared.transpose(1, 2).to(compared.dtype)
+        else:
+            scores = self.score(torch.tanh(compared[:, :, None] + prepared[:, None]))[..., 0]
+        with full_precision(query):
+            scores = scores.float().masked_fill(~there[:, None], -torch.inf)
+            weights: Tensor = scores.softmax(-1)
+            if self.place is not None:
+                words = there.sum(1)[:, None, None]
+                centre = words * torch.sigmoid(self.place(query.float()))
+                place = torch.arange(there.shape[1], device=there.device)
+                weights = weights * torch.exp(-2 * ((place - centre) / self.width).square())
+        return weights

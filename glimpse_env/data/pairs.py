@@ -1,0 +1,131 @@
+"""Pairs of sentences by name: one that is downloaded or found, one that is made here, and anybody's own.
+
+"multi30k" has captions of photographs in English, German and French (Elliott et al. 2016), "number-names" the
+names of numbers in English and German, and "file:PATH" is a file with a pair a line, a tab between them.
+"""
+
+from __future__ import annotations
+
+import gzip
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from glimpse_env import checks
+from glimpse_env.data import files, numbers
+from glimpse_env.data.files import DatasetError, RemoteFile
+from glimpse_env.data.pieces import Pieces
+from glimpse_env.random import SPLITS
+
+PAIRS = ("multi30k", "number-names")
+LANGUAGES = {"multi30k": ("de", "en", "fr"), "number-names": numbers.LANGUAGES}
+MOST_PIECES = 4000
+NUMBERS = {"train": 3000, "validation": 500, "test": 500}  # names, one after the other's numbers
+# Of every ten lines of a file that names no splits, in their order.
+TURNS = ("train", "test", "train", "train", "validation", "train", "train", "test", "train", "train")
+MIRROR = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
+PARTS = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
+MULTI30K = {
+    "train.de": "d71259ddb13479e1c9cac315c123493b7e97d2c996465b76d885a80a9e8daccd",
+    "train.en": "e1d89f49b9f003db6bb35c24382eb56531fec4e3840cb704cf36f0c0e192b62d",
+    "train.fr": "41e4a42abcf242f69c88814fe0f8df106d877f0b07482c841f6063e3ed739039",
+    "val.de": "c7c5fd8dde71846406de776f1c342f0c1e95e1c375e3bea7d52a77faec72e965",
+    "val.en": "0a9a01b4fd231cafeebea18983300016112dc919d3b26c5c74f6d6f388936aeb",
+    "val.fr": "9ccb4038b407530093f76c4aa5e955842303e96b0bdef3c626a0c8320d450f36",
+    "test_2016_flickr.de": "d9747e9ef1c1bf36bf4a0e43c0d0fba58cc55d6b2b8e388cc863cba02b043fea",
+    "test_2016_flickr.en": "4f32cb8118b90cd5189d141e34791f70c245315e17065ecf9b2af6ab57e747cf",
+    "test_2016_flickr.fr": "aaa466eae473f1807a1b4a1683e18b6bba1234aee4ebf70e04bbc11d1e87d2be",
+}
+
+
+class Pairs(NamedTuple):
+    """Sentences, and what each of them becomes."""
+
+    source: tuple[str, ...]
+    target: tuple[str, ...]
+
+
+def load(name: str, languages: str, split: str) -> Pairs:
+    """The pairs of a split of "multi30k", "number-names" or "file:PATH".
+
+    languages: from which into which, as "de-en"; "" of a file, which has one direction. Raises ValueError for
+    an unknown name or language, DatasetError for a file that is missing, damaged or not in this form.
+    """
+    checks.choice("split", split, SPLITS)
+    if name.startswith("file:") and name != "file:":
+        if languages:
+            raise ValueError(f"a file has its own two languages: leave out pair, got {languages!r}")
+        return _read(Path(name.removeprefix("file:")).expanduser().absolute())[split]
+    if name not in PAIRS:
+        raise ValueError(
+            f"there are no pairs {name!r}{checks.did_you_mean(name, PAIRS) or ':'} use one of "
+            f"{', '.join(map(repr, PAIRS))}, or 'file:PATH' for a file of your own"
+        )
+    known = LANGUAGES[name]
+    checks.choice("pair", languages, [f"{a}-{b}" for a in known for b in known if a != b])
+    source, target = languages.split("-")
+    if name == "multi30k":
+        return Pairs(_multi30k(split, source), _multi30k(split, target))
+    return Pairs(_number_names(split, source), _number_names(split, target))
+
+
+@cache
+def pieces(name: str, languages: str) -> Pieces:
+    """The pieces that both sides of pairs are written in, learned from the training side alone."""
+    train = load(name, languages, "train")
+    return Pieces((*train.source, *train.target), MOST_PIECES)
+
+
+@cache
+def _multi30k(split: str, language: str) -> tuple[str, ...]:
+    name = f"{PARTS[split]}.{language}"
+    remote = RemoteFile(MULTI30K[name], (f"{MIRROR}/{name}.gz",))
+    path = files.fetch(
+        "multi30k", f"{name}.gz", remote, "use dataset='number-names', which needs no download"
+    )
+    mend = "delete it, and the next run downloads it again"
+    with files.reading(path, mend):
+        data = path.read_bytes()
+        files.check_sha256(path, data, remote.sha256, mend)
+        return tuple(gzip.decompress(data).decode("utf-8").splitlines())
+
+
+@cache
+def _number_names(split: str, language: str) -> tuple[str, ...]:
+    """Names of numbers that lie evenly between 0 and MOST, each number in one split."""
+    total = sum(NUMBERS.values())
+    first = {"train": 0, "validation": NUMBERS["train"], "test": total - NUMBERS["test"]}[split]
+    step = 618_033_989  # MOST by the golden ratio; the two have no common divisor
+    return tuple(
+        numbers.written((i + 1) * step % numbers.MOST, language) for i in range(first, first + NUMBERS[split])
+    )
+
+
+@cache
+def _read(path: Path) -> dict[str, Pairs]:
+    """The splits of a file: a third column names a line's, else of ten lines seven are for training."""
+    if not path.is_file():
+        raise DatasetError(f"there is no file {path}: name one with a pair of sentences a line.")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 (byte {error.start}): convert it.") from None
+    lines: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
+    for number, line in enumerate(text.splitlines()):
+        source, *others = (part.strip() for part in line.split("\t"))
+        if len(others) not in (1, 2) or not (source and others[0]):
+            raise DatasetError(
+                f"line {number + 1} of {path} must be two sentences with a tab between them, got {line!r}."
+            )
+        split = others[1] if len(others) == 2 else TURNS[number % len(TURNS)]
+        if split not in lines:
+            raise DatasetError(
+                f"line {number + 1} of {path} names the split {split!r}: use one of {', '.join(SPLITS)}."
+            )
+        lines[split].append((source, others[0]))
+    for split, pairs in lines.items():
+        if not pairs:
+            raise DatasetError(f"{path} has no pairs in its {split} split: give at least ten lines, or some.")
+    return {
+        split: Pairs(tuple(a for a, _ in pairs), tuple(b for _, b in pairs)) for split, pairs in lines.items()
+    }

@@ -1,0 +1,105 @@
+"""Scenes of a sentence to read and another one to say, a word piece at a time: translation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glimpse_env import checks
+from glimpse_env.data import pairs
+from glimpse_env.data.files import DatasetError
+from glimpse_env.kernels import kernel
+from glimpse_env.random import GOLDEN, begin, below, mix, unit
+from glimpse_env.worlds.scene import Augmentation, Drawn
+
+MOST_PLACES = 4096
+
+
+class SentenceWorld:
+    """Pairs of sentences in one vocabulary of pieces, each of at most `places` pieces.
+
+    Frozen scenes are the pairs of a split in their order; in training one is drawn. Word id n + 1 is piece n,
+    for id 0 is outside; answer n is piece n. Raises ValueError for unknown pairs and DatasetError for missing
+    or damaged ones and for a sentence that is too long.
+    """
+
+    lengths_vary = True
+    dtype = np.int64
+
+    def __init__(self, dataset: str, languages: str, split: str, places: int) -> None:
+        self.canvas_shape = (checks.integer("canvas_size", places, 1, MOST_PLACES),)
+        self.max_digits = places
+        self.pieces = pairs.pieces(dataset, languages)
+        self.names = self.pieces.names
+        self.tokens = ("", *self.names)
+        self.texts = pairs.load(dataset, languages, split)
+        self.source, self.target = _encoded(dataset, languages, split, places)
+        self.num_scenes = len(self.source)
+
+    def write(self, answers: Sequence[int]) -> str:
+        """The sentence that pieces spell."""
+        return self.pieces.decode(answers)
+
+    def draw(
+        self,
+        rows: NDArray[np.bool_],
+        keys: NDArray[np.uint64],
+        episodes: NDArray[np.int64],
+        indices: NDArray[np.int64],
+        augmentation: Augmentation,
+        out: Drawn,
+    ) -> None:
+        """Draw a scene, or that of `indices`, for every row of `rows` into `out`; nothing is augmented."""
+        draw_pairs(rows, keys, episodes, indices, self.source, self.target, *out)
+
+
+@cache
+def _encoded(
+    dataset: str, languages: str, split: str, places: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Both sides of a split, (n, places): source ids, padded with 0, and answers, padded with -1."""
+    vocabulary, texts = pairs.pieces(dataset, languages), pairs.load(dataset, languages, split)
+    sides = []
+    for side, padding in ((texts.source, 0), (texts.target, -1)):
+        ids = np.full((len(side), places), padding, np.int32)
+        for i, encoded in enumerate(vocabulary.encode(side)):
+            if len(encoded) > places:
+                raise DatasetError(
+                    f"sentence {i + 1} of the {split} split has {len(encoded)} pieces and the canvas "
+                    f"{places} places: raise canvas_size, or leave out {side[i][:40]!r} …"
+                )
+            ids[i, : len(encoded)] = np.array(encoded, np.int32) + (padding + 1)
+        sides.append(ids)
+    return sides[0], sides[1]
+
+
+@kernel
+def draw_pairs(
+    rows: NDArray[np.bool_],
+    keys: NDArray[np.uint64],
+    episodes: NDArray[np.int64],
+    indices: NDArray[np.int64],
+    source: NDArray[np.int32],
+    target: NDArray[np.int32],
+    canvas: NDArray[np.int64],
+    symbols: NDArray[np.int64],
+    boxes: NDArray[np.int64],
+    start_gaze: NDArray[np.float32],
+) -> None:
+    """Fill the rows of canvas (B, N), symbols (B, K), boxes (B, K, 4) and start_gaze (B, 1), in place.
+
+    The pair is that of indices (B,), or drawn where it is -1. Nothing has a box.
+    """
+    for b in range(rows.shape[0]):
+        if not rows[b]:
+            continue
+        state = begin(keys[b], episodes[b]) + GOLDEN
+        pair = indices[b] if indices[b] >= 0 else below(source.shape[0], mix(state))
+        canvas[b] = source[pair]
+        symbols[b] = target[pair]
+        boxes[b] = 0
+        state += GOLDEN
+        start_gaze[b, 0] = 2.0 * unit(mix(state)) - 1.0

@@ -1,0 +1,186 @@
+"""Sentences: names of numbers, pairs and their pieces, and the two worlds that are made of them."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from num2words import num2words
+
+from glimpse_env.data import numbers, pairs
+from glimpse_env.data.files import DatasetError
+from glimpse_env.data.pieces import Pieces
+from glimpse_env.worlds.numbers import NumberWorld
+from glimpse_env.worlds.sentences import SentenceWorld
+
+NUMBERS, TRANSLATE = "Glimpse/NumberNames-v0", "Glimpse/Translate-v0"
+OFFLINE = {"dataset": "number-names", "pair": "de-en"}
+
+
+def some_numbers() -> list[int]:
+    drawn = np.random.default_rng(0).integers(0, 10 ** np.arange(3, 10)[:, None], (7, 300))
+    return [*range(1100), *drawn.ravel().tolist(), numbers.MOST - 1]
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_names_are_num2words_own(language: str) -> None:
+    made = numbers.names(language)
+    for number in some_numbers():
+        assert made.of(number) == numbers.spell(num2words(number, lang=language), language)
+
+
+def test_a_name_spelled_and_written_is_the_same_word() -> None:
+    world = NumberWorld("train", 18)
+    for number in some_numbers():
+        assert world.write(numbers.names("de").of(number)) == num2words(number, lang="de")
+
+
+def value(words: list[str]) -> int:
+    """What an English name says, by adding up: an independent way back."""
+    total = group = 0
+    for word in words:
+        if word == "hundred":
+            group *= 100
+        elif word in ("thousand", "million"):
+            total += group * {"thousand": 1000, "million": 1_000_000}[word]
+            group = 0
+        elif word != "and":
+            group += next(n for n in range(100) if num2words(n) == word)
+    return total + group
+
+
+def numbers_of(split: str, count: int, **reset: Any) -> list[int]:
+    env: Any = gymnasium.make_vec(NUMBERS, count, "vector_entry_point", split=split)
+    env.reset(**reset)
+    scenes, world = env.present_scenes(), env.world
+    found = []
+    for canvas, target in zip(scenes.canvas, scenes.target, strict=True):
+        number = value([world.tokens[i] for i in canvas if i])
+        ends = target.tolist().index(env.task.end)
+        assert world.write(target[:ends]) == num2words(number, lang="de")
+        assert (target[ends + 1 :] == -1).all()
+        found.append(number)
+    return found
+
+
+def test_no_number_is_in_two_splits() -> None:
+    train = set(numbers_of("train", 3000, seed=0))
+    test = set(numbers_of("test", 1500, options={"index": 0}))
+    validation = set(numbers_of("validation", 1500, options={"index": 0}))
+    assert not train & test
+    assert not train & validation
+    assert not test & validation
+    assert min(test | validation) >= 1000
+    assert min(train) < 10
+    lengths = np.bincount([len(str(n)) for n in test])[4:]
+    np.testing.assert_allclose(lengths, len(test) / 6, rtol=0.25)  # of four to nine digits, alike likely
+
+
+def test_frozen_sentences_are_the_pairs_in_their_order() -> None:
+    env: Any = gymnasium.make_vec(TRANSLATE, 5, "vector_entry_point", split="test", **OFFLINE)
+    assert env.num_scenes == 500
+    env.reset(options={"index": 490})
+    scenes, world = env.present_scenes(), env.world
+    texts = pairs.load("number-names", "de-en", "test")
+    for row in range(5):
+        source = [int(i) - 1 for i in scenes.canvas[row] if i]
+        target = [int(i) for i in scenes.target[row] if i >= 0]
+        assert world.write(source) == texts.source[490 + row]
+        assert target[-1] == env.task.end
+        assert world.write(target[:-1]) == texts.target[490 + row]
+
+
+def test_who_says_the_sentence_is_paid() -> None:
+    env: Any = gymnasium.make_vec(TRANSLATE, 3, "vector_entry_point", split="test", **OFFLINE)
+    env.reset(options={"index": 0})
+    target = env.present_scenes().target
+    paid, ended = np.zeros(3), np.zeros(3, bool)
+    for t in range(target.shape[1]):
+        answer = np.where(target[:, t] < 0, 0, target[:, t])
+        answer[2] = 5 if t == 0 else answer[2]  # the last row says one word wrong
+        observation, reward, terminated, *_ = env.step(
+            {"gaze": np.zeros((3, 1), np.float32), "answer": answer}
+        )
+        paid += reward * ~ended
+        ended |= terminated
+        if ended.all():
+            break
+        np.testing.assert_array_equal(observation["said"][~ended, 0], answer[~ended])
+    assert paid.tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("text", ["zwei Hunde", "日本語 und 한국어", "🙂", "a\tb"])
+def test_every_text_has_pieces(text: str) -> None:
+    vocabulary = pairs.pieces("number-names", "de-en")
+    assert vocabulary.decode(vocabulary.encode([text])[0]) == text
+    twin = Pieces(["one two", "two three"], 300)
+    assert twin.names == Pieces(["one two", "two three"], 300).names
+
+
+def test_numbers_of_the_pairs_differ_between_splits() -> None:
+    sides = [
+        set(pairs.load("number-names", "en-de", split).source) for split in ("train", "validation", "test")
+    ]
+    assert len(sides[0] | sides[1] | sides[2]) == sum(map(len, sides)) == 4000
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.tsv"
+    lines = [f"ein Hund {i}\ta dog {i}" for i in range(20)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert [len(pairs.load(f"file:{path}", "", s).source) for s in ("train", "validation", "test")] == [
+        14,
+        2,
+        4,
+    ]
+    env: Any = gymnasium.make(TRANSLATE, dataset=f"file:{path}", pair="", canvas_size=12, horizon=13)
+    env.reset(seed=0)
+    named = tmp_path / "named.tsv"
+    named.write_text("a\tb\ttrain\nc\td\ttest\ne\tf\tvalidation\n", encoding="utf-8-sig")
+    assert pairs.load(f"file:{named}", "", "test") == (("c",), ("d",))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"one\tzwei\nthree\n", "line 2 of .*two sentences with a tab"),
+        (b"one\tzwei\n\t\n", "line 2 of"),
+        (b"one\tzwei\tdev\n", "names the split 'dev'"),
+        (b"one\tzwei\n", "no pairs in its validation split"),
+        (b"\xff\xfe\n", "not UTF-8"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "bad.tsv"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=says):
+        pairs.load(f"file:{path}", "", "train")
+
+
+def test_other_faults_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DatasetError, match="no file"):
+        pairs.load(f"file:{tmp_path / 'none'}", "", "train")
+    with pytest.raises(ValueError, match="did you mean 'multi30k'"):
+        pairs.load("multi3k", "de-en", "train")
+    with pytest.raises(ValueError, match="pair must be one of"):
+        pairs.load("multi30k", "de-de", "train")
+    with pytest.raises(ValueError, match="leave out pair"):
+        pairs.load("file:x", "de-en", "train")
+    with pytest.raises(DatasetError, match="raise canvas_size"):
+        SentenceWorld("number-names", "de-en", "train", 5)
+    with pytest.raises(ValueError, match="canvas_size must be an integer from 18"):
+        gymnasium.make(NUMBERS, canvas_size=17)
+    with pytest.raises(ValueError, match="leave out pair"):
+        gymnasium.make(NUMBERS, pair="de-en")
+    with pytest.raises(DatasetError, match="no word pieces"):
+        Pieces([""], 100)
+    folder = tmp_path / "multi30k"
+    folder.mkdir()
+    (folder / "train.fr.gz").write_bytes(gzip.compress(b"un chien\n"))
+    monkeypatch.setenv("GLIMPSE_DATA", str(tmp_path))
+    with pytest.raises(DatasetError, match=r"train.fr.gz has the wrong SHA-256"):
+        pairs.load("multi30k", "fr-en", "train")

@@ -1,0 +1,327 @@
+"""Models of sentences: alignment, teaching equal to the loop, beams, the reading agent, learning, BLEU."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from agents.agent import Spec
+from agents.experiments import EXPERIMENTS, Experiment
+from agents.experiments.experiment import to_config
+from agents.learn import metrics
+from agents.learn.envs import make_env
+from agents.learn.loop import Loop
+from agents.learn.run import Run
+from agents.learn.sentences import Pool, Reading, TeacherForcing, look_through, translate, written
+from agents.models.reading_agent import ReadingAgentSettings
+from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings, turned
+from agents.parts import alignment, beam
+from agents.parts.gaze import GazePolicy
+
+SPEC = Spec((5,), (20,), 30, (), 12, 12, 30, 1)  # 20 places of 29 words, 12 answers of 29 words and END
+END = 29
+OFFLINE = {"dataset": "number-names", "pair": "de-en"}
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"attention": "none", "reverse": True, "bidirectional": False},
+    {"attention": "last", "bidirectional": False},
+    {"attention": "dot", "tied": False},
+    {"attention": "concat", "feeding": "context"},
+    {"feeding": "readout"},
+    {"local": 4, "reverse": True},
+    {"layers": 4, "residual": True},
+    {"layers": 3, "attention": "concat", "feeding": "context"},
+]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
+
+
+def texts(*lengths: int) -> Tensor:
+    canvas = torch.zeros(len(lengths), 20, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        canvas[row, :length] = torch.randint(1, 30, (length,))
+    return canvas
+
+
+def answers(*lengths: int) -> Tensor:
+    target = torch.full((len(lengths), 12), -1)
+    for row, length in enumerate(lengths):
+        target[row, :length] = torch.randint(0, 30, (length,))
+    return target
+
+
+def model_of(kind: dict[str, Any]) -> Seq2Seq:
+    torch.manual_seed(0)
+    return Seq2SeqSettings(hidden=16, embedding=12, **kind).build(SPEC).eval()
+
+
+@pytest.mark.parametrize("kind", alignment.KINDS)
+@pytest.mark.parametrize("width", [0, 4])
+def test_alignment_is_its_formula(kind: alignment.Kind, width: int) -> None:
+    torch.manual_seed(0)
+    align = alignment.Alignment(kind, 6, 6, width)
+    query, keys = torch.randn(2, 3, 6), torch.randn(2, 5, 6)
+    there = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    weights = align(query, align.prepare(keys), there).detach()
+    own = {name: p.detach().numpy() for name, p in align.named_parameters()}
+    for b, t in itertools.product(range(2), range(3)):
+        q, n = query[b, t].numpy(), int(there[b].sum())
+        scores = []
+        for k in keys[b, :n].numpy():
+            if kind == "dot":
+                scores.append(q @ k)
+            elif kind == "general":
+                scores.append(q @ own["key.weight"] @ k)
+            else:
+                inner = own["query.weight"] @ q + own["query.bias"] + own["key.weight"] @ k
+                scores.append(own["score.weight"][0] @ np.tanh(inner))
+        expected = np.exp(scores) / np.exp(scores).sum()
+        if width:
+            hidden = np.tanh(own["place.0.weight"] @ q + own["place.0.bias"])
+            place = n / (1 + np.exp(-(own["place.2.weight"][0] @ hidden + own["place.2.bias"][0])))
+            expected = expected * np.exp(-((np.arange(n) - place) ** 2) / (2 * (width / 2) ** 2))
+        np.testing.assert_allclose(weights[b, t, :n], expected, atol=1e-5)
+        assert weights[b, t, n:].abs().sum() == 0
+
+
+@every_kind
+def test_teaching_is_saying_word_by_word_and_rows_are_apart(kind: dict[str, Any]) -> None:
+    model = model_of(kind)
+    canvas, target = texts(3, 7, 20, 1, 5, 5), answers(3, 12, 5, 1, 5, 8)
+    scores, looks = model.teach(canvas, target)
+    taught = torch.zeros(6, 12, 30)
+    taught[target >= 0] = scores.detach()
+    for row in range(6):
+        state, heard = model.read(canvas[row : row + 1]), torch.zeros(1, dtype=torch.long)
+        for t in range(int((target[row] >= 0).sum())):
+            said, state = model.say(heard, state)
+            torch.testing.assert_close(said[0], taught[row, t], atol=1e-5, rtol=1e-5)
+            places = state["weights"].shape[1]
+            torch.testing.assert_close(state["weights"][0], looks[row, t, :places], atol=1e-5, rtol=1e-5)
+            assert looks[row, t, places:].abs().sum() == 0
+            heard = target[row, t : t + 1] + 1
+
+
+@every_kind
+def test_as_an_agent_it_says_the_same(kind: dict[str, Any]) -> None:
+    model = model_of(kind)
+    canvas, target = texts(4, 9), answers(6, 6)
+    scores, looks = model.teach(canvas, target)
+    state = model.initial(2)
+    for t in range(6):
+        said = target[:, t - 1 : t] if t else torch.full((2, 1), -1)
+        step, state = model({"canvas": canvas, "said": said}, state, False)
+        torch.testing.assert_close(step.logits, scores.view(2, 6, 30)[:, t], atol=1e-5, rtol=1e-5)
+        if model.alignment is not None and not model.settings.local:
+            mean = (looks[:, t] * torch.arange(looks.shape[2])).sum(1, keepdim=True)
+            torch.testing.assert_close(step.gaze, 2 * mean / 19 - 1, atol=1e-5, rtol=1e-5)
+
+
+def test_a_turned_sequence_begins_at_its_end() -> None:
+    xs = torch.arange(10).view(5, 2, 1)
+    assert turned(xs, torch.tensor([5, 3]))[..., 0].t().tolist() == [[8, 6, 4, 2, 0], [5, 3, 1, 7, 9]]
+
+
+def test_bad_settings_are_named() -> None:
+    with pytest.raises(ValueError, match="one vocabulary"):
+        Seq2SeqSettings().build(SPEC._replace(words=31))
+    with pytest.raises(ValueError, match="glimpses_per_answer"):
+        Seq2SeqSettings().build(SPEC._replace(horizon=24))
+    for wrong, says in (
+        ({"attention": "soft"}, "attention must be one of"),
+        ({"hidden": 15}, "hidden must be even"),
+        ({"local": 3, "attention": "none"}, "local is of attention"),
+        ({"attention": "none", "feeding": "context"}, "needs attention"),
+        ({"residual": True}, "layers to 2"),
+        ({"dropout": 1.0}, "dropout"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            Seq2SeqSettings(**wrong)
+    with pytest.raises(ValueError, match="as wide as keys"):
+        alignment.Alignment("dot", 4, 5)
+    with pytest.raises(ValueError, match="one vocabulary"):
+        ReadingAgentSettings().build(SPEC._replace(words=31))
+    unfit = Experiment("Glimpse/MNIST-v0", Seq2SeqSettings(), TeacherForcing(), Loop())
+    spec = unfit.spec()
+    with pytest.raises(ValueError, match="builds an agent for texts"):
+        unfit.build(spec)
+
+
+class Toy:
+    """Scores that depend on the last word and on how many there were, so that all answers can be listed."""
+
+    def __init__(self, words: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.table = 2 * torch.randn(words + 1, 6, words, generator=generator)
+        self.looks = torch.rand(6, 3, generator=generator)
+
+    def read(self, canvas: Tensor) -> dict[str, Any]:
+        there = torch.ones(len(canvas), 3, dtype=torch.bool)
+        return {"there": there, "weights": 0.0 * there, "step": torch.zeros(len(canvas), dtype=torch.long)}
+
+    def say(self, heard: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        step = state["step"]
+        return self.table[heard, step], {**state, "weights": self.looks[step], "step": step + 1}
+
+
+@pytest.mark.parametrize("length_weight", [0.0, 1.0])
+@pytest.mark.parametrize("coverage_weight", [0.0, 0.3])
+@pytest.mark.parametrize("seed", range(4))
+def test_many_beams_find_the_best_of_all(length_weight: float, coverage_weight: float, seed: int) -> None:
+    toy, words, end, most = Toy(4, seed), 4, 3, 4
+
+    def worth(answer: tuple[int, ...]) -> float:
+        log_p, heard, cover = 0.0, 0, torch.zeros(3)
+        for step, word in enumerate(answer):
+            log_p += float(toy.table[heard, step].log_softmax(-1)[word])
+            heard, cover = word + 1, cover + toy.looks[step]
+        covered = coverage_weight * float(cover.clamp(max=1).log().sum())
+        return log_p / ((5 + len(answer)) / 6) ** length_weight + covered
+
+    whole = [
+        (*body, end) for n in range(most) for body in itertools.product(range(words - 1), repeat=n)
+    ] + list(itertools.product(range(words - 1), repeat=most))
+    best = max(whole, key=worth)
+    found = beam.search(
+        toy,
+        torch.zeros(2, 3),
+        end,
+        most,
+        beams=100,
+        length_weight=length_weight,
+        coverage_weight=coverage_weight,
+    )
+    assert found == [[word for word in best if word != end]] * 2
+
+
+def test_one_beam_says_the_most_probable_word() -> None:
+    model = model_of({})
+    canvas = texts(3, 9, 20, 1)
+    found = beam.search(model, canvas, END, 12, beams=1)
+    for row in range(4):
+        state, heard, said = model.read(canvas[row : row + 1]), torch.zeros(1, dtype=torch.long), []
+        while len(said) < 12 and END not in said:
+            scores, state = model.say(heard, state)
+            said.append(int(scores.argmax()))
+            heard = torch.tensor([said[-1] + 1])
+        assert found[row] == [word for word in said if word != END]
+
+
+def test_a_replay_is_what_was_seen_step_by_step() -> None:
+    experiment = EXPERIMENTS["gaze-numbers"].but(model={"hidden": 24, "embedding": 16})
+    agent = experiment.build(experiment.spec())
+    env = make_env(agent, experiment.env_id, 12, split="train")
+    torch.manual_seed(0)
+    read = look_through(agent, env, list(range(12)))
+    assert len(read.retina) == int(read.playing.sum(0).max())
+    asked = torch.where(read.due & read.playing, read.next, -1)
+    scores, log_prob, value = agent.replay(read.retina, read.said, read.gaze, read.chosen, asked >= 0)
+    spread = torch.zeros(*asked.shape, scores.shape[1])
+    spread[asked >= 0] = scores
+    state = None
+    for t in range(len(asked)):
+        seen = {"retina": read.retina[t], "said": read.said[t][:, None], "gaze": read.gaze[t]}
+        step, state = agent(seen, state, False)
+        playing = read.playing[t]
+        torch.testing.assert_close(step.baseline[playing], value[t, playing], atol=1e-5, rtol=1e-5)
+        known = asked[t] >= 0
+        torch.testing.assert_close(step.logits[known], spread[t, known], atol=1e-5, rtol=1e-5)
+        density = -0.5 * ((read.chosen[t] - step.gaze) / agent.locator.sigma).square().sum(1)
+        density = density - math.log(agent.locator.sigma * math.sqrt(2 * math.pi))
+        torch.testing.assert_close(density[playing], log_prob[t, playing], atol=2e-3, rtol=1e-4)
+        # Teacher forcing: what is heard next is what should have been said.
+        if t + 1 < len(asked):
+            on = read.playing[t + 1]
+            assert (read.said[t + 1][on] == asked[t][on]).all()
+
+
+def test_an_eye_with_reach_moves_from_where_it_looks() -> None:
+    policy = GazePolicy(3, 0.1, axes=1, reach=0.5)
+    with torch.no_grad():
+        policy.bias.fill_(math.atanh(0.4))
+        policy.weight.zero_()
+    gaze, _ = policy.look(torch.randn(4, 3), False, torch.tensor([[-1.0], [0.0], [0.5], [0.95]]))
+    torch.testing.assert_close(gaze[:, 0], torch.tensor([-0.8, 0.2, 0.7, 1.0]))
+
+
+@pytest.mark.parametrize(
+    ("model", "learner"),
+    [
+        (Seq2SeqSettings(32, 24), TeacherForcing()),
+        (ReadingAgentSettings(32, 24, dropout=0.1), Reading(sigma_start=0.1, discount=0.8)),
+    ],
+)
+def test_both_learn_translate_and_are_resumed(tmp_path: Path, model: Any, learner: Any) -> None:
+    loop = Loop(epochs=3, images_per_epoch=64, batch_size=16, learning_rate=1e-2, bfloat16=False)
+    experiment = Experiment(
+        "Glimpse/Translate-v0", model, learner, loop, env={**OFFLINE, "canvas_size": 30, "horizon": 31}
+    )
+    config = to_config("", experiment, experiment.spec())
+    agent = experiment.build(experiment.spec())
+    lines = list(
+        experiment.train(Run(tmp_path / "a", config, resume=False, overwrite=False), agent, quiet=True)
+    )
+    assert lines[-1]["loss"] < 0.9 * lines[0]["loss"]
+    assert lines[0]["validation_bleu"] == pytest.approx(100 - lines[0]["validation_100_less_bleu"])
+    other = experiment.build(experiment.spec())
+    first = Run(tmp_path / "b", config, resume=False, overwrite=False)
+    next(experiment.train(first, other, quiet=True))
+    first.close()
+    again = experiment.build(experiment.spec())
+    list(experiment.train(Run(tmp_path / "b", config, resume=True, overwrite=False), again, quiet=True))
+    for name, weight in agent.state_dict().items():
+        torch.testing.assert_close(weight, again.state_dict()[name], rtol=0, atol=0)
+    found = learner.figures(agent, experiment.task, "validation")
+    assert all(0 <= figure.error <= 100 and figure.scenes == 500 for figure in found.values())
+    assert {learner.metric(experiment.task, mode) for mode in found} == {"bleu", "bleu_lc"}
+
+
+def test_what_is_written_is_what_the_environment_heard() -> None:
+    experiment = EXPERIMENTS["luong-de-en"].but(
+        model={"hidden": 16, "embedding": 12}, env={**OFFLINE, "canvas_size": 30, "horizon": 31}
+    )
+    model = experiment.build(experiment.spec())
+    greedy, references = translate(model, experiment.task, "test", beams=1)
+    acted, same = written(model, experiment.task, "test", sample=False)
+    assert references == same
+    # Words that are as probable as each other but for rounding may go either way.
+    assert sum(a == b for a, b in zip(greedy, acted, strict=True)) > 0.98 * len(acted)
+
+
+def test_a_batch_is_of_like_lengths_and_every_pair_is_whole() -> None:
+    experiment = EXPERIMENTS["luong-numbers"].but(loop={"batch_size": 8})
+    pool = Pool(experiment.build(experiment.spec()), experiment.task)
+    drawn = [pool.batch([5] if i == 0 else None) for i in range(32)]
+    spread = [int((b.canvas > 0).sum(1).max() - (b.canvas > 0).sum(1).min()) for b in drawn]
+    assert np.mean(spread) < 1.5
+    for batch in drawn:
+        assert ((batch.target >= 0).sum(1) > 1).all()
+        ends = batch.target.gather(1, (batch.target >= 0).sum(1, keepdim=True) - 1)
+        assert (ends == pool.env.unwrapped.task.end).all()
+    twin = Pool(experiment.build(experiment.spec()), experiment.task)
+    torch.manual_seed(1)
+    first = twin.batch([5])
+    torch.manual_seed(1)
+    again = Pool(experiment.build(experiment.spec()), experiment.task).batch([5])
+    assert torch.equal(first.canvas, again.canvas)
+
+
+def test_bleu_by_hand() -> None:
+    """4 of 5 words are right, 3 of 4 pairs, 2 of 3 triples, 1 of 2 fours, and the lengths are the same."""
+    by_hand = 100 * (4 / 5 * 3 / 4 * 2 / 3 * 1 / 2) ** 0.25
+    assert metrics.plain_bleu(["a b c d x"], ["a b c d e"]) == pytest.approx(by_hand)
+    same = metrics.bleu(["One dog runs fast here."], ["One dog runs fast here."])
+    assert same.error == pytest.approx(100)
+    assert metrics.bleu(["ONE DOG RUNS FAST"], ["one dog runs fast"], lowercase=True).error == pytest.approx(
+        100
+    )
+    short = metrics.plain_bleu(["a b c d"], ["a b c d e"])
+    assert short == pytest.approx(100 * math.exp(1 - 5 / 4))
+    with pytest.raises(ValueError, match="a reference for each"):
+        metrics.bleu(["a"], [])
