@@ -1,4 +1,4 @@
-"""One's own pictures as an environment, in a line."""
+"""One's own pictures, or sentences, as an environment, in a line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium
 
 from glimpse_env.data import images as data
-from glimpse_env.data import own
+from glimpse_env.data import own, pairs
 from glimpse_env.registry import SINGLE, VECTOR
 
 
@@ -24,7 +24,7 @@ def register_custom(
     test: own.Pair | None = None,
     **keywords: Any,
 ) -> str:
-    """Register `Glimpse/NAME-v0` over one's own pictures and return that id, for `make` and `make_vec`.
+    """Register `Glimpse/NAME-v0` over one's own data and return that id, for `make` and `make_vec`.
 
     images: arrays as `data.own.to_splits` takes them, with labels (N,), integers or names; or the path of a
     folder with one sub-folder a class, or with such folders below train/ and test/. names: of the classes.
@@ -32,11 +32,15 @@ def register_custom(
     to train, one to validate, two to test. keywords: as of `GlimpseVectorEnv`; the canvas is as large as the
     pictures unless canvas_size says otherwise. What is not a picture's own is 0, which is background.
 
+    Sentences: images is a list of them and labels another, as long, of what they become; or images is the
+    path of a .tsv file (`data.pairs`). validation, test: such pairs, both or neither. Unless keywords say
+    otherwise the canvas is as long as the longest sentence, and an answer is asked at every glimpse.
+
     Arrays are kept once, in a file of the user's cache that is named by their contents, so that the id's
     data set (`file:PATH`) is found by every process of this machine.
-    Raises ValueError or DatasetError for pictures that cannot be used and for a name that is taken.
+    Raises ValueError or DatasetError for data that cannot be used and for a name that is taken.
     """
-    return _register(f"Glimpse/{name}-v0", _dataset(images, labels, names, validation, test), keywords)
+    return _register(f"Glimpse/{name}-v0", *_made(images, labels, names, validation, test, keywords))
 
 
 def make_custom(
@@ -49,13 +53,52 @@ def make_custom(
     num_envs: int | None = None,
     **keywords: Any,
 ) -> Any:
-    """An environment over one's own pictures; with `num_envs` a vector env. See `register_custom`."""
-    dataset = _dataset(images, labels, names, validation, test)
+    """An environment over one's own pictures or sentences; with `num_envs` a vector env.
+
+    See `register_custom`.
+    """
+    dataset, keywords = _made(images, labels, names, validation, test, keywords)
     hashed = hashlib.sha256(f"{dataset} {sorted(keywords.items())!r}".encode()).hexdigest()[:12]
     env_id = _register(f"Glimpse/Custom{hashed}-v0", dataset, keywords)
     if num_envs is None:
         return gymnasium.make(env_id)
     return gymnasium.make_vec(env_id, num_envs=num_envs)
+
+
+def _made(
+    given: Any,
+    labels: Any,
+    names: Iterable[str] | None,
+    validation: own.Pair | None,
+    test: own.Pair | None,
+    keywords: dict[str, Any],
+) -> tuple[str, dict[str, Any]]:
+    """The name of a data set, and the keywords of an environment of its kind."""
+    if "dataset" in keywords:
+        raise ValueError("dataset is made of what is given: leave it out")
+    in_file = isinstance(given, str | Path) and Path(given).suffix == ".tsv"
+    if not in_file and (isinstance(given, str | Path) or not _is_text(given)):
+        dataset = _dataset(given, labels, names, validation, test)
+        height, width = data.load(dataset, "train").images.shape[2:]
+        return dataset, {"canvas_size": max(height, width), **keywords}
+    if names is not None or (in_file and (labels is not None or validation or test)):
+        raise ValueError("sentences need no names, and a .tsv file has its own splits: leave them out")
+    if in_file:
+        dataset = f"file:{Path(given).expanduser().resolve()}"
+    else:
+        if labels is None:
+            raise ValueError("sentences need labels: what each of them becomes")
+        dataset = pairs.store(given, labels, validation, test)
+    made = {"scene": "sentences", "task": "read", "start_gaze": "begin", "retina_size": 5, **keywords}
+    made.setdefault("canvas_size", pairs.longest(dataset, ""))
+    if "glimpses_per_answer" not in made:
+        made.setdefault("horizon", int(made["canvas_size"]) + 1)
+    return dataset, made
+
+
+def _is_text(given: Any) -> bool:
+    """Whether these are sentences and not arrays."""
+    return isinstance(given, list | tuple) and len(given) > 0 and isinstance(given[0], str)
 
 
 def _dataset(
@@ -77,10 +120,7 @@ def _dataset(
 
 def _register(env_id: str, dataset: str, keywords: dict[str, Any]) -> str:
     """Register the id, once; ValueError if it is registered otherwise."""
-    if "dataset" in keywords:
-        raise ValueError("dataset is made of the images that are given: leave it out")
-    height, width = data.load(dataset, "train").images.shape[2:]
-    kwargs = {"dataset": dataset, "canvas_size": max(height, width), **keywords}
+    kwargs = {"dataset": dataset, **keywords}
     known = gymnasium.registry.get(env_id)
     if known is not None and known.kwargs != kwargs:
         raise ValueError(f"{env_id} is registered with {known.kwargs}: choose another name")

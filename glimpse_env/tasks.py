@@ -16,7 +16,7 @@ from glimpse_env import checks
 from glimpse_env.kernels import kernel
 
 TASKS = ("classify", "sum", "unordered", "read")
-REWARDS = ("terminal", "per_answer")
+REWARDS = ("terminal", "per_answer", "score")
 NO_ANSWER = -1
 END = "end"
 KEEP_LOOKING = "look"
@@ -122,6 +122,7 @@ def advance(
     keep_looking: int,
     horizon: int,
     relative: bool,
+    terminal: bool,
     per_answer: bool,
     step_cost: float,
     time: NDArray[np.int64],
@@ -140,7 +141,8 @@ def advance(
     horizon / L glimpses; with them, whenever it is not `keep_looking`. The episode ends with the last
     answer, with `end`, or with the last glimpse of the horizon. Else the gaze (B, 2) moves, clipped to
     [-1, 1]², and is added to the scan path (B, horizon, 2). correct (B,): every answer so far was right,
-    and at the end none is missing.
+    and at the end none is missing. terminal: whether that is paid at the end; per_answer: whether each right
+    answer is, up to the first wrong one.
     """
     length = target.shape[1]
     share = horizon // length
@@ -163,7 +165,7 @@ def advance(
         if done or time[b] == horizon:
             if given[b] < length and target[b, given[b]] >= 0:
                 correct[b] = False
-            if correct[b] and not per_answer:
+            if correct[b] and terminal:
                 reward[b] += 1.0
             terminated[b] = True
             continue

@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from glimpse_env import checks, random, tasks
+from glimpse_env import checks, random, scores, tasks
 from glimpse_env.sensors.retina import Retina, writable
 from glimpse_env.sensors.words import Words
 from glimpse_env.worlds.digits import DigitWorld
@@ -60,10 +60,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to
     that many for each of the task's answers. early_answer: one more answer, "look", keeps looking, any other
     counts at once, and an episode that runs out of glimpses earns nothing more. reward: "terminal" pays 1 at
-    the end if every answer is right, "per_answer" 1 for each right one up to the first wrong one; step_cost
-    is paid for each step. relative_gaze: the action's gaze is a displacement. start_gaze: "center"; "begin",
-    the first pixel or word; "random", which is a function of the scene; or "blind", the centre with the eye
-    shut: glimpse 1 counts but its retina is black, and the agent chooses where to see first. difficulty,
+    the end if every answer is right, "per_answer" 1 for each right one up to the first wrong one, "score" at
+    the end how good a sentence is, from 0 to 1 (`scores.chrf`); step_cost is paid for each step.
+    relative_gaze: the action's gaze is a displacement. start_gaze: "center"; "begin", the first pixel or word;
+    "random", which is a function of the scene; or "blind", the centre with the eye shut: glimpse 1 counts but
+    its retina is black, and the agent chooses where to see first. difficulty,
     jitter, distortion, distortion_share: of training scenes, see `worlds.digits.draw_scenes`. constant_info:
     whether `info` has `target` and `correct` at every step, -1 and False until they are known, as libraries
     want that record it.
@@ -153,6 +154,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             whole = bool(checks.integer("context", int(context), 0, 1))
             self.sensor = Words(self.world.canvas_shape[0], len(self.world.tokens), retina_size, whole)
         self.reward = checks.choice("reward", reward, tasks.REWARDS)
+        if reward == "score" and not isinstance(self.world, NumberWorld | SentenceWorld):
+            raise ValueError(
+                f"reward 'score' is of sentences, and scene {scene!r} has none: use 'terminal', or "
+                "'per_answer'"
+            )
         self.step_cost = checks.number("step_cost", step_cost, 0)
         self.relative_gaze = checks.flag("relative_gaze", relative_gaze)
         self.start_gaze = checks.choice("start_gaze", start_gaze, START_GAZES)
@@ -279,10 +285,13 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         tasks.advance(
             resetting, gaze, answer, self._target, self.task.end,
             len(self.answer_names) - 1 if self.early_answer else -1,
-            self.horizon, self.relative_gaze, self.reward == "per_answer", self.step_cost,
+            self.horizon, self.relative_gaze, self.reward == "terminal", self.reward == "per_answer",
+            self.step_cost,
             self._time, self._gaze, self._path, self._answers, self._given, self._correct,
             reward, terminated,
         )  # fmt: skip
+        if self.reward == "score":
+            self._pay_score(reward, terminated)
         truncated = self._truncate(resetting, terminated)
         self._done = terminated | truncated
         self._ended = terminated
@@ -336,6 +345,16 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             last = np.take_along_axis(self._answers, np.maximum(self._given - 1, 0)[:, None], 1)
             observation["said"] = np.where(self._given[:, None] > 0, last, tasks.NO_ANSWER)
         return observation
+
+    def _pay_score(self, reward: NDArray[np.float64], terminated: NDArray[np.bool_]) -> None:
+        """Add to the reward of every row that has ended how good its sentence is."""
+        assert isinstance(self.world, NumberWorld | SentenceWorld)
+        for row in np.flatnonzero(terminated):  # the library that scores takes one sentence at a time
+            said, right = (
+                self.world.write([int(i) for i in answers if 0 <= i < self.task.end])
+                for answers in (self._answers[row], self._target[row])
+            )
+            reward[row] += scores.chrf(said, right)
 
     def _truncate(self, resetting: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Rows cut off by `max_episode_steps`, as Gymnasium's TimeLimit does to a single env."""

@@ -4,9 +4,10 @@ A trained agent is named as in evaluate.py. Live: space pauses, right steps, n g
 saves. A person aims with the arrow keys or the mouse, looks with Enter or a click, answers with a digit and
 sees only what the retina sees. `--out x.gif|x.mp4|x.png|x.html` records without a display instead; the html
 page plays in a browser, several `--episodes` in one. `draw-mnist` draws the pictures of those scenes, or
-`--dream`s. `char-lstm` writes on from a `--prompt`. `--compare OTHER` plays both on the same scenes, side
-by side (on the html page one after the other). Live, these two know space and right; any other key closes
-the window.
+`--dream`s. `char-lstm` writes on from a `--prompt`, `luong-de-en` translates a `--text` and shows which word
+looked at which (`--out x.png` draws it, `--interactive` keeps asking). `--compare OTHER` plays both on the
+same scenes, side by side (on the html page one after the other). Live, these two know space and right; any
+other key closes the window.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ from agents.learn.generative import Generative, binary_generator, make_scenes, p
 from agents.learn.sequences import opening
 from agents.models.char_lm import CharLM
 from agents.models.draw import DRAW
+from agents.models.seq2seq import Seq2Seq
 from agents.report.results import find_checkpoint
-from agents.show import drawing
+from agents.show import alignment, drawing
 from agents.show.playback import (
     FORMATS,
     SECONDS_A_GLIMPSE,
@@ -81,6 +83,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--prompt", help="what a language model goes on from; the end of a line unless given")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 writes what is most probable")
     parser.add_argument("--length", type=int, default=500, help="how many characters it writes")
+    parser.add_argument("--text", help="what a translator translates, in place of a frozen scene")
+    parser.add_argument("--interactive", action="store_true", help="ask for texts until an empty line")
     parser.add_argument("--out", type=Path, help=f"write to this file, which ends in {', '.join(FORMATS)}")
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in FORMATS:
@@ -95,6 +99,13 @@ def main(arguments: list[str]) -> None:
     agent, experiment, config = load(options.player)
     if draws(experiment):
         draw(agent, experiment, options)
+        return
+    if options.text is not None or options.interactive:
+        if not isinstance(agent, Seq2Seq) or experiment is None:
+            raise ValueError(
+                f"{options.player} does not read whole texts: leave out --text and --interactive"
+            )
+        say(agent, experiment, options)
         return
     if isinstance(agent, CharLM) and agent.spec.symbols:
         write(agent, options)
@@ -168,6 +179,37 @@ def write(model: CharLM, options: argparse.Namespace) -> None:
     print(f"\n\nHow much each of the last {len(shown)} characters moves what the model thinks now:")
     print(shown.replace("\n", "⏎"))
     print(bars)
+
+
+def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> None:
+    """Say texts that are typed in other words, and show which word looked at which."""
+    if options.compare or options.env_id or options.grid or options.env or options.dataset:
+        raise ValueError("--text goes to the one translator: leave out --compare, --env-id, --env and --grid")
+    if options.out is not None and options.out.suffix != ".png":
+        raise ValueError(f"an alignment is drawn as .png, got --out {options.out}")
+    env = single_env(experiment.env_id, experiment.env)
+    text = options.text
+    while True:
+        if text is None:
+            text = input("> ").strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
+            if not text:
+                return
+        try:
+            aligned = alignment.of_text(model, env, text)
+        except ValueError as error:
+            if not options.interactive:
+                raise
+            print(error)
+            text = None
+            continue
+        print(aligned.written)
+        print(alignment.in_terminal(aligned))
+        if options.out is not None:
+            alignment.save(options.out, {options.player: aligned})
+            print(f"wrote {options.out}")
+        if not options.interactive:
+            return
+        text = None
 
 
 def draws(experiment: Experiment | None) -> bool:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from num2words import num2words
 
+import glimpse_env
+from glimpse_env import scores
 from glimpse_env.data import numbers, pairs
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.pieces import Pieces
@@ -142,6 +144,72 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     named = tmp_path / "named.tsv"
     named.write_text("a\tb\ttrain\nc\td\ttest\ne\tf\tvalidation\n", encoding="utf-8-sig")
     assert pairs.load(f"file:{named}", "", "test") == (("c",), ("d",))
+
+
+def test_ones_own_sentences_in_a_line(tmp_path: Path) -> None:
+    source, target = [f"猫が{i}匹" for i in range(20)], [f"{i} кошек" for i in range(20)]
+    env: Any = glimpse_env.make_custom(source, target)
+    vector = env.unwrapped.vector
+    assert vector.horizon == vector.world.canvas_shape[0] + 1
+    env.reset(options={"index": 0}) if vector.split != "train" else env.reset(seed=0)
+    shown = [int(i) - 1 for i in vector.present_scenes().canvas[0] if i]
+    assert vector.world.write(shown) in source
+    assert glimpse_env.make_custom(source, target).spec.id == env.spec.id
+    envs: Any = glimpse_env.make_custom(
+        source,
+        target,
+        test=(["犬"], ["пёс"]),
+        validation=(["鳥"], ["птица"]),
+        num_envs=2,
+        split="test",
+        canvas_size=9,
+    )
+    envs.reset(options={"index": [0, 0]})
+    assert envs.unwrapped.num_scenes == 1
+    assert envs.unwrapped.horizon == 10
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{a}\t{b}\n" for a, b in zip(source, target, strict=True)), encoding="utf-8")
+    assert glimpse_env.make_custom(path).unwrapped.vector.world.source.shape[0] == 14
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ((["a", "b"], ["c"]), "as many sentences on both sides, got 2 and 1"),
+        ((["a"], None), "need labels"),
+        ((["a", " "], ["b", "c"]), "sentence 2 must be a line of text"),
+        ((["a\nb"], ["c"]), "must be a line of text"),
+        ((["a\tb"], ["c"]), "no tab"),
+    ],
+)
+def test_bad_sentences_are_named(given: tuple[Any, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        glimpse_env.make_custom(*given)
+    with pytest.raises(ValueError, match="both to validate and to test"):
+        glimpse_env.make_custom(["a"], ["b"], test=(["a"], ["b"]))
+
+
+def test_a_sentence_is_paid_by_how_good_it_is() -> None:
+    """chrF by hand, of three and four letters: n-grams up to three, of which recall counts four times."""
+    assert scores.chrf("abcd", "abcd") == 1
+    assert scores.chrf("", "abcd") == scores.chrf("xyz", "abcd") == 0
+    right, said, whole = np.array([3, 2, 1]), np.array([3, 2, 1]), np.array([4, 3, 2])
+    precision, recall = (right / said).mean(), (right / whole).mean()
+    by_hand = 5 * precision * recall / (4 * precision + recall)
+    assert scores.chrf("abc", "abcd") == pytest.approx(by_hand)
+    env: Any = gymnasium.make(TRANSLATE, split="test", reward="score", step_cost=0.01, **OFFLINE)
+    env.reset(options={"index": 3})
+    target = [int(i) for i in env.unwrapped.vector.present_scenes().target[0] if i >= 0]
+    gaze, rewards = np.zeros(1, np.float32), []
+    said_words = [*target[:-2], target[-1]]  # all but the last piece
+    for word in said_words:
+        rewards.append(env.step({"gaze": gaze, "answer": word})[1])
+    world = env.unwrapped.vector.world
+    expected = scores.chrf(world.write(said_words[:-1]), world.write(target[:-1]))
+    assert 0.3 < expected < 1
+    assert rewards == pytest.approx([-0.01] * (len(said_words) - 1) + [expected - 0.01])
+    with pytest.raises(ValueError, match="reward 'score' is of sentences"):
+        gymnasium.make("Glimpse/Lookup-v0", reward="score")
 
 
 @pytest.mark.parametrize(

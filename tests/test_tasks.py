@@ -17,7 +17,7 @@ from glimpse_env import TABLE
 from glimpse_env.data.images import DIGITS
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.tasks import make_task
-from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.vector import TEXTS, GlimpseVectorEnv
 
 PAIR: dict[str, Any] = {**OFFLINE, "canvas_size": 60, "digits": 2, "task": "read", "horizon": 4}
 STILL = np.zeros((1, 2), np.float32)
@@ -140,7 +140,7 @@ EXTRAS: list[dict[str, Any]] = [
 
 def fitting(env_id: str, extras: dict[str, Any]) -> dict[str, Any]:
     """A text's context is all of it, or nothing."""
-    a_text = TABLE[env_id].scene == "lookup"
+    a_text = TABLE[env_id].scene in TEXTS
     return {key: bool(value) if a_text and key == "context" else value for key, value in extras.items()}
 
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +95,27 @@ def reading(path: Path, mend: str) -> Iterator[None]:
         raise
     except Exception as error:  # libraries raise anything for a truncated or foreign file
         raise DatasetError(f"{path} cannot be read ({type(error).__name__}: {error}): {mend}.") from None
+
+
+def keep(path: Path, save: Callable[[Path], object]) -> None:
+    """Have `save` write a file that its contents name, unless it is there; DatasetError where that fails.
+
+    Nothing half-written is kept, whoever else keeps the same.
+    """
+    if path.exists():
+        return
+    temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DatasetError(
+            f"{path} could not be written ({error}): free some space, or set XDG_CACHE_HOME to a folder "
+            "that can be written."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def read_gzip(path: Path, mend: str) -> bytes:

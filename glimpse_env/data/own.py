@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -71,19 +70,7 @@ def store(
     for key in sorted(parts):
         hashed.update(f"{key} {parts[key].shape}".encode() + parts[key].tobytes())
     path = files.cache_folder() / "own" / f"{hashed.hexdigest()[:20]}.npz"
-    if not path.exists():
-        temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp.npz")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(temporary, names=np.array(splits.names), **parts)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise DatasetError(
-                f"{path} could not be written ({error}): free some space, or set XDG_CACHE_HOME to a folder "
-                "that can be written."
-            ) from None
-        finally:
-            temporary.unlink(missing_ok=True)
+    files.keep(path, lambda file: np.savez(file, names=np.array(splits.names), **parts))
     return f"file:{path}"
 
 

@@ -7,6 +7,8 @@ names of numbers in English and German, and "file:PATH" is a file with a pair a 
 from __future__ import annotations
 
 import gzip
+import hashlib
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -74,6 +76,49 @@ def pieces(name: str, languages: str) -> Pieces:
     """The pieces that both sides of pairs are written in, learned from the training side alone."""
     train = load(name, languages, "train")
     return Pieces((*train.source, *train.target), MOST_PIECES)
+
+
+@cache
+def longest(name: str, languages: str) -> int:
+    """How many pieces the longest sentence of pairs has, of both sides and all splits."""
+    vocabulary = pieces(name, languages)
+    sides = (side for split in SPLITS for side in load(name, languages, split))
+    return max(len(sentence) for side in sides for sentence in vocabulary.encode(side))
+
+
+def store(
+    source: Sequence[str],
+    target: Sequence[str],
+    validation: tuple[Sequence[str], Sequence[str]] | None = None,
+    test: tuple[Sequence[str], Sequence[str]] | None = None,
+) -> str:
+    """Keep pairs in the user's cache, in a file named by their contents, and return their `file:PATH`.
+
+    Without validation and test pairs of one's own, of ten pairs seven are for training, one to validate and
+    two to test. Raises ValueError for unequal numbers of sentences, for one that is empty or has a tab or a
+    line break in it, and where one of the two splits alone is given.
+    """
+    if (validation is None) != (test is None):
+        raise ValueError("give pairs both to validate and to test, or neither")
+    given = {"train": (source, target), "validation": validation, "test": test}
+    lines = []
+    for split, sides in given.items():
+        if sides is None:
+            continue
+        if len(sides) != 2 or len(sides[0]) != len(sides[1]) or not len(sides[0]):
+            counts = " and ".join(str(len(side)) for side in sides)
+            raise ValueError(f"{split} must have as many sentences on both sides, got {counts}")
+        for i, pair in enumerate(zip(*sides, strict=True)):
+            for sentence in pair:
+                if not isinstance(sentence, str) or not sentence.strip() or len(sentence.splitlines()) > 1:
+                    raise ValueError(f"{split} sentence {i + 1} must be a line of text, got {sentence!r}")
+                if "\t" in sentence:
+                    raise ValueError(f"{split} sentence {i + 1} must have no tab in it, got {sentence!r}")
+            lines.append("\t".join((*pair, *((split,) if test is not None else ()))))
+    data = "".join(f"{line}\n" for line in lines).encode("utf-8")
+    path = files.cache_folder() / "own" / f"{hashlib.sha256(data).hexdigest()[:20]}.tsv"
+    files.keep(path, lambda file: file.write_bytes(data))
+    return f"file:{path}"
 
 
 @cache

@@ -47,6 +47,10 @@ class NumberWorld:
         self.read = _table(numbers.names("en"), 1)
         self.said = _table(numbers.names("de"), 0)
 
+    def encode(self, text: str) -> list[int]:
+        """The English words in a text, those that are no number's left out."""
+        return list(numbers.spell(text.lower(), "en"))
+
     def write(self, answers: Sequence[int]) -> str:
         """German parts as they are written: in one word, but for millions."""
         apart = {name: f" {name} " for name in ("Million", "Millionen")}

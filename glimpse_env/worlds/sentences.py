@@ -39,6 +39,10 @@ class SentenceWorld:
         self.source, self.target = _encoded(dataset, languages, split, places)
         self.num_scenes = len(self.source)
 
+    def encode(self, text: str) -> list[int]:
+        """The pieces of any text."""
+        return self.pieces.encode([text])[0]
+
     def write(self, answers: Sequence[int]) -> str:
         """The sentence that pieces spell."""
         return self.pieces.decode(answers)
