@@ -57,17 +57,16 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     SVHN's layouts; "lookup" is a text of canvas_size numbers, the first of which says where the answer
     stands; "numbers" asks for the German name of a number whose English one is read; "sentences" asks for the
     other side of `dataset`'s pairs, `pair` saying from which language into which. task, backward: see
-    `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to
-    that many for each of the task's answers. early_answer: one more answer, "look", keeps looking, any other
-    counts at once, and an episode that runs out of glimpses earns nothing more. reward: "terminal" pays 1 at
+    `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to that many for each of the
+    task's answers. early_answer: one more answer, "look", keeps looking, any other counts at once, and an
+    episode that runs out of glimpses earns nothing more. reward: "terminal" pays 1 at
     the end if every answer is right, "per_answer" 1 for each right one up to the first wrong one, "score" at
     the end how good a sentence is, from 0 to 1 (`scores.chrf`); step_cost is paid for each step.
-    relative_gaze: the action's gaze is a displacement. start_gaze: "center"; "begin", the first pixel or word;
-    "random", which is a function of the scene; or "blind", the centre with the eye shut: glimpse 1 counts but
-    its retina is black, and the agent chooses where to see first. difficulty,
-    jitter, distortion, distortion_share: of training scenes, see `worlds.digits.draw_scenes`. constant_info:
-    whether `info` has `target` and `correct` at every step, -1 and False until they are known, as libraries
-    want that record it.
+    relative_gaze: the action's gaze is a displacement. start_gaze: "center"; "begin", the first pixel or
+    word; "random", which is a function of the scene; or "blind", the centre with the eye shut: glimpse 1
+    counts but its retina is black, and the agent chooses where to see first. difficulty, jitter, distortion,
+    distortion_share: of training scenes, see `worlds.digits.draw_scenes`. constant_info: whether `info` has
+    `target` and `correct` at every step, -1 and False until they are known, as libraries want that record it.
 
     Raises ValueError for an unknown keyword or one out of range and DatasetError for missing data.
     """

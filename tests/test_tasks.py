@@ -164,6 +164,8 @@ def test_every_id_with_every_keyword_agrees_with_sync_vector_env(
     ends = 0
     for _ in range(15):
         answer = np.where(rng.random(4) < 0.5, answers - 1, rng.integers(0, answers, 4))
+        if ours.task.end >= 0:  # which nobody finds by chance among thousands of words
+            answer = np.where(rng.random(4) < 0.2, ours.task.end, answer)
         action = {"gaze": rng.uniform(-1, 1, (4, ours.sensor.axes)).astype(np.float32), "answer": answer}
         mine = ours.step(action)
         assert_same(mine, theirs.step(action))

@@ -86,6 +86,6 @@ EXPERIMENTS = {
         {"learning_rate": 2e-3},
     ),
     "gaze-de-en": reading(
-        ReadingAgentSettings(hidden=512, embedding=384, dropout=0.3), translation(LUONG, 14), 0.05, {}
+        ReadingAgentSettings(hidden=512, embedding=384, dropout=0.3), translation(LUONG, 11), 0.02, {}
     ),
 }

@@ -29,6 +29,9 @@ from glimpse_env.wrappers import glimpse_env_of
 
 POOL = 32  # batches that are drawn together and sorted by length
 AT_ONCE = 100  # sentences that are searched side by side
+# The gradient is clipped as a whole, and that of the gazes is many times as long as that of the answers. They
+# share no weights, and AdamW's steps are as long for any scale: made small, it takes nothing from the others.
+GAZES = 0.01
 CHUNKS = 4  # parts of a batch of episodes, by length, that are replayed one after the other
 
 
@@ -142,7 +145,7 @@ class Reading(Reinforce, Scorer):
             paid = torch.zeros_like(log_prob).masked_scatter(asked >= 0, -nats.detach())
             looked = part.playing[1:] & (part.next[1:] >= 0)
             gaze_loss = self.loss_of_gazes(log_prob[:-1], baseline[:-1] * looked, paid[1:])
-            loss = loss + gaze_loss * len(rows) / inner.num_envs
+            loss = loss + GAZES * gaze_loss * len(rows) / inner.num_envs
             words, wrong = words + len(target), wrong + (scores.argmax(-1) != target).sum()
         return BatchResult(loss * inner.num_envs / words, {"words_wrong": 100 * wrong / words})
 
