@@ -29,6 +29,7 @@ import numpy as np
 import glimpse_env
 from glimpse_env.data.files import DatasetError
 from glimpse_env.registry import with_dataset
+from glimpse_env.vector import TEXTS
 
 BATCHES = (1, 16, 256, 1024, 4096, 16384)
 SYNC_LIMIT = 256  # SyncVectorEnv's speed does not grow with the batch, its start-up does
@@ -99,7 +100,7 @@ def bench_features(ids: list[str], dataset: str) -> None:
     batch = 256
     aids = {"jitter": 1, "distortion": 0.1}
     for env_id in ids:
-        text = glimpse_env.TABLE[env_id].scene == "lookup"
+        text = glimpse_env.TABLE[env_id].scene in TEXTS
         features = {
             "context": 1 if text else glimpse_env.TABLE[env_id].canvas_size // 4, "early_answer": True,
             "step_cost": 0.01, "reward": "per_answer", "relative_gaze": True, "start_gaze": "random",

@@ -244,7 +244,7 @@ def test_rows_that_are_over_leave_the_others_alone(kind: str) -> None:
     if kind == "dram":
         agent: Any = talkative(HOUSES, {"context": 18, **OFFLINE})
     else:
-        agent = SB3Policy((2, 12, 12), 11, 18, 3, recurrent=kind == "recurrent ppo")
+        agent = SB3Policy(Spec((2, 12, 12), (1, 54, 54), 11, (), 6, 18), 3, recurrent=kind == "recurrent ppo")
     keywords = {"split": "test", "context": 18, **OFFLINE}
 
     def play(index: np.ndarray) -> Trajectory:

@@ -11,6 +11,7 @@ from conftest import OFFLINE
 from sb3_contrib import RecurrentPPO
 from stable_baselines3 import PPO
 
+from agents.agent import Spec
 from agents.experiments import Experiment
 from agents.experiments.experiment import load_agent, to_config
 from agents.learn.envs import make_env
@@ -42,7 +43,7 @@ def test_a_history_has_room_for_the_budget_however_it_is_told() -> None:
 @pytest.mark.parametrize("recurrent", [False, True])
 def test_acts_as_sb3s_predict_does(recurrent: bool) -> None:
     """The deterministic gaze, step by step, on the same frozen scenes."""
-    agent = SB3Policy((1, 8, 8), 10, horizon=7, cells=9, recurrent=recurrent).eval()
+    agent = SB3Policy(Spec((1, 8, 8), (1, 28, 28), 10, (), 1, 7), cells=9, recurrent=recurrent).eval()
     played = rollout(
         agent, make_env(agent, ID, 6, split="test", **OFFLINE), sample=False, options={"index": 0}
     )

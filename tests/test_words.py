@@ -129,6 +129,39 @@ def test_every_wrapper_of_actions_moves_one_axis() -> None:
     assert observation in history.observation_space
 
 
+@pytest.mark.parametrize("mode", ["next_step", "same_step"])
+def test_words_as_vectors(mode: str) -> None:
+    """Each is what numpy's identity has in the row of its id, also in an episode's last observation."""
+    keywords = {"context": True, "autoreset_mode": {"next_step": "NextStep", "same_step": "SameStep"}[mode]}
+    plain: Any = gymnasium.make_vec(LOOKUP, 5, **keywords)
+    vectors: Any = wrappers.VectorOneHotWords(gymnasium.make_vec(LOOKUP, 5, **keywords))
+    single: Any = wrappers.OneHotWords(gymnasium.make(LOOKUP, context=True))
+    eye, said_eye = np.eye(11, dtype=np.float32), np.eye(11, dtype=np.float32)
+
+    def assert_vectors(words: dict[str, Any], seen: dict[str, Any]) -> None:
+        np.testing.assert_array_equal(seen["retina"], eye[words["retina"]])
+        np.testing.assert_array_equal(seen["context"], eye[words["context"]])
+        np.testing.assert_array_equal(seen["said"], said_eye[words["said"][..., 0] + 1])
+        np.testing.assert_array_equal(seen["gaze"], words["gaze"])
+
+    words, seen = plain.reset(seed=3)[0], vectors.reset(seed=3)[0]
+    assert_vectors(words, seen)
+    assert seen in vectors.observation_space
+    one = single.reset(seed=3)[0]
+    assert one in single.observation_space
+    np.testing.assert_array_equal(one["retina"], seen["retina"][0])
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        action = {"gaze": rng.uniform(-1, 1, (5, 1)).astype(np.float32), "answer": rng.integers(0, 10, 5)}
+        words, _, _, _, info = plain.step(action)
+        seen, _, _, _, also = vectors.step(action)
+        assert_vectors(words, seen)
+        if "final_obs" in info:
+            assert_vectors(info["final_obs"][2], also["final_obs"][2])
+    with pytest.raises(ValueError, match="no words"):
+        wrappers.OneHotWords(gymnasium.make("Glimpse/MNIST-v0", dataset="mnist-5k"))
+
+
 @pytest.mark.parametrize(
     ("keywords", "says"),
     [

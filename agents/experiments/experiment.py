@@ -142,7 +142,10 @@ class Experiment:
     def build(self, spec: Spec | SequenceSpec) -> Any:
         """Its agent or model with fresh weights drawn from its seed."""
         if isinstance(spec, Spec):
-            text, of_both = spec.words > 0, isinstance(self.model, RAMSettings | GivenGazeSettings)
+            text, of_both = (
+                spec.words > 0,
+                isinstance(self.model, RAMSettings | GivenGazeSettings | SB3PolicySettings),
+            )
             if not of_both and isinstance(self.model, Seq2SeqSettings | ReadingAgentSettings) != text:
                 made_for, seen = ("pictures", "a text") if text else ("texts", "a picture")
                 raise ValueError(

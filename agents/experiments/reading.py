@@ -3,7 +3,8 @@
 lookup-N is the smallest task that needs the eye to go where it was told to, p[p[0]] of N numbers, which
 LSTM-Jump (Yu, Lee, Le 2017) begins with: one look at the first number, one at the place that it names. The
 paper has no figure for it; an eye that does not understand errs 90 % with ten numbers and 99 % with a
-hundred.
+hundred. ppo-lookup-10 is Stable-Baselines3's own PPO, through the adapter (learn/sb3.py), taught by the
+reward alone.
 
 `python scripts/train.py lookup-10` trains a row and `python scripts/evaluate.py` scores it; published rows
 are in `python scripts/report.py --group reading`.
@@ -15,8 +16,10 @@ from typing import Literal
 
 from agents.experiments.experiment import Experiment
 from agents.learn.loop import Loop
+from agents.learn.ppo import PPOLearner, PPOLoop
 from agents.learn.reinforce import Reinforce
 from agents.models.ram import RAMSettings
+from agents.models.sb3_policy import SB3PolicySettings
 from glimpse_env.registry import TABLE
 
 LOOKUP = "Glimpse/Lookup-v0"
@@ -34,4 +37,14 @@ def lookup(places: int, sigma: float, epochs: int, decay: Decay = "linear") -> E
     )
 
 
-EXPERIMENTS = {"lookup-10": lookup(10, 0.03, 10), "lookup-100": lookup(100, 0.006, 160, "geometric")}
+PPO = Experiment(
+    LOOKUP,
+    SB3PolicySettings(cells=10),
+    PPOLearner(num_envs=256, n_steps=8, batch_size=512, entropy_weight=0.02),
+    PPOLoop(epochs=3, steps_per_epoch=102_400),
+)
+EXPERIMENTS = {
+    "lookup-10": lookup(10, 0.03, 10),
+    "lookup-100": lookup(100, 0.006, 160, "geometric"),
+    "ppo-lookup-10": PPO,
+}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from glimpse_env.vector import GlimpseVectorEnv
-from glimpse_env.wrappers import VectorGlimpseHistory, VectorGridAction
+from glimpse_env.wrappers import VectorGlimpseHistory, VectorGridAction, VectorOneHotWords
 
 Batch = dict[str, NDArray[Any]]
 
@@ -20,12 +20,13 @@ Batch = dict[str, NDArray[Any]]
 class GlimpseVecEnv(VecEnv):
     """`num_envs` rows of `env_id`; an action is column and row of a cells x cells grid, then the answer.
 
-    Observations are those of the environment, or with `history` those of `wrappers.VectorGlimpseHistory`, for
-    policies without memory. Arrays are handed on, not copied. keywords go to the environment.
+    Of a text it is the place, one of all unless `cells` says how many, and words are vectors
+    (`wrappers.VectorOneHotWords`). With `history` observations are those of `wrappers.VectorGlimpseHistory`,
+    for policies without memory. Arrays are handed on, not copied. keywords go to the environment.
     """
 
     def __init__(
-        self, env_id: str, num_envs: int, *, cells: int = 9, history: bool = False, **keywords: Any
+        self, env_id: str, num_envs: int, *, cells: int | None = None, history: bool = False, **keywords: Any
     ) -> None:
         env = gymnasium.make_vec(
             env_id,
@@ -36,8 +37,9 @@ class GlimpseVecEnv(VecEnv):
         )
         assert isinstance(env, GlimpseVectorEnv)
         self.env = env
-        self._wrapped = VectorGridAction(VectorGlimpseHistory(env) if history else env, cells)
-        self._actions: NDArray[np.int64] = np.zeros((num_envs, 3), np.int64)
+        views = VectorOneHotWords(env) if env.world.tokens else env
+        self._wrapped = VectorGridAction(VectorGlimpseHistory(views) if history else views, cells)
+        self._actions: NDArray[np.int64] = np.zeros((num_envs, env.sensor.axes + 1), np.int64)
         self.render_mode = env.render_mode
         super().__init__(num_envs, self._wrapped.single_observation_space, self._wrapped.single_action_space)
 
@@ -61,7 +63,7 @@ class GlimpseVecEnv(VecEnv):
         return observation
 
     def step_async(self, actions: NDArray[np.int64]) -> None:
-        """Keep the actions (B, 3) for `step_wait`."""
+        """Keep the actions (B, axes + 1) for `step_wait`."""
         self._actions = np.asarray(actions)
 
     def step_wait(self) -> tuple[Batch, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:

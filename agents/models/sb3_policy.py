@@ -6,10 +6,11 @@ import dataclasses
 from typing import Any
 
 import torch
-from gymnasium.spaces import Box, Dict, MultiDiscrete
+from gymnasium.spaces import Box, Dict, MultiDiscrete, Space
 from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCriticPolicy
 from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from torch import Tensor
+from torch.nn import functional as F
 
 from agents.agent import Agent, Spec, Step
 
@@ -21,7 +22,7 @@ class SB3PolicySettings:
     recurrent: bool = False
     """Whether the policy has an LSTM and sees one glimpse at a time; else it sees all glimpses so far."""
     cells: int = 9
-    """The gaze is one of `cells` x `cells` points, evenly spaced over the canvas."""
+    """The gaze is one of `cells` x `cells` points, evenly spaced over a picture, or of `cells` on a text."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a grid that is too small."""
@@ -30,27 +31,30 @@ class SB3PolicySettings:
 
     def build(self, spec: Spec) -> SB3Policy:
         """The policy with fresh weights for an environment of `spec`."""
-        return SB3Policy(spec.retina, spec.num_answers, spec.horizon, self.cells, self.recurrent)
+        return SB3Policy(spec, self.cells, self.recurrent)
 
 
 class SB3Policy(Agent):
     """A policy of SB3 that keeps our contract: the gaze's grid cell and the answer are categorical.
 
-    retina_shape: (scales * C, s, s). horizon: how many glimpses the history has room for.
+    spec.horizon is how many glimpses the history has room for. Words are vectors, as
+    `wrappers.VectorOneHotWords` has them.
     """
 
-    def __init__(
-        self, retina_shape: tuple[int, int, int], num_answers: int, horizon: int, cells: int, recurrent: bool
-    ) -> None:
+    def __init__(self, spec: Spec, cells: int, recurrent: bool) -> None:
         super().__init__()
-        self.horizon, self.cells, self.recurrent = horizon, cells, recurrent
-        time_axis = () if recurrent else (horizon,)
-        observations = Dict(
-            retina=Box(0, 1, (*time_axis, *retina_shape)),
-            gaze=Box(-1, 1, (*time_axis, 2)),
-            time=Box(0, 1, (*time_axis, 1)),
-        )
-        actions = MultiDiscrete([cells, cells, num_answers])
+        self.horizon, self.cells, self.recurrent = spec.horizon, cells, recurrent
+        self.words, self.answers = spec.words, spec.num_answers
+        time_axis = () if recurrent else (spec.horizon,)
+        views: dict[str, Space[Any]] = {
+            "retina": Box(0, 1, (*time_axis, *spec.retina, *((spec.words,) if spec.words else ()))),
+            "gaze": Box(-1, 1, (*time_axis, spec.axes)),
+            "time": Box(0, 1, (*time_axis, 1)),
+        }
+        if spec.words:
+            views["said"] = Box(0, 1, (*time_axis, spec.num_answers + 1))
+        observations = Dict(**views)  # in this order; a dict would be sorted
+        actions = MultiDiscrete([cells] * spec.axes + [spec.num_answers])
         kind = RecurrentMultiInputActorCriticPolicy if recurrent else MultiInputActorCriticPolicy
         self.policy = kind(observations, actions, lambda _: 1e-3)  # the training sets the rate
 
@@ -60,6 +64,9 @@ class SB3Policy(Agent):
     def forward(self, observation: dict[str, Tensor], state: Any, sample: bool) -> tuple[Step, Any]:
         """See `Agent.forward`; the state is the LSTM's (h, c), or the history of each observation."""
         seen = {key: observation[key] for key in ("retina", "gaze", "time")}
+        if self.words:
+            seen["retina"] = F.one_hot(seen["retina"], self.words).float()
+            seen["said"] = F.one_hot(observation["said"][:, 0] + 1, self.answers + 1).float()
         batch, zero = len(seen["gaze"]), seen["gaze"].new_zeros
         policy: Any = self.policy  # SB3's two kinds have no interface in common
         if self.recurrent:

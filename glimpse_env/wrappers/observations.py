@@ -106,6 +106,78 @@ class VectorGlimpseHistory(VectorView):
         return self._history.add(observation), reward, terminated, truncated, info
 
 
+class OneHotWords(SingleView):
+    """Words become vectors, for networks that know numbers alone: 1 at the word's id, 0 elsewhere.
+
+    `retina` float32 (size, words), `said` (answers + 1,), its first place being nothing, and with context
+    `context` (N, words). Raises ValueError for an environment without words.
+    """
+
+    def __init__(self, env: SingleEnv) -> None:
+        super().__init__(env)
+        self._words = words_of(self.inner)
+        assert isinstance(env.observation_space, Dict)
+        self.observation_space = one_hot_space(env.observation_space, self._words)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
+        """As the environment's own, in vectors."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return one_hot(observation, self._words), info
+
+    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
+        """As the environment's own, in vectors."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return one_hot(observation, self._words), reward, terminated, truncated, info
+
+
+class VectorOneHotWords(VectorView):
+    """`OneHotWords` for a vector env, in every autoreset mode."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self._words = words_of(self.inner)
+        self.single_observation_space = one_hot_space(env.single_observation_space, self._words)
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """As the environment's own, in vectors."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return one_hot(observation, self._words), info
+
+    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
+        """As the environment's own, in vectors, also in a same-step reset's `final_obs`."""
+        observation, reward, terminated, truncated, info = self.env.step(actions)
+        for row in np.flatnonzero(info.get("_final_obs", ())):
+            info["final_obs"][row] = one_hot(info["final_obs"][row], self._words)
+        return one_hot(observation, self._words), reward, terminated, truncated, info
+
+
+def words_of(inner: GlimpseVectorEnv) -> dict[str, int]:
+    """Of each view that holds words, how many different ones; ValueError for an environment without."""
+    if not inner.world.tokens:
+        raise ValueError("there are no words in this environment: leave out OneHotWords")
+    most = len(inner.world.tokens)
+    return {"retina": most, "context": most, "said": len(inner.answer_names) + 1}
+
+
+def one_hot_space(views: Dict, words: dict[str, int]) -> Dict:
+    """The observation space with vectors in place of words."""
+    spaces = dict(views.spaces)
+    for key in words.keys() & spaces.keys():
+        shape = spaces[key].shape or ()
+        spaces[key] = Box(0, 1, (words[key],) if key == "said" else (*shape, words[key]), np.float32)
+    return Dict(spaces)
+
+
+def one_hot(observation: Observation, words: dict[str, int]) -> Observation:
+    """The observation with vectors in place of words, as fresh arrays."""
+    seen = dict(observation)
+    for key in words.keys() & seen.keys():
+        ids = seen[key][..., 0] + 1 if key == "said" else seen[key]
+        seen[key] = (ids[..., None] == np.arange(words[key])).astype(np.float32)
+    return seen
+
+
 class WholeCanvas(SingleView):
     """Adds `canvas` to the observation: float32 (C, H, W) in [0, 1], or all word ids int64 (N,) of a text."""
 
