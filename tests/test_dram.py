@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import OFFLINE
 
+from agents.agent import Spec
 from agents.cores import LSTM
 from agents.learn import losses
 from agents.learn.envs import make_env, spec_of

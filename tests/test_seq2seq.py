@@ -221,10 +221,12 @@ def test_a_replay_is_what_was_seen_step_by_step() -> None:
     read = look_through(agent, env, list(range(12)))
     assert len(read.retina) == int(read.playing.sum(0).max())
     asked = torch.where(read.due & read.playing, read.next, -1)
-    scores, log_prob, value = agent.replay(read.retina, read.said, read.gaze, read.chosen, asked >= 0)
+    scores, log_prob, value = agent.replay(
+        read.retina, read.said, read.gaze, read.chosen, read.playing, asked >= 0
+    )
     spread = torch.zeros(*asked.shape, scores.shape[1])
     spread[asked >= 0] = scores
-    state = None
+    state = agent.initial(12)
     for t in range(len(asked)):
         seen = {"retina": read.retina[t], "said": read.said[t][:, None], "gaze": read.gaze[t]}
         step, state = agent(seen, state, False)

@@ -137,7 +137,7 @@ class Reading(Reinforce, Scorer):
             part = Read(*(views[:steps, rows] for views in read))
             asked = torch.where(part.due & part.playing, part.next, -1)
             scores, log_prob, baseline = agent.replay(
-                part.retina, part.said, part.gaze, part.chosen, asked >= 0
+                part.retina, part.said, part.gaze, part.chosen, part.playing, asked >= 0
             )
             target = asked[asked >= 0]
             nats = F.cross_entropy(scores, target, reduction="none")

@@ -1,10 +1,11 @@
 """The reading agent: RAM's family over a text. An eye that sees a few words moves along, and a voice answers.
 
-At each glimpse a recurrent core hears the last word that was said and sees the window; it answers from what
-it remembers and what it sees, and chooses where to look next, a Gaussian around a place that lies some way
-from the present one (parts/gaze.py). Reading to the right, a word a glimpse, is what it begins with. What it
-remembers is taught by its answers alone: the noise of REINFORCE, many times as large, would drown them. No
-other model of this kind is known to us.
+At each glimpse a recurrent core hears the last word that was said and sees the window. It answers from what
+it remembers and what it sees; with `memory` also from the words that it has seen so far, each of which it
+remembers with its place, and to which it attends. It chooses where to look next, a Gaussian around a place
+that lies some way from the present one (parts/gaze.py). Reading to the right, a word a glimpse, is what it
+begins with. What it remembers is taught by its answers alone: the noise of REINFORCE, many times as large,
+would drown them. No other model of this kind is known to us.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from agents import checks
 from agents.agent import Agent, Spec, State, Step
 from agents.cores import Kind, make_core
 from agents.device import full_precision
+from agents.parts.alignment import Alignment
 from agents.parts.gaze import GazePolicy
 
 
@@ -33,6 +35,8 @@ class ReadingAgentSettings:
     """The width of a word's embedding and of what the answers are scored from, in units."""
     core: Kind = "lstm"
     """The recurrent core, see agents/cores."""
+    memory: bool = True
+    """Whether it remembers each word that it saw, and attends to them at every answer."""
     tied: bool = True
     """Whether words that are read, heard and said have one embedding; both sides need one vocabulary."""
     dropout: float = 0.0
@@ -71,7 +75,12 @@ class ReadingAgent(Agent):
         self.words = None if own.tied else nn.Embedding(spec.words, own.embedding)  # None is `heard`
         self.see = nn.Linear((size + 1) * own.embedding + 1, own.hidden)
         self.core = make_core(own.core, own.hidden, own.hidden, spec.horizon)
-        self.readout = nn.Linear(2 * own.hidden, own.embedding)
+        self.size, self.places = size, int(spec.canvas[0])
+        if own.memory:
+            self.place = nn.Embedding(self.places, own.embedding)
+            nn.init.normal_(self.place.weight, std=own.embedding**-0.5)
+            self.alignment = Alignment("general", own.hidden, own.embedding)
+        self.readout = nn.Linear(2 * own.hidden + own.embedding * own.memory, own.embedding)
         self.bias = nn.Parameter(torch.zeros(spec.num_answers))
         self.judge = nn.Sequential(nn.Linear(own.hidden, own.hidden // 2), nn.ReLU())
         self.locator = GazePolicy(own.hidden // 2, own.sigma, axes=spec.axes, reach=own.reach)
@@ -84,21 +93,26 @@ class ReadingAgent(Agent):
         nn.init.constant_(self.locator.bias, math.atanh(min(step / own.reach, 0.9)))
 
     def initial(self, batch_size: int) -> State:
-        """The core's own."""
-        return self.core.initial(batch_size)
+        """The core's own, and of each place the word that was seen there, 0 where none was."""
+        words = torch.zeros(batch_size, self.places, dtype=torch.long, device=self.bias.device)
+        return self.core.initial(batch_size), words
 
     def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
-        """See `Agent.forward`; the state is the core's."""
+        """See `Agent.forward`."""
         seen, h, state = self.read(observation, state)
-        logits = self._score(self._read_out(h, seen))
+        remembered = (
+            self._remember(h[None], state[1], state[1][None] > 0)[0] if self.settings.memory else None
+        )
+        logits = self._score(self._read_out(h, seen, remembered))
         gaze, log_prob, baseline = self.look(h, sample, observation["gaze"])
         return Step(gaze, logits, log_prob, baseline), state
 
     def read(self, observation: dict[str, Tensor], state: State) -> tuple[Tensor, Tensor, State]:
-        """What it sees and hears, (B, hidden), the core's output (B, hidden) and state."""
+        """What it sees and hears, (B, hidden), the core's output (B, hidden) and the state."""
+        core, words = state
         seen = self._see(observation["retina"], observation["said"][:, 0], observation["gaze"])
-        h, state = self.core(seen, state)
-        return seen, h, state
+        h, core = self.core(seen, core)
+        return seen, h, (core, self._written(words, observation["retina"], observation["gaze"]))
 
     def look(self, h: Tensor, sample: bool, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The next gaze (B, 1), its log-density (B,) and the value (B,), of h (B, hidden)."""
@@ -108,17 +122,26 @@ class ReadingAgent(Agent):
             return gaze, log_prob, self.baseline(judged).squeeze(1)
 
     def replay(
-        self, retina: Tensor, said: Tensor, gaze: Tensor, chosen: Tensor, answered: Tensor
+        self, retina: Tensor, said: Tensor, gaze: Tensor, chosen: Tensor, playing: Tensor, answered: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """T glimpses of B episodes that were looked at before, all at once.
 
         retina int64 (T, B, size), said int64 (T, B) and gaze (T, B, 1): what was seen. chosen (T, B, 1): the
-        gazes that followed. answered bool (T, B): where M answers are asked. Returns their scores (M, n), the
-        log-density of the chosen gazes (T, B) and the values (T, B).
+        gazes that followed. playing bool (T, B): whether the episode was still played. answered bool (T, B):
+        where M answers are asked. Returns their scores (M, n), the log-density of the chosen gazes (T, B) and
+        the values (T, B).
         """
         seen = self._see(retina, said, gaze)
-        hs, _ = self.core.unroll(seen, self.initial(retina.shape[1]))
-        scores = self._score(self._read_out(hs[answered], seen[answered]))
+        core, words = self.initial(retina.shape[1])
+        hs, _ = self.core.unroll(seen, core)
+        remembered = None
+        if self.settings.memory:
+            known = []
+            for window, looked, going_on in zip(retina, gaze, playing, strict=True):
+                words = torch.where(going_on[:, None], self._written(words, window, looked), words)
+                known.append(words > 0)
+            remembered = self._remember(hs, words, torch.stack(known))[answered]
+        scores = self._score(self._read_out(hs[answered], seen[answered], remembered))
         with full_precision(hs):
             judged = self.judge(hs.float().detach())
             log_prob = self.locator.log_prob(chosen, judged, gaze)
@@ -131,9 +154,33 @@ class ReadingAgent(Agent):
         heard = self.dropout(self.heard(said + 1))
         return F.relu(self.see(torch.cat([window, heard, gaze], -1)))
 
-    def _read_out(self, h: Tensor, seen: Tensor) -> Tensor:
+    def _written(self, words: Tensor, retina: Tensor, gaze: Tensor) -> Tensor:
+        """The words (B, N) of every place with those of a window (B, size) at a gaze (B, 1) written in."""
+        place = (gaze.double() + 1) / 2 * (self.places - 1)  # as precisely as the sensor has it
+        first = torch.floor(place + 1 - self.size / 2).long()
+        at = first + torch.arange(self.size, device=gaze.device)
+        there = (at >= 0) & (at < self.places)
+        # What lies outside is written into a place beyond the last, which is then left away.
+        room = torch.cat([words, words.new_zeros(len(words), 1)], 1)
+        return room.scatter(1, at.where(there, self.places), retina)[:, : self.places]
+
+    def _remember(self, hs: Tensor, words: Tensor, known: Tensor) -> Tensor:
+        """What it attends to at T steps, (T, B, embedding).
+
+        hs: (T, B, hidden). words: (B, N), of which `known`, bool (T, B, N), were seen by then.
+        """
+        table = self.heard if self.words is None else self.words
+        keys = self.dropout(table(words) + self.place.weight)
+        nothing = ~known.any(-1, keepdim=True)  # a first glimpse outside: then its first place
+        known = known | (nothing & (torch.arange(self.places, device=words.device) == 0))
+        weights = self.alignment(hs.transpose(0, 1), self.alignment.prepare(keys), known.transpose(0, 1))
+        remembered: Tensor = (weights.to(keys.dtype) @ keys).transpose(0, 1)
+        return remembered
+
+    def _read_out(self, h: Tensor, seen: Tensor, remembered: Tensor | None) -> Tensor:
         """What answers are scored from, (…, embedding)."""
-        read: Tensor = self.dropout(torch.tanh(self.readout(torch.cat([h, seen.to(h.dtype)], -1))))
+        parts = [h, seen.to(h.dtype)] + ([] if remembered is None else [remembered.to(h.dtype)])
+        read: Tensor = self.dropout(torch.tanh(self.readout(torch.cat(parts, -1))))
         return read
 
     def _score(self, read: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class SB3Policy(Agent):
         }
         if spec.words:
             views["said"] = Box(0, 1, (*time_axis, spec.num_answers + 1))
-        observations = Dict(**views)  # in this order; a dict would be sorted
+        observations = Dict(list(views.items()))  # in this order; a dict would be sorted
         actions = MultiDiscrete([cells] * spec.axes + [spec.num_answers])
         kind = RecurrentMultiInputActorCriticPolicy if recurrent else MultiInputActorCriticPolicy
         self.policy = kind(observations, actions, lambda _: 1e-3)  # the training sets the rate

@@ -45,18 +45,22 @@ class Alignment(nn.Module):
         return prepared
 
     def forward(self, query: Tensor, prepared: Tensor, there: Tensor) -> Tensor:
-        """Queries (B, T, query), prepared keys, which words are there, bool (B, N) -> weights (B, T, N)."""
+        """Queries (B, T, query), prepared keys, which words are there -> weights (B, T, N).
+
+        there: bool (B, N), or (B, T, N) where that changes from query to query.
+        """
         compared = self.query(query)
         if self.score is None:
             scores = compared @ prepared.transpose(1, 2).to(compared.dtype)
         else:
             scores = self.score(torch.tanh(compared[:, :, None] + prepared[:, None]))[..., 0]
         with full_precision(query):
-            scores = scores.float().masked_fill(~there[:, None], -torch.inf)
+            there = there if there.ndim == 3 else there[:, None]
+            scores = scores.float().masked_fill(~there, -torch.inf)
             weights: Tensor = scores.softmax(-1)
             if self.place is not None:
-                words = there.sum(1)[:, None, None]
+                words = there.sum(2, keepdim=True)
                 centre = words * torch.sigmoid(self.place(query.float()))
-                place = torch.arange(there.shape[1], device=there.device)
+                place = torch.arange(there.shape[2], device=there.device)
                 weights = weights * torch.exp(-2 * ((place - centre) / self.width).square())
         return weights
