@@ -18,6 +18,7 @@ from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
 from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.seq2seq import Seq2SeqSettings
+from agents.models.transformer import TransformerSettings
 
 SPEC = Spec((2, 20, 20), (1, 60, 60), 10, context=(1, 25, 25), length=1, horizon=3)
 TEXT = Spec((5,), (20,), 30, (), 3, 3, words=30, axes=1)
@@ -30,7 +31,7 @@ MODELS = {
 
 
 def spec_for(model: Any) -> Spec:
-    return TEXT if type(model) in (Seq2SeqSettings, ReadingAgentSettings) else SPEC
+    return TEXT if type(model) in (Seq2SeqSettings, ReadingAgentSettings, TransformerSettings) else SPEC
 
 
 def words(batch: int, on: str) -> dict[str, torch.Tensor]:

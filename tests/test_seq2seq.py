@@ -22,6 +22,7 @@ from agents.learn.run import Run
 from agents.learn.sentences import Pool, Reading, TeacherForcing, look_through, translate, written
 from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings, turned
+from agents.models.transformer import TransformerSettings
 from agents.parts import alignment, beam
 from agents.parts.gaze import GazePolicy
 
@@ -108,6 +109,30 @@ def test_teaching_is_saying_word_by_word_and_rows_are_apart(kind: dict[str, Any]
             heard = target[row, t : t + 1] + 1
 
 
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_transformer_teaches_as_it_says(tied: bool) -> None:
+    torch.manual_seed(0)
+    model = TransformerSettings(width=12, layers=2, heads=3, inner=20, tied=tied).build(SPEC).eval()
+    canvas, target = texts(3, 20, 1, 5), answers(3, 12, 1, 8)
+    scores, _ = model.teach(canvas, target)
+    taught = torch.zeros(4, 12, 30)
+    taught[target >= 0] = scores.detach()
+    found = beam.search(model, canvas, END, 12, beams=1)
+    for row in range(4):
+        state, heard = model.read(canvas[row : row + 1]), torch.zeros(1, dtype=torch.long)
+        for t in range(int((target[row] >= 0).sum())):
+            said, state = model.say(heard, state)
+            torch.testing.assert_close(said[0], taught[row, t], atol=1e-5, rtol=1e-5)
+            assert state["weights"].sum().item() == pytest.approx(1, abs=1e-5)
+            assert (state["weights"][0] * (canvas[row] == 0)).sum() == 0
+            heard = target[row, t : t + 1] + 1
+        # Words that come later change nothing that was said before.
+        longer = torch.cat([target[row, :2].clamp_min(0), torch.tensor([7, 8, 9])])[None]
+        first, _ = model.teach(canvas[row : row + 1], longer)
+        torch.testing.assert_close(first[0], taught[row, 0], atol=1e-5, rtol=1e-5)
+        assert beam.search(model, canvas[row : row + 1], END, 12, beams=1)[0] == found[row]
+
+
 @every_kind
 def test_as_an_agent_it_says_the_same(kind: dict[str, Any]) -> None:
     model = model_of(kind)
@@ -143,6 +168,8 @@ def test_bad_settings_are_named() -> None:
     ):
         with pytest.raises(ValueError, match=says):
             Seq2SeqSettings(**wrong)
+    with pytest.raises(ValueError, match="heads must divide width"):
+        TransformerSettings(width=10, heads=3)
     with pytest.raises(ValueError, match="as wide as keys"):
         alignment.Alignment("dot", 4, 5)
     with pytest.raises(ValueError, match="one vocabulary"):
@@ -256,6 +283,7 @@ def test_an_eye_with_reach_moves_from_where_it_looks() -> None:
     ("model", "learner"),
     [
         (Seq2SeqSettings(32, 24), TeacherForcing()),
+        (TransformerSettings(24, 1, 2, 48), TeacherForcing()),
         (ReadingAgentSettings(32, 24, dropout=0.1), Reading(sigma_start=0.1, discount=0.8)),
     ],
 )

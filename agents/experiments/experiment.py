@@ -36,6 +36,7 @@ from agents.models.seq2seq import Seq2SeqSettings
 from agents.models.sequence import SequenceSettings
 from agents.models.stn import SpatialTransformerSettings
 from agents.models.stopper import StopperSettings
+from agents.models.transformer import TransformerSettings
 from agents.models.whole_canvas import CNNSettings, WholeCanvasSettings
 
 ModelSettings = (
@@ -55,6 +56,7 @@ ModelSettings = (
     | StopperSettings
     | Seq2SeqSettings
     | ReadingAgentSettings
+    | TransformerSettings
 )
 AnyLearner = (
     Reinforce
@@ -146,7 +148,11 @@ class Experiment:
                 spec.words > 0,
                 isinstance(self.model, RAMSettings | GivenGazeSettings | SB3PolicySettings),
             )
-            if not of_both and isinstance(self.model, Seq2SeqSettings | ReadingAgentSettings) != text:
+            if (
+                not of_both
+                and isinstance(self.model, Seq2SeqSettings | ReadingAgentSettings | TransformerSettings)
+                != text
+            ):
                 made_for, seen = ("pictures", "a text") if text else ("texts", "a picture")
                 raise ValueError(
                     f"{type(self.model).__name__} builds an agent for {made_for}, and {self.env_id} is {seen}"

@@ -18,12 +18,13 @@ from agents.learn.loop import Loop
 from agents.learn.sentences import Reading, TeacherForcing
 from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.seq2seq import Seq2SeqSettings
+from agents.models.transformer import TransformerSettings
 
 TRANSLATE = "Glimpse/Translate-v0"
 NUMBERS = "Glimpse/NumberNames-v0"
 
 
-def translation(model: Seq2SeqSettings, epochs: int, pair: str = "de-en") -> Experiment:
+def translation(model: Seq2SeqSettings | TransformerSettings, epochs: int, pair: str = "de-en") -> Experiment:
     """Captions of Multi30k; an epoch is as many sentences as there are."""
     loop = Loop(
         epochs=epochs,
@@ -62,10 +63,14 @@ LUONG = Seq2SeqSettings(hidden=512, embedding=512, dropout=0.5)
 PLAIN = Seq2SeqSettings(
     hidden=512, embedding=512, dropout=0.5, attention="none", bidirectional=False, reverse=True
 )
+BAHDANAU = Seq2SeqSettings(hidden=512, embedding=512, dropout=0.5, attention="concat", feeding="context")
 SMALL = Seq2SeqSettings(hidden=128, embedding=64, tied=False, dropout=0.0)
 EXPERIMENTS = {
     "luong-de-en": translation(LUONG, 40),
-    "luong-en-de": translation(LUONG, 40, "en-de"),
+    "luong-en-de": translation(LUONG, 24, "en-de"),
+    "plain-de-en": translation(PLAIN, 24),
+    "bahdanau-de-en": translation(BAHDANAU, 24),
+    "transformer-de-en": translation(TransformerSettings(width=256, inner=1024), 24),
     "luong-numbers": numbers(SMALL, 20),
     "plain-numbers": numbers(
         Seq2SeqSettings(

@@ -23,6 +23,7 @@ from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
 from agents.learn.reinforce import Objective, Reinforce
 from agents.models.reading_agent import ReadingAgent, ReadingAgentSettings
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
+from agents.models.transformer import Transformer, TransformerSettings
 from agents.parts import beam
 from glimpse_env.worlds.sentences import SentenceWorld
 from glimpse_env.wrappers import glimpse_env_of
@@ -42,7 +43,7 @@ class TeacherForcing(LoopLearner, Scorer):
     What is validated, and chosen by, is what the model says on its own.
     """
 
-    TEACHES: ClassVar[tuple[type, ...]] = (Seq2SeqSettings,)
+    TEACHES: ClassVar[tuple[type, ...]] = (Seq2SeqSettings, TransformerSettings)
 
     label_smoothing: float = 0.1
     """The share of a word's probability that all words share in the loss, in [0, 1)."""
@@ -59,7 +60,7 @@ class TeacherForcing(LoopLearner, Scorer):
         checks.positive(self, "beams")
         checks.not_negative(self, "length_weight", "coverage_weight")
 
-    def lesson(self, model: Seq2Seq, task: Task) -> Lesson[Seq2Seq]:
+    def lesson(self, model: Seq2Seq | Transformer, task: Task) -> Lesson[Any]:
         """Train on scenes of the environment's own generator, those of like length together."""
         pool = Pool(model, task)
 
@@ -69,7 +70,7 @@ class TeacherForcing(LoopLearner, Scorer):
             words = drawn.target[drawn.target >= 0]
             return BatchResult(F.cross_entropy(scores, words, label_smoothing=self.label_smoothing), {})
 
-        def validate(averaged: Seq2Seq) -> dict[str, float]:
+        def validate(averaged: Seq2Seq | Transformer) -> dict[str, float]:
             if not writes_text(task):
                 return {"validation_error": evaluate(averaged, task.env_id, "validation", **task.env).error}
             said, references = translate(averaged, task, "validation", beams=1)
@@ -78,7 +79,7 @@ class TeacherForcing(LoopLearner, Scorer):
 
         return Lesson(batch, validate, pool.env.close, "sentences")
 
-    def figures(self, model: Seq2Seq, task: Task, split: str) -> dict[Mode, Evaluation]:
+    def figures(self, model: Seq2Seq | Transformer, task: Task, split: str) -> dict[Mode, Evaluation]:
         """BLEU, cased without and with beams, and lower-cased; or the share of answers not all right."""
         if not writes_text(task):
             return {"deterministic": evaluate(model, task.env_id, split, **task.env)}
@@ -229,7 +230,7 @@ class Taught(NamedTuple):
 class Pool:
     """Scenes of the training side, sorted by length so that a batch has little padding."""
 
-    def __init__(self, model: Seq2Seq, task: Task) -> None:
+    def __init__(self, model: Seq2Seq | Transformer, task: Task) -> None:
         self.size = task.loop.batch_size
         self.device = device_of(model)
         self.env = make_env(model, task.env_id, POOL * self.size, **{**task.env, "split": "train"})
@@ -303,7 +304,7 @@ def written(agent: Agent, task: Task, split: str, *, sample: bool) -> tuple[list
 
 
 def translate(
-    model: Seq2Seq,
+    model: Seq2Seq | Transformer,
     task: Task,
     split: str,
     beams: int,
