@@ -58,7 +58,7 @@ class View(NamedTuple):
     retina: windows (t, 2, 3), affine maps [[s_x, k_x, x], [k_y, s_y, y]] from a square [-1, 1]² to the
     canvas, (x, y) a gaze and s the share of the canvas; patches uint8 (t, C, n, n), what it read there.
     blind: whether the eye was shut at the first gaze. context: the small view of the whole canvas, uint8
-    (C, n, n), where the environment shows one.
+    (C, n, n), where the environment shows one. aim: where a person is about to look in a text, a gaze.
     """
 
     canvas: NDArray[np.uint8]
@@ -75,6 +75,7 @@ class View(NamedTuple):
     blind: bool = False
     context: NDArray[np.uint8] | None = None
     tokens: tuple[str, ...] = ()
+    aim: float | None = None
 
 
 WORD, END = "▁", "end"  # what a piece begins with that begins a word, and the answer that ends a text

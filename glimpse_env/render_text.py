@@ -97,6 +97,10 @@ def _draw_words(
             pen.box(left, top, width, letters, PANEL)
         else:
             pen.text(word, left, top, letters, TEXT if place in seen else FAINT)
+        if view.aim is not None and 0 <= place - patch_start(view.aim, len(view.canvas), view.retina_size) < (
+            view.retina_size
+        ):
+            pen.box(left, top + 1.12 * letters, width, 2, TEXT)
         if place in looks:
             number = ",".join(looks[place][-3:])
             pen.text(number, left + width / 2, top + 1.35 * letters, 0.62 * letters, SCALES[0], center=True)

@@ -2,7 +2,7 @@
 
 A trained agent is named as in evaluate.py. Live: space pauses, right steps, n goes to the next scene, s
 saves. A person aims with the arrow keys or the mouse, looks with Enter or a click, answers with a digit and
-sees only what the retina sees. `--out x.gif|x.mp4|x.png|x.html` records without a display instead; the html
+sees only what the retina sees; over a text the arrows aim and the letters write. `--out x.gif|x.mp4|x.png|x.html` records without a display instead; the html
 page plays in a browser, several `--episodes` in one. `draw-mnist` draws the pictures of those scenes, or
 `--dream`s. `char-lstm` writes on from a `--prompt`, `luong-de-en` translates a `--text` and shows which word
 looked at which (`--out x.png` draws it, `--interactive` keeps asking). `--compare OTHER` plays both on the
@@ -53,6 +53,7 @@ from glimpse_env.random import SPLITS
 from glimpse_env.registry import TABLE
 from glimpse_env.render import Frame, NoDisplayError, View, Window, tile
 from glimpse_env.single import GlimpseEnv
+from glimpse_env.vector import TEXTS
 
 MOVED, BARS = (
     80,
@@ -148,9 +149,11 @@ def main(arguments: list[str]) -> None:
         films = (grid(episodes(i % env.vector.num_scenes), 2) for i in itertools.count(options.index))
         show((frame, SECONDS_A_GLIMPSE) for film in films for frame in [*film, *film[-1:] * 2])
     else:
-        from agents.show.viewer import Viewer  # needs a display
+        from agents.show.text_viewer import TextViewer  # needs a display
+        from agents.show.viewer import Viewer
 
-        viewer = Viewer(env, Path.cwd(), f"{options.player}, {options.env_id}")
+        kind = TextViewer if options.player == "person" and env.vector.world.tokens else Viewer
+        viewer = kind(env, Path.cwd(), f"{options.player}, {options.env_id}")
         if options.player == "person":
             viewer.play(options.index)
         else:
@@ -231,6 +234,8 @@ def seat(
     """
     keywords = dict(experiment.env) if experiment and experiment.env_id == options.env_id else {}
     keywords.update(changes(options))
+    if options.player == "person" and TABLE[options.env_id].scene in TEXTS:
+        keywords.setdefault("early_answer", True)  # so that one can read before one writes
     if agent is not None:
         check_fits(agent, config["experiment"], spec_in(config), options.env_id, keywords)
     env = single_env(options.env_id, keywords, split=options.split)

@@ -16,6 +16,7 @@ from agents.agent import Agent, Step
 from agents.models.ram import RAM
 from agents.show import viewer as viewer_module
 from agents.show.playback import AgentPlayer, RandomPlayer, episode, film_strip, grid, save
+from agents.show.text_viewer import TextViewer
 from agents.show.viewer import CANVAS_AT, CANVAS_SIDE, Viewer
 from glimpse_env.data.images import load
 from glimpse_env.render import BACKGROUND, View, caption, draw_frame
@@ -263,6 +264,49 @@ def test_a_person_types_a_pair_as_two_digits(tmp_path: Path, monkeypatch: pytest
     shown.play(first_index=0)
     assert env.vector.answer_names[shown.views[-1].answers[0]] == "3+7"
     assert said[0] == "answer: type 0+0 to 9+9"
+
+
+def type_text(text: str) -> list[pygame.event.Event]:
+    return [pygame.event.Event(pygame.KEYDOWN, key=ord(c.lower()), unicode=c) for c in text]
+
+
+def test_a_person_reads_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = gymnasium.make("Glimpse/NumberNames-v0", split="test", early_answer=True).unwrapped
+    env.reset(options={"index": 1})
+    target = [t for t in env.vector.present_scenes().target[0].tolist() if t >= 0]
+    name = env.vector.world.write(target[:-1])
+    right, enter, tab = (key(k) for k in (pygame.K_RIGHT, pygame.K_RETURN, pygame.K_TAB))
+    look = [right, right, enter]
+    Script(
+        monkeypatch,
+        look,
+        look,
+        [*type_text(name[:4] + "x"), key(pygame.K_BACKSPACE)],
+        type_text(name[4:]),
+        [tab],
+    )
+    shown = TextViewer(env, tmp_path, "person")
+    shown.play(first_index=1)
+    last = shown.views[-1]
+    assert last.answers == last.target == tuple(target)
+    np.testing.assert_allclose(last.path[:3, 0], [-1, -1 + 4 / 17, -1 + 8 / 17], atol=1e-6)
+    lookup = gymnasium.make("Glimpse/Lookup-v0", split="test").unwrapped
+    Script(monkeypatch, [right, enter], type_text("7"), [enter], [key(pygame.K_F2)])
+    shown = TextViewer(lookup, tmp_path, "person")
+    shown.play(first_index=0)
+    assert shown.views[-1].answers == (7,)
+    assert (tmp_path / "episode-0.gif").exists()
+
+
+def test_the_words_that_a_person_aims_at_stay_hidden() -> None:
+    env = gymnasium.make("Glimpse/Lookup-v0", split="test").unwrapped
+    env.reset(options={"index": 0})
+    view = env.vector.view(0)
+    plain = draw_frame(view, hide_canvas=True)
+    aimed = draw_frame(view._replace(aim=0.5), hide_canvas=True)
+    assert (plain != aimed).any()
+    other = view._replace(canvas=np.where(np.arange(10) > 0, 1 + view.canvas % 10, view.canvas), aim=0.5)
+    assert (draw_frame(other, hide_canvas=True) == aimed).all()
 
 
 def test_a_person_types_the_eleventh_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,10 @@ class LookupWorld:
         self.names = tuple(map(str, range(places)))
         self.tokens = ("", *self.names)
 
+    def answers_of(self, text: str) -> list[int]:
+        """The numbers in a text."""
+        return [self.names.index(word) for word in text.split() if word in self.names]
+
     def write(self, answers: Sequence[int]) -> str:
         """Numbers as they are written."""
         return " ".join(self.names[i] for i in answers)

@@ -51,6 +51,10 @@ class NumberWorld:
         """The English words in a text, those that are no number's left out."""
         return list(numbers.spell(text.lower(), "en"))
 
+    def answers_of(self, text: str) -> list[int]:
+        """The German parts that a text is spelled with, however they are joined."""
+        return list(numbers.spell(text, "de"))
+
     def write(self, answers: Sequence[int]) -> str:
         """German parts as they are written: in one word, but for millions."""
         apart = {name: f" {name} " for name in ("Million", "Millionen")}

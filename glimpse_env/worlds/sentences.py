@@ -43,6 +43,10 @@ class SentenceWorld:
         """The pieces of any text."""
         return self.pieces.encode([text])[0]
 
+    def answers_of(self, text: str) -> list[int]:
+        """The pieces that a text is said in."""
+        return self.encode(text)
+
     def write(self, answers: Sequence[int]) -> str:
         """The sentence that pieces spell."""
         return self.pieces.decode(answers)
