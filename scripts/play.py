@@ -5,7 +5,7 @@ saves. A person aims with the arrow keys or the mouse, looks with Enter or a cli
 sees only what the retina sees; over a text the arrows aim and the letters write. `--out x.gif|x.mp4|x.png|
 x.html` records without a display instead; the html page plays in a browser, several `--episodes` in one.
 `draw-mnist` draws the pictures of those scenes, or `--dream`s. `char-lstm` writes on from a `--prompt`,
-`luong-de-en` translates a `--text` and shows which word looked at which (`--out x.png` draws it,
+`luong-small-de-en` translates a `--text` and shows which word looked at which (`--out x.png` draws it,
 `--interactive` keeps asking). `--compare OTHER` plays both on the same scenes, side by side (on the html page
 one after the other). Live, these two know space and right; any other key closes the window.
 """

@@ -245,7 +245,7 @@ def test_a_replay_is_what_was_seen_step_by_step() -> None:
     agent = experiment.build(experiment.spec())
     env = make_env(agent, experiment.env_id, 12, split="train")
     torch.manual_seed(0)
-    read = look_through(agent, env, list(range(12)))
+    read = look_through(agent, env, list(range(12)), sample=True)
     assert len(read.retina) == int(read.playing.sum(0).max())
     asked = torch.where(read.due & read.playing, read.next, -1)
     scores, log_prob, value = agent.replay(

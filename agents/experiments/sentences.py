@@ -53,13 +53,16 @@ def numbers(model: Seq2SeqSettings, epochs: int) -> Experiment:
     return Experiment(NUMBERS, model, TeacherForcing(label_smoothing=0.0), loop)
 
 
-def reading(model: ReadingAgentSettings, plain: Experiment, sigma: float, loop: dict[str, Any]) -> Experiment:
+def reading(
+    model: ReadingAgentSettings, plain: Experiment, sigma: float, loop: dict[str, Any], held: float = 0.0
+) -> Experiment:
     """The same with the reading agent, which sees a window; sigma is that of a gaze to begin with."""
-    learner = Reading(sigma_start=sigma, reinforce_weight=0.5, discount=0.8)
+    learner = Reading(sigma_start=sigma, reinforce_weight=0.5, discount=0.8, held=held)
     return plain.but(model=model, learner=learner, loop=loop)
 
 
 LUONG = Seq2SeqSettings(hidden=512, embedding=512, dropout=0.5)
+LUONG_SMALL = Seq2SeqSettings(hidden=192, embedding=192, dropout=0.2)  # whose weights fit into 3 MB
 PLAIN = Seq2SeqSettings(
     hidden=512, embedding=512, dropout=0.5, attention="none", bidirectional=False, reverse=True
 )
@@ -67,6 +70,7 @@ BAHDANAU = Seq2SeqSettings(hidden=512, embedding=512, dropout=0.5, attention="co
 SMALL = Seq2SeqSettings(hidden=128, embedding=64, tied=False, dropout=0.0)
 EXPERIMENTS = {
     "luong-de-en": translation(LUONG, 40),
+    "luong-small-de-en": translation(LUONG_SMALL, 16).but(loop={"learning_rate": 3e-3}),
     "luong-en-de": translation(LUONG, 24, "en-de"),
     "plain-de-en": translation(PLAIN, 24),
     "bahdanau-de-en": translation(BAHDANAU, 24),
@@ -91,6 +95,10 @@ EXPERIMENTS = {
         {"learning_rate": 2e-3},
     ),
     "gaze-de-en": reading(
-        ReadingAgentSettings(hidden=512, embedding=384, dropout=0.3), translation(LUONG, 11), 0.02, {}
+        ReadingAgentSettings(hidden=512, embedding=384, dropout=0.2),
+        translation(LUONG, 24),
+        0.02,
+        {},
+        held=0.25,
     ),
 }

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from agents import checks
 from agents.agent import Agent, device_of, select, to_action, to_tensors
-from agents.learn import metrics
+from agents.learn import losses, metrics
 from agents.learn.envs import frozen_batches, frozen_env, make_env, single_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
 from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
@@ -112,6 +112,14 @@ class Reading(Reinforce, Scorer):
     """What a gaze is paid with, see Reinforce: by the environment, it learns nothing here."""
     start_gaze: Literal["", "random", "center"] = ""
     """Where the eye starts in training; empty is where the environment says."""
+    held: float = 0.0
+    """The share of training in which the eye reads on as it began: until it understands something of what it
+    sees, all gazes are paid alike, and REINFORCE would lead it astray. In [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        super().__post_init__()
+        checks.share(self, "held")
 
     def validation(self, task: Task) -> Callable[[Any], dict[str, float]]:
         """BLEU of what it says on its own, or the share of answers not all right."""
@@ -130,7 +138,8 @@ class Reading(Reinforce, Scorer):
         What the eye sees does not depend on what is answered, for the answers are told.
         """
         inner = glimpse_env_of(env)
-        read = look_through(agent, env, self.begin(agent, inner, seeds, progress))
+        held = progress < self.held
+        read = look_through(agent, env, self.begin(agent, inner, seeds, progress), sample=not held)
         loss, words, wrong = torch.zeros(()), 0, torch.zeros((), dtype=torch.long)
         length = read.playing.sum(0)
         for rows in length.argsort().chunk(CHUNKS):
@@ -145,7 +154,11 @@ class Reading(Reinforce, Scorer):
             loss = loss + nats.sum() / inner.num_envs
             paid = torch.zeros_like(log_prob).masked_scatter(asked >= 0, -nats.detach())
             looked = part.playing[1:] & (part.next[1:] >= 0)
-            gaze_loss = self.loss_of_gazes(log_prob[:-1], baseline[:-1] * looked, paid[1:])
+            value = baseline[:-1] * looked
+            if held:
+                gaze_loss = losses.baseline_error(value, losses.returns(paid[1:], self.discount))
+            else:
+                gaze_loss = self.loss_of_gazes(log_prob[:-1], value, paid[1:])
             loss = loss + GAZES * gaze_loss * len(rows) / inner.num_envs
             words, wrong = words + len(target), wrong + (scores.argmax(-1) != target).sum()
         return BatchResult(loss * inner.num_envs / words, {"words_wrong": 100 * wrong / words})
@@ -184,8 +197,8 @@ class Read(NamedTuple):
 
 
 @torch.no_grad()
-def look_through(agent: ReadingAgent, env: Any, seeds: list[int] | None) -> Read:
-    """Play one episode in every row of a supervised env, saying what is right and sampling the gazes.
+def look_through(agent: ReadingAgent, env: Any, seeds: list[int] | None, *, sample: bool) -> Read:
+    """Play one episode in every row of a supervised env, saying what is right.
 
     Nothing is dropped out here: gazes are drawn as whoever plays the agent draws them.
     """
@@ -200,7 +213,7 @@ def look_through(agent: ReadingAgent, env: Any, seeds: list[int] | None) -> Read
         tensors = to_tensors(observation, device)
         views = {key: view[rows] for key, view in tensors.items()}
         _, h, state = agent.read(views, state)
-        gaze, _, _ = agent.look(h, True, views["gaze"])
+        gaze, _, _ = agent.look(h, sample, views["gaze"])
         chosen = tensors["gaze"].new_zeros(tensors["gaze"].shape).index_copy(0, rows, gaze)
         told = observation["next"]
         steps.append(
