@@ -174,7 +174,9 @@ def test_bad_settings_are_named() -> None:
         alignment.Alignment("dot", 4, 5)
     with pytest.raises(ValueError, match="one vocabulary"):
         ReadingAgentSettings().build(SPEC._replace(words=31))
-    unfit = Experiment("Glimpse/MNIST-v0", Seq2SeqSettings(), TeacherForcing(), Loop())
+    unfit = Experiment(
+        "Glimpse/MNIST-v0", Seq2SeqSettings(), TeacherForcing(), Loop(), env={"dataset": "mnist-5k"}
+    )
     spec = unfit.spec()
     with pytest.raises(ValueError, match="builds an agent for texts"):
         unfit.build(spec)
