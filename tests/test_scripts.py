@@ -547,3 +547,12 @@ def test_choices_for_speed_answer_the_same(
         choose(agent, chosen)
         logits.append(agent(seen, agent.initial(2), False)[0].logits)
     torch.testing.assert_close(logits[0], logits[1], rtol=1e-4, atol=1e-4)
+
+
+def test_what_one_types_is_said_in_german(tmp_path: Path) -> None:
+    picture = tmp_path / "alignment.png"
+    said = run("play", "luong-numbers", "--text", "forty two", "--out", picture)
+    assert said.startswith("zweiundvierzig\n")
+    assert picture.stat().st_size > 5000
+    assert "does not read whole texts" in run("play", "lookup-10", "--text", "x", fails=True)
+    assert "drawn as .png" in run("play", "luong-numbers", "--text", "one", "--out", "x.gif", fails=True)

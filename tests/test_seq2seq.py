@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -16,7 +17,7 @@ from agents.agent import Spec
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.experiments.experiment import to_config
 from agents.learn import metrics
-from agents.learn.envs import make_env
+from agents.learn.envs import make_env, single_env
 from agents.learn.loop import Loop
 from agents.learn.run import Run
 from agents.learn.sentences import Pool, Reading, TeacherForcing, look_through, translate, written
@@ -25,6 +26,7 @@ from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings, turned
 from agents.models.transformer import TransformerSettings
 from agents.parts import alignment, beam
 from agents.parts.gaze import GazePolicy
+from agents.show import alignment as show_alignment
 
 SPEC = Spec((5,), (20,), 30, (), 12, 12, 30, 1)  # 20 places of 29 words, 12 answers of 29 words and END
 END = 29
@@ -357,3 +359,26 @@ def test_bleu_by_hand() -> None:
     assert short == pytest.approx(100 * math.exp(1 - 5 / 4))
     with pytest.raises(ValueError, match="a reference for each"):
         metrics.bleu(["a"], [])
+
+
+def test_alignments_in_the_terminal_and_as_a_picture(tmp_path: Path) -> None:
+    weights = np.array([[1.0, 0.0, 0.0], [0.0, 0.45, 0.55]], np.float32)
+    aligned = show_alignment.Aligned(("▁ein", "▁Hu", "nd"), ("▁a", "▁dog"), weights, "a dog")
+    assert show_alignment.in_terminal(aligned).splitlines() == ["    ein Hu nd", "  a ███", "dog     ▒▒ ▒▒"]
+    show_alignment.save(tmp_path / "x.png", {"one": aligned, "other": aligned})
+    assert iio.imread(tmp_path / "x.png").std() > 5
+    experiment = EXPERIMENTS["luong-numbers"].but(model={"hidden": 16, "embedding": 12})
+    model, env = experiment.build(experiment.spec()), single_env(experiment.env_id, {}, split="test")
+    of = show_alignment.of_text(model, env, "Forty-two, forty two", beams=2)
+    assert of.read == ("forty", "two", "forty", "two")
+    assert of.weights.shape == (len(of.said), 4)
+    np.testing.assert_allclose(of.weights.sum(1), 1, atol=1e-5)
+    with pytest.raises(ValueError, match="1 to 18 pieces"):
+        show_alignment.of_text(model, env, "nothing of the kind")
+    with pytest.raises(ValueError, match="can be typed"):
+        show_alignment.of_text(model, single_env("Glimpse/Lookup-v0", {}), "5")
+    eye = EXPERIMENTS["gaze-numbers"].but(model={"hidden": 16, "embedding": 12})
+    seen = show_alignment.of_eye(eye.build(eye.spec()), env, 3)
+    assert seen.weights.shape == (len(seen.said), len(seen.read))
+    assert seen.weights[0].tolist() == [1, 1] + [0] * (len(seen.read) - 2)  # from the first place on
+    assert seen.weights.sum(1).max() <= 3
