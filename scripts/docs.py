@@ -43,6 +43,9 @@ PICTURES = {
     "mnih2014": [("glimpses.png", "error by number of glimpses, ours and the paper's")],
     "ba2015": [("dram-pairs.png", "DRAM looks at the eight, then at the four")],
     "gregor2015": [("draw.png", "DRAW dreams of four digits, a row each, through the yellow window")],
+    "sentences": [
+        ("alignment.png", "attention goes to each word in turn; the eye reads ahead and remembers the rest")
+    ],
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
 }
 OFFLINE = {"Glimpse/CIFAR10-v0": "cifar10-jpeg"}  # what a page's picture shows where the original is absent
