@@ -101,8 +101,8 @@ def answers(path: Path) -> dict[str, Any]:
         )
         return {"bound": round(scored.error, 2)}
     if isinstance(experiment.learner, TeacherForcing) and writes_text(experiment.task):
-        said, references = translate(agent, experiment.task, "validation", beams=1)
-        return {"bound": round(plain_bleu(said, references), 2)}
+        written = translate(agent, experiment.task, "validation", beams=1)
+        return {"bound": round(plain_bleu(*written), 2)}
     env = make_env(agent, experiment.env_id, SCENES, split="test", **experiment.env)
     index = {"index": np.arange(SCENES)}
     with scoring(agent, 0):
