@@ -449,7 +449,7 @@ def name_of(names: tuple[str, ...], number: int) -> str:
 
 def begins_a_word(names: tuple[str, ...], number: int) -> bool:
     """Whether a space stands before a name: before all of them, but for pieces within a word."""
-    in_pieces = WORD in "".join(names[-1000:])  # the shortest pieces come first, so these tell
+    in_pieces = any(name.startswith(WORD) for name in names)
     return not in_pieces or names[number].startswith(WORD) or names[number] == END
 
 

@@ -170,6 +170,9 @@ def test_bad_settings_are_named() -> None:
     ):
         with pytest.raises(ValueError, match=says):
             Seq2SeqSettings(**wrong)
+    for setting in ({"objective": "reinforce"}, {"baseline": "leave_one_out"}, {"rollouts": 2}):
+        with pytest.raises(ValueError, match="can only be"):
+            Reading(**setting)
     with pytest.raises(ValueError, match="heads must divide width"):
         TransformerSettings(width=10, heads=3)
     with pytest.raises(ValueError, match="as wide as keys"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from agents.agent import Agent, device_of, select, to_action, to_tensors
 from agents.learn import losses, metrics
 from agents.learn.envs import frozen_batches, frozen_env, make_env, single_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
-from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
+from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task, error_on_validation
 from agents.learn.reinforce import Objective, Reinforce
 from agents.models.reading_agent import ReadingAgent, ReadingAgentSettings
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
@@ -70,14 +70,8 @@ class TeacherForcing(LoopLearner, Scorer):
             words = drawn.target[drawn.target >= 0]
             return BatchResult(F.cross_entropy(scores, words, label_smoothing=self.label_smoothing), {})
 
-        def validate(averaged: Seq2Seq | Transformer) -> dict[str, float]:
-            if not writes_text(task):
-                return {"validation_error": evaluate(averaged, task.env_id, "validation", **task.env).error}
-            said, references = translate(averaged, task, "validation", beams=1)
-            found = metrics.plain_bleu(said, references)
-            return {"validation_100_less_bleu": 100 - found, "validation_bleu": found}
-
-        return Lesson(batch, validate, pool.env.close, "sentences")
+        greedy = validation_of(task, lambda averaged: translate(averaged, task, "validation", beams=1))
+        return Lesson(batch, greedy, pool.env.close, "sentences")
 
     def figures(self, model: Seq2Seq | Transformer, task: Task, split: str) -> dict[Mode, Evaluation]:
         """BLEU, cased without and with beams, and lower-cased; or the share of answers not all right."""
@@ -110,8 +104,6 @@ class Reading(Reinforce, Scorer):
 
     objective: Objective = "variational"
     """What a gaze is paid with, see Reinforce: by the environment, it learns nothing here."""
-    start_gaze: Literal["", "random", "center"] = ""
-    """Where the eye starts in training; empty is where the environment says."""
     held: float = 0.0
     """The share of training in which the eye reads on as it began: until it understands something of what it
     sees, all gazes are paid alike, and REINFORCE would lead it astray. In [0, 1)."""
@@ -120,17 +112,14 @@ class Reading(Reinforce, Scorer):
         """Raise ValueError for a number out of range."""
         super().__post_init__()
         checks.share(self, "held")
+        kept = {"objective": "variational", "baseline": "learned", "rollouts": 1, "curriculum": 0}
+        for name, only in kept.items():
+            if getattr(self, name) != only:
+                raise ValueError(f"{name} can only be {only!r} for Reading, got {getattr(self, name)!r}")
 
     def validation(self, task: Task) -> Callable[[Any], dict[str, float]]:
         """BLEU of what it says on its own, or the share of answers not all right."""
-
-        def validate(averaged: ReadingAgent) -> dict[str, float]:
-            if not writes_text(task):
-                return {"validation_error": evaluate(averaged, task.env_id, "validation", **task.env).error}
-            found = metrics.plain_bleu(*written(averaged, task, "validation", sample=False))
-            return {"validation_100_less_bleu": 100 - found, "validation_bleu": found}
-
-        return validate
+        return validation_of(task, lambda averaged: written(averaged, task, "validation", sample=False))
 
     def batch(self, agent: ReadingAgent, env: Any, seeds: list[int] | None, progress: float) -> BatchResult:
         """Look first, without a graph, and then learn from all glimpses at once.
@@ -208,7 +197,7 @@ def look_through(agent: ReadingAgent, env: Any, seeds: list[int] | None, *, samp
     state = agent.initial(env.num_envs)
     steps: list[tuple[Tensor, ...]] = []
     playing = torch.ones(env.num_envs, dtype=torch.bool)
-    rows = playing.nonzero()[:, 0]
+    rows = playing.nonzero()[:, 0].to(device)
     while len(rows):
         tensors = to_tensors(observation, device)
         views = {key: view[rows] for key, view in tensors.items()}
@@ -276,6 +265,20 @@ class Pool:
 def writes_text(task: Task) -> bool:
     """Whether a task's answers are sentences that people wrote, which BLEU compares, and not a right one."""
     return isinstance(single_env(task.env_id, task.env).vector.world, SentenceWorld)
+
+
+def validation_of(
+    task: Task, write: Callable[[Any], tuple[list[str], list[str]]]
+) -> Callable[[Any], dict[str, float]]:
+    """What a model is validated by: BLEU of the texts that `write` has from it, or an error in percent."""
+    if not writes_text(task):
+        return error_on_validation(task)
+
+    def validate(averaged: Any) -> dict[str, float]:
+        found = metrics.plain_bleu(*write(averaged))
+        return {"validation_100_less_bleu": 100 - found, "validation_bleu": found}
+
+    return validate
 
 
 def metric_of_words(task: Task, mode: Mode) -> str:

@@ -23,6 +23,7 @@ from agents.cores import Kind, make_core
 from agents.device import full_precision
 from agents.parts.alignment import Alignment
 from agents.parts.gaze import GazePolicy
+from agents.parts.vocabulary import embeddings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +66,8 @@ class ReadingAgent(Agent):
     def __init__(self, spec: Spec, settings: ReadingAgentSettings) -> None:
         super().__init__()
         own = self.settings = settings
-        if own.tied and spec.words != spec.num_answers:
-            raise ValueError(
-                f"one embedding is for one vocabulary, and there are {spec.words} words to read and "
-                f"{spec.num_answers} to say: set tied to False"
-            )
         size = spec.retina[0]
-        self.heard = nn.Embedding(spec.num_answers + 1, own.embedding)  # 0 is nothing, n + 1 is answer n
-        self.words = None if own.tied else nn.Embedding(spec.words, own.embedding)  # None is `heard`
+        self.heard, self.words = embeddings(spec, own.embedding, own.tied)
         self.see = nn.Linear((size + 1) * own.embedding + 1, own.hidden)
         self.core = make_core(own.core, own.hidden, own.hidden, spec.horizon)
         self.size, self.places = size, int(spec.canvas[0])
@@ -86,9 +81,6 @@ class ReadingAgent(Agent):
         self.locator = GazePolicy(own.hidden // 2, own.sigma, axes=spec.axes, reach=own.reach)
         self.baseline = nn.Linear(own.hidden // 2, 1)
         self.dropout = nn.Dropout(own.dropout)
-        for table in (self.heard, self.words):
-            if table is not None:
-                nn.init.normal_(table.weight, std=own.embedding**-0.5)
         step = 2 / max(spec.canvas[0] - 1, 1)  # to the next word
         nn.init.constant_(self.locator.bias, math.atanh(min(step / own.reach, 0.9)))
 

@@ -19,6 +19,7 @@ from agents import checks
 from agents.agent import Agent, Sees, Spec, Step
 from agents.cores import LSTM, Core, Stack, State
 from agents.parts.alignment import Alignment
+from agents.parts.vocabulary import check_answers_every_glimpse, embeddings, mean_place
 
 Attention = Literal["none", "last", "dot", "general", "concat"]
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
@@ -91,18 +92,8 @@ class Seq2Seq(Agent):
     def __init__(self, spec: Spec, settings: Seq2SeqSettings) -> None:
         super().__init__()
         own = self.settings = settings
-        if own.tied and spec.words != spec.num_answers:
-            raise ValueError(
-                f"one embedding is for one vocabulary, and there are {spec.words} words to read and "
-                f"{spec.num_answers} to say: set tied to False"
-            )
-        if spec.horizon != spec.length:
-            raise ValueError(
-                f"it answers at every glimpse, and there are {spec.horizon} for {spec.length} answers: "
-                "set glimpses_per_answer to 1"
-            )
-        self.heard = nn.Embedding(spec.num_answers + 1, own.embedding)  # 0 is nothing, n + 1 is answer n
-        self.words = None if own.tied else nn.Embedding(spec.words, own.embedding)  # None is `heard`
+        check_answers_every_glimpse(spec)
+        self.heard, self.words = embeddings(spec, own.embedding, own.tied)
         half = own.hidden // 2
         self.ahead = LSTM(own.embedding, half if own.bidirectional else own.hidden)
         self.back = LSTM(own.embedding, half) if own.bidirectional else None
@@ -120,9 +111,6 @@ class Seq2Seq(Agent):
         self.readout = nn.Linear(own.hidden * (1 if own.attention == "none" else 2), own.embedding)
         self.bias = nn.Parameter(torch.zeros(spec.num_answers))
         self.dropout = nn.Dropout(own.dropout)
-        for table in (self.heard, self.words):
-            if table is not None:
-                nn.init.normal_(table.weight, std=own.embedding**-0.5)
 
     # -- as an agent: a word a step -------------------------------------------------------------------------
 
@@ -136,14 +124,7 @@ class Seq2Seq(Agent):
             state = self.read(observation["canvas"])
         logits, state = self.say(observation["said"][:, 0] + 1, state)
         zeros = logits.new_zeros(len(logits))
-        return Step(self.gaze(state["weights"]), logits, zeros, zeros), state
-
-    def gaze(self, weights: Tensor) -> Tensor:
-        """Where attention (B, N) looked in the mean, (B, 1); the beginning where there is none."""
-        place = torch.arange(weights.shape[1], device=weights.device, dtype=weights.dtype)
-        mean = (weights * place).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp_min(1e-9)
-        gaze: Tensor = (2 * mean / max(weights.shape[1] - 1, 1) - 1).detach()
-        return gaze
+        return Step(mean_place(state["weights"]), logits, zeros, zeros), state
 
     def read(self, canvas: Tensor) -> State:
         """Texts int64 (B, N), 0 beyond their ends -> the state before the first word."""

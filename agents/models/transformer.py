@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from agents import checks
 from agents.agent import Agent, Sees, Spec, State, Step
+from agents.parts.vocabulary import check_answers_every_glimpse, embeddings, mean_place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,27 +58,15 @@ class Transformer(Agent):
     def __init__(self, spec: Spec, settings: TransformerSettings) -> None:
         super().__init__()
         own = self.settings = settings
-        if own.tied and spec.words != spec.num_answers:
-            raise ValueError(
-                f"one embedding is for one vocabulary, and there are {spec.words} words to read and "
-                f"{spec.num_answers} to say: set tied to False"
-            )
-        if spec.horizon != spec.length:
-            raise ValueError(
-                f"it answers at every glimpse, and there are {spec.horizon} for {spec.length} answers: "
-                "set glimpses_per_answer to 1"
-            )
-        self.heard = nn.Embedding(spec.num_answers + 1, own.width)  # 0 is nothing, n + 1 is answer n
-        self.words = None if own.tied else nn.Embedding(spec.words, own.width)  # None is `heard`
+        check_answers_every_glimpse(spec)
+        self.heard, self.words = embeddings(spec, own.width, own.tied)
         self.place = nn.Embedding(max(spec.canvas[0], spec.length), own.width)
         self.encoder = nn.ModuleList(_Layer(own, reads=False) for _ in range(own.layers))
         self.decoder = nn.ModuleList(_Layer(own, reads=True) for _ in range(own.layers))
         self.read_norm, self.said_norm = nn.LayerNorm(own.width), nn.LayerNorm(own.width)
         self.bias = nn.Parameter(torch.zeros(spec.num_answers))
         self.dropout = nn.Dropout(own.dropout)
-        for table in (self.heard, self.words, self.place):
-            if table is not None:
-                nn.init.normal_(table.weight, std=own.width**-0.5)
+        nn.init.normal_(self.place.weight, std=own.width**-0.5)
 
     def initial(self, batch_size: int) -> State:
         """Nothing is read yet."""
@@ -88,11 +77,8 @@ class Transformer(Agent):
         if state is None:
             state = self.read(observation["canvas"])
         logits, state = self.say(observation["said"][:, 0] + 1, state)
-        zeros, weights = logits.new_zeros(len(logits)), state["weights"]
-        place = torch.arange(weights.shape[1], device=weights.device, dtype=weights.dtype)
-        mean = (weights * place).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp_min(1e-9)
-        gaze = (2 * mean / max(weights.shape[1] - 1, 1) - 1).detach()
-        return Step(gaze, logits, zeros, zeros), state
+        zeros = logits.new_zeros(len(logits))
+        return Step(mean_place(state["weights"]), logits, zeros, zeros), state
 
     def read(self, canvas: Tensor) -> State:
         """Texts int64 (B, N), 0 beyond their ends -> the state before the first word."""
