@@ -1,4 +1,4 @@
-"""What models of sentences share: embeddings of words that are heard and read, and the mean place of a look."""
+"""What models of sentences share: embeddings of words heard and read, and the mean place of a look."""
 
 from __future__ import annotations
 
