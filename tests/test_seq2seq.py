@@ -19,8 +19,9 @@ from agents.experiments.experiment import to_config
 from agents.learn import metrics
 from agents.learn.envs import make_env, single_env
 from agents.learn.loop import Loop
+from agents.learn.reinforce import Objective
 from agents.learn.run import Run
-from agents.learn.sentences import Pool, Reading, TeacherForcing, look_through, translate, written
+from agents.learn.sentences import HardLooks, Pool, Reading, TeacherForcing, look_through, translate, written
 from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings, turned
 from agents.models.transformer import TransformerSettings
@@ -39,6 +40,7 @@ KINDS: list[dict[str, Any]] = [
     {"attention": "concat", "feeding": "context"},
     {"feeding": "readout"},
     {"local": 4, "reverse": True},
+    {"hard": True},
     {"layers": 4, "residual": True},
     {"layers": 3, "attention": "concat", "feeding": "context"},
 ]
@@ -166,6 +168,7 @@ def test_bad_settings_are_named() -> None:
         ({"local": 3, "attention": "none"}, "local is of attention"),
         ({"attention": "none", "feeding": "context"}, "needs attention"),
         ({"residual": True}, "layers to 2"),
+        ({"hard": True, "local": 3}, "hard is of"),
         ({"dropout": 1.0}, "dropout"),
     ):
         with pytest.raises(ValueError, match=says):
@@ -185,6 +188,44 @@ def test_bad_settings_are_named() -> None:
     spec = unfit.spec()
     with pytest.raises(ValueError, match="builds an agent for texts"):
         unfit.build(spec)
+
+
+@pytest.mark.parametrize("objective", ["variational", "reinforce"])
+def test_hard_looks_climb_what_they_are_paid(objective: Objective) -> None:
+    """The gradient of many draws is that of the mean over all places, computed by listing them."""
+    model = model_of({"hard": True})
+    canvas, target = texts(3, 7, 5), answers(2, 1, 3)
+    learner = HardLooks(objective=objective, samples=4000, entropy_weight=0.1)
+    align = model.alignment.key.weight  # type: ignore[union-attr]
+    torch.manual_seed(1)
+    (found,) = torch.autograd.grad(learner.loss(model, canvas, target), align)
+    state = model.read(canvas)
+    heard = torch.cat([torch.zeros(3, 1, dtype=torch.long), target[:, :-1] + 1], 1)
+    ys, _ = model.decoder.unroll(model.heard(heard).transpose(0, 1), state["core"])
+    total, words = torch.zeros(()), int((target >= 0).sum())
+    for row, step in (target >= 0).nonzero().tolist():
+        y, word = ys[step, row], target[row, step]
+        p = (state["keys"][row] @ align.t() @ y).masked_fill(~state["there"][row], -torch.inf).softmax(0)
+        seen = torch.cat([y.expand(len(p), -1), state["keys"][row]], 1)
+        log_p = model._score(torch.tanh(model.readout(seen))).log_softmax(1)
+        paid = log_p[:, word] if objective == "variational" else (log_p.argmax(1) == word).float()
+        entropy = -(p * p.clamp_min(1e-9).log()).sum()
+        answers_loss = -(p.detach() * log_p[:, word]).sum()
+        total = total + answers_loss - (p * paid.detach()).sum() - 0.1 * entropy
+    (exact,) = torch.autograd.grad(total / words, align)
+    assert (found - exact).norm() < 0.08 * exact.norm()
+
+
+def test_hard_looks_and_soft_ones_have_their_own_learners() -> None:
+    hard, soft = Seq2SeqSettings(hard=True), Seq2SeqSettings()
+    HardLooks().check(hard)
+    TeacherForcing().check(soft)
+    with pytest.raises(ValueError, match="HardLooks"):
+        TeacherForcing().check(hard)
+    with pytest.raises(ValueError, match="set hard to True"):
+        HardLooks().check(soft)
+    with pytest.raises(ValueError, match="samples must be at least 2"):
+        HardLooks(samples=1)
 
 
 class Toy:

@@ -22,7 +22,7 @@ from agents.learn.ppo import PPOLearner, PPOLoop
 from agents.learn.recall import Recall
 from agents.learn.reinforce import GivenGaze, Reinforce
 from agents.learn.run import Run
-from agents.learn.sentences import Reading, TeacherForcing
+from agents.learn.sentences import HardLooks, Reading, TeacherForcing
 from agents.learn.sequences import SEQUENCES, make_sequences
 from agents.learn.stopping import WhenToStop
 from agents.models.char_lm import CharLMSettings
@@ -69,6 +69,7 @@ AnyLearner = (
     | NextStep
     | WhenToStop
     | TeacherForcing
+    | HardLooks
     | Reading
 )
 AnyLoop = Loop | PPOLoop

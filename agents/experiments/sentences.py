@@ -15,7 +15,7 @@ from typing import Any
 
 from agents.experiments.experiment import Experiment
 from agents.learn.loop import Loop
-from agents.learn.sentences import Reading, TeacherForcing
+from agents.learn.sentences import HardLooks, Reading, TeacherForcing
 from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.seq2seq import Seq2SeqSettings
 from agents.models.transformer import TransformerSettings
@@ -67,15 +67,28 @@ PLAIN = Seq2SeqSettings(
     hidden=512, embedding=512, dropout=0.5, attention="none", bidirectional=False, reverse=True
 )
 BAHDANAU = Seq2SeqSettings(hidden=512, embedding=512, dropout=0.5, attention="concat", feeding="context")
+HARD = {"model": {"hard": True}, "learner": HardLooks()}
 SMALL = Seq2SeqSettings(hidden=128, embedding=64, tied=False, dropout=0.0)
+LUONG_SMALL_DE_EN = translation(LUONG_SMALL, 16).but(loop={"learning_rate": 3e-3})
 EXPERIMENTS = {
     "luong-de-en": translation(LUONG, 40),
-    "luong-small-de-en": translation(LUONG_SMALL, 16).but(loop={"learning_rate": 3e-3}),
+    "luong-small-de-en": LUONG_SMALL_DE_EN,
+    "hard-de-en": LUONG_SMALL_DE_EN.but(
+        **HARD, loop={"epochs": 8, "learning_rate": 1e-3}, init="luong-small-de-en"
+    ),
+    "hard-de-en-reinforce": LUONG_SMALL_DE_EN.but(
+        model={"hard": True},
+        learner=HardLooks(objective="reinforce"),
+        loop={"epochs": 8, "learning_rate": 1e-3},
+        init="luong-small-de-en",
+    ),
+    "hard-de-en-scratch": LUONG_SMALL_DE_EN.but(**HARD),
     "luong-en-de": translation(LUONG, 24, "en-de"),
     "plain-de-en": translation(PLAIN, 24),
     "bahdanau-de-en": translation(BAHDANAU, 24),
     "transformer-de-en": translation(TransformerSettings(width=256, inner=1024), 24),
     "luong-numbers": numbers(SMALL, 20),
+    "hard-numbers": numbers(SMALL, 40).but(**HARD),
     "plain-numbers": numbers(
         Seq2SeqSettings(
             hidden=128,
@@ -95,10 +108,10 @@ EXPERIMENTS = {
         {"learning_rate": 2e-3},
     ),
     "gaze-de-en": reading(
-        ReadingAgentSettings(hidden=512, embedding=384, dropout=0.2),
-        translation(LUONG, 24),
+        ReadingAgentSettings(hidden=512, embedding=384, dropout=0.2, stride=3, reach=0.125),
+        translation(LUONG, 20),
         0.02,
         {},
-        held=0.25,
+        held=0.5,
     ),
 }

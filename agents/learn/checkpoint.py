@@ -79,7 +79,7 @@ def start_from(agent: nn.Module, tensors: dict[str, Tensor], path: Path) -> None
     A part that `agent` does not have at all, as DRAM without context has no context network, is left out.
     Raises CheckpointError naming the first tensor that does not fit.
     """
-    parts = {name for name, _ in agent.named_children()}
+    parts = {name.split(".")[0] for name in agent.state_dict()}
     tensors = {k: v for k, v in tensors.items() if k.split(".")[0] in parts}
     fresh = {k: v for k, v in agent.state_dict().items() if k.startswith("classifier.")}
     other = {k: v for k, v in fresh.items() if k in tensors and tensors[k].shape != v.shape}

@@ -60,18 +60,26 @@ class TeacherForcing(LoopLearner, Scorer):
         checks.positive(self, "beams")
         checks.not_negative(self, "length_weight", "coverage_weight")
 
+    def check(self, model: object) -> None:
+        """Raise ValueError for hard looks, which have no derivative."""
+        if isinstance(model, Seq2SeqSettings) and model.hard:
+            raise ValueError("hard looks are learned by HardLooks: set hard to False")
+
     def lesson(self, model: Seq2Seq | Transformer, task: Task) -> Lesson[Any]:
         """Train on scenes of the environment's own generator, those of like length together."""
         pool = Pool(model, task)
 
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
             drawn = pool.batch(seeds)
-            scores, _ = model.teach(drawn.canvas, drawn.target)
-            words = drawn.target[drawn.target >= 0]
-            return BatchResult(F.cross_entropy(scores, words, label_smoothing=self.label_smoothing), {})
+            return BatchResult(self.loss(model, drawn.canvas, drawn.target), {})
 
         greedy = validation_of(task, lambda averaged: translate(averaged, task, "validation", beams=1))
         return Lesson(batch, greedy, pool.env.close, "sentences")
+
+    def loss(self, model: Any, canvas: Tensor, target: Tensor) -> Tensor:
+        """The mean over the words of targets (B, L), padded with -1, to texts (B, N)."""
+        scores, _ = model.teach(canvas, target)
+        return F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
 
     def figures(self, model: Seq2Seq | Transformer, task: Task, split: str) -> dict[Mode, Evaluation]:
         """BLEU, cased without and with beams, and lower-cased; or the share of answers not all right."""
@@ -90,6 +98,49 @@ class TeacherForcing(LoopLearner, Scorer):
     def metric(self, task: Task, mode: Mode) -> str:
         """BLEU of texts, else an error in percent."""
         return metric_of_words(task, mode)
+
+
+@dataclasses.dataclass(frozen=True)
+class HardLooks(TeacherForcing):
+    """The same for hard looks: cross-entropy for the words, REINFORCE for the looks (Xu et al. 2015).
+
+    What a word is paid for is its own look alone, for no look is heard of later.
+    """
+
+    TEACHES: ClassVar[tuple[type, ...]] = (Seq2SeqSettings,)
+
+    label_smoothing: float = 0.0
+    """As TeacherForcing's."""
+    objective: Objective = "variational"
+    """What a look is paid with: 1 for the right word, else 0, or log p of the right word: then the loss is a
+    sample of the variational bound."""
+    samples: int = 4
+    """How often each word looks; REINFORCE subtracts the mean of its other looks. At least 2."""
+    entropy_weight: float = 0.002
+    """The weight of the entropy of a look, of a nat."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        super().__post_init__()
+        checks.not_negative(self, "entropy_weight")
+        if self.samples < 2:
+            raise ValueError(f"samples must be at least 2, got {self.samples}")
+
+    def check(self, model: object) -> None:
+        """Raise ValueError for looks that are not hard."""
+        if not (isinstance(model, Seq2SeqSettings) and model.hard):
+            raise ValueError("HardLooks teaches hard looks: set hard to True")
+
+    def loss(self, model: Seq2Seq, canvas: Tensor, target: Tensor) -> Tensor:
+        """The mean over the words of targets (B, L), padded with -1, to texts (B, N)."""
+        looked = model.teach_hard(canvas, target, self.samples)
+        words = target[target >= 0].repeat_interleave(self.samples)
+        scores = looked.scores.flatten(0, 1)
+        nats = F.cross_entropy(scores, words, reduction="none", label_smoothing=self.label_smoothing)
+        paid = -nats.detach() if self.objective == "variational" else (scores.argmax(1) == words).float()
+        others = losses.leave_one_out(paid[None], self.samples)
+        looks = losses.reinforce(looked.log_prob.flatten()[None], paid[None], others)
+        return nats.mean() + looks - self.entropy_weight * looked.entropy.mean()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,8 @@
 At each glimpse a recurrent core hears the last word that was said and sees the window. It answers from what
 it remembers and what it sees; with `memory` also from the words that it has seen so far, each of which it
 remembers with its place, and to which it attends. It chooses where to look next, a Gaussian around a place
-that lies some way from the present one (parts/gaze.py). Reading to the right, a word a glimpse, is what it
-begins with. What it remembers is taught by its answers alone: the noise of REINFORCE, many times as large,
+that lies some way from the present one (parts/gaze.py). Reading to the right, some words at a time, is what
+it begins with. What it remembers is taught by its answers alone: the noise of REINFORCE, many times as large,
 would drown them. No other model of this kind is known to us.
 """
 
@@ -46,10 +46,12 @@ class ReadingAgentSettings:
     """The standard deviation of a sampled gaze at the end of training and after it, in gaze units."""
     reach: float = 0.5
     """How far the eye moves at most, in gaze units."""
+    stride: int = 1
+    """How many places the eye moves to the right at each glimpse before it learns where to look."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
-        checks.positive(self, "hidden", "embedding", "sigma", "reach")
+        checks.positive(self, "hidden", "embedding", "sigma", "reach", "stride")
         checks.share(self, "dropout")
 
     def build(self, spec: Spec) -> ReadingAgent:
@@ -81,7 +83,7 @@ class ReadingAgent(Agent):
         self.locator = GazePolicy(own.hidden // 2, own.sigma, axes=spec.axes, reach=own.reach)
         self.baseline = nn.Linear(own.hidden // 2, 1)
         self.dropout = nn.Dropout(own.dropout)
-        step = 2 / max(spec.canvas[0] - 1, 1)  # to the next word
+        step = 2 * own.stride / max(spec.canvas[0] - 1, 1)
         nn.init.constant_(self.locator.bias, math.atanh(min(step / own.reach, 0.9)))
 
     def initial(self, batch_size: int) -> State:

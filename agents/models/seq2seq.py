@@ -3,13 +3,14 @@
 Without attention the two share what the first remembers at the end (Sutskever, Vinyals, Le 2014), which the
 second may also see at every word (Cho et al. 2014); with it every word that is said looks back at all that
 were read, softly: after the decoder's step (Luong, Pham, Manning 2015) or before it (Bahdanau, Cho, Bengio
-2015). Stacks may be residual, above a bidirectional layer, as in GNMT (Wu et al. 2016).
+2015). It may also look at one place alone ("hard", Xu et al. 2015). Stacks may be residual, above a
+bidirectional layer, as in GNMT (Wu et al. 2016).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,9 @@ class Seq2SeqSettings:
     last output at every word, "none" its state to begin with and nothing else."""
     local: int = 0
     """How many words local attention (local-p) spans, 0 is global."""
+    hard: bool = False
+    """Whether a word looks at one place alone, drawn in training and then the likeliest, and not at the
+    weighted mean of all."""
     feeding: Feeding = "none"
     """What the decoder sees beside the last word: nothing, the readout that the last word was scored from
     (input feeding), or the context, attended to before the step, as Bahdanau's does."""
@@ -70,6 +74,8 @@ class Seq2SeqSettings:
             raise ValueError(f"hidden must be even where the encoder reads from both ends, got {self.hidden}")
         if self.local and self.attention in ("none", "last"):
             raise ValueError("local is of attention: leave it out, or choose dot, general or concat")
+        if self.hard and (self.attention in ("none", "last") or self.local or self.feeding != "none"):
+            raise ValueError("hard is of dot, general or concat: leave out local and feeding")
         if self.attention == "none" and self.feeding == "context":
             raise ValueError("feeding 'context' needs attention: choose another, or last")
         if self.residual and self.layers == 1:
@@ -210,6 +216,22 @@ class Seq2Seq(Agent):
             read, looks = torch.stack(each, 1), torch.stack(looked, 1)
         return self._score(read[target >= 0]), looks
 
+    def teach_hard(self, canvas: Tensor, target: Tensor, samples: int) -> Looked:
+        """As `teach`, each word looking `samples` times at one place that is drawn by its weights."""
+        assert self.alignment is not None
+        state = self.read(canvas)
+        heard = F.pad(target[:, :-1] + 1, (1, 0))
+        ys, _ = self.decoder.unroll(self.dropout(self.heard(heard)).transpose(0, 1), state["core"])
+        ys = ys.transpose(0, 1)
+        row, step = (target >= 0).nonzero(as_tuple=True)
+        weights = self.alignment(ys, state["prepared"], state["there"])[row, step]
+        place = torch.multinomial(weights.detach(), samples, replacement=True)
+        log = weights.clamp_min(1e-9).log()
+        read = self._read_out(
+            ys[row, step][:, None].expand(-1, samples, -1), state["keys"][row[:, None], place]
+        )
+        return Looked(self._score(read), log.gather(1, place), -(weights * log).sum(1))
+
     def _attend(self, query: Tensor, state: State) -> tuple[Tensor | None, Tensor]:
         """What queries (B, T, hidden) look at, (B, T, hidden), and their weights (B, T, N)."""
         if self.alignment is None:
@@ -217,6 +239,8 @@ class Seq2Seq(Agent):
             seen = state.get("keys")
             return (None if seen is None else seen.expand(-1, query.shape[1], -1)), weights
         weights = self.alignment(query, state["prepared"], state["there"])
+        if self.settings.hard:
+            weights = F.one_hot(weights.argmax(-1), weights.shape[-1]).to(weights.dtype)
         return weights.to(state["keys"].dtype) @ state["keys"], weights
 
     def _read_out(self, ys: Tensor, context: Tensor | None) -> Tensor:
@@ -231,6 +255,14 @@ class Seq2Seq(Agent):
 
     def _layers(self) -> list[Core]:
         return self.decoder.cores() if isinstance(self.decoder, Stack) else [self.decoder]
+
+
+class Looked(NamedTuple):
+    """M words of which each looked K times: scores (M, K, n), log p of each look (M, K), entropies (M,)."""
+
+    scores: Tensor
+    log_prob: Tensor
+    entropy: Tensor
 
 
 class _Above(nn.Module):
