@@ -66,7 +66,9 @@ LUONG_SMALL = Seq2SeqSettings(hidden=192, embedding=192, dropout=0.2)  # whose w
 PLAIN = Seq2SeqSettings(
     hidden=512, embedding=512, dropout=0.5, attention="none", bidirectional=False, reverse=True
 )
-BAHDANAU = Seq2SeqSettings(hidden=512, embedding=512, dropout=0.5, attention="concat", feeding="context")
+BAHDANAU = Seq2SeqSettings(  # half as wide: it compares at every word anew
+    hidden=256, embedding=256, dropout=0.3, attention="concat", feeding="context"
+)
 HARD = {"model": {"hard": True}, "learner": HardLooks()}
 SMALL = Seq2SeqSettings(hidden=128, embedding=64, tied=False, dropout=0.0)
 LUONG_SMALL_DE_EN = translation(LUONG_SMALL, 16).but(loop={"learning_rate": 3e-3})
@@ -85,7 +87,7 @@ EXPERIMENTS = {
     "hard-de-en-scratch": LUONG_SMALL_DE_EN.but(**HARD),
     "luong-en-de": translation(LUONG, 24, "en-de"),
     "plain-de-en": translation(PLAIN, 24),
-    "bahdanau-de-en": translation(BAHDANAU, 24),
+    "bahdanau-de-en": translation(BAHDANAU, 16).but(loop={"learning_rate": 3e-3}),
     "transformer-de-en": translation(TransformerSettings(width=256, inner=1024), 24),
     "luong-numbers": numbers(SMALL, 20),
     "hard-numbers": numbers(SMALL, 40).but(**HARD),
