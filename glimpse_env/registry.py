@@ -71,6 +71,10 @@ TABLE = {
         "A sentence in German, to be said in English, a word piece at a time.",
         64, 0, 5, 1, 65, "multi30k", scene="sentences", task="read", start_gaze="begin", pair="de-en",
     ),
+    "Glimpse/Parse-v0": EnvConfig(
+        "A sentence, to be said as its parse tree, brackets and words in turn.",
+        136, 0, 5, 1, 409, "gum", scene="trees", task="read", start_gaze="begin",
+    ),
     # Up to five digits and END, three glimpses each, as in Ba et al. (2015).
     "Glimpse/HouseNumbers-v0": EnvConfig(
         "A house number of one to five digits in the layout of a real one (SVHN), read digit by digit.",
@@ -80,6 +84,10 @@ TABLE = {
 
 
 WITHOUT_DATA = ("lookup", "numbers")  # scenes
+OFFLINE = {  # of texts that ask for data, what needs none
+    "sentences": {"dataset": "number-names", "pair": "de-en"},
+    "trees": {"dataset": "grammar"},
+}
 DEFAULTS = {field.name: field.default for field in fields(EnvConfig)}
 
 
@@ -93,9 +101,9 @@ def keywords_of(config: EnvConfig) -> dict[str, Any]:
 def with_dataset(env_id: str, dataset: str) -> dict[str, Any]:
     """The keywords that give an id that data set of digits; of a text those that need no download."""
     scene = TABLE[env_id].scene
-    if scene == "sentences":
-        return {"dataset": "number-names", "pair": "de-en"}
-    return {} if scene in WITHOUT_DATA else {"dataset": dataset}
+    if scene in WITHOUT_DATA:
+        return {}
+    return OFFLINE.get(scene, {"dataset": dataset})
 
 
 def register_envs() -> None:

@@ -17,7 +17,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from glimpse_env import checks, random, scores, tasks
+from glimpse_env import checks, random, tasks
 from glimpse_env.sensors.retina import Retina, writable
 from glimpse_env.sensors.words import Words
 from glimpse_env.worlds.digits import DigitWorld
@@ -26,6 +26,7 @@ from glimpse_env.worlds.lookup import LookupWorld
 from glimpse_env.worlds.numbers import NumberWorld
 from glimpse_env.worlds.scene import NO_AUGMENTATION, Augmentation, Drawn, Scenes
 from glimpse_env.worlds.sentences import SentenceWorld
+from glimpse_env.worlds.trees import TreeWorld
 
 if TYPE_CHECKING:
     from glimpse_env.render import Layout, View, Window
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 Observation = dict[str, NDArray[Any]]
 Info = dict[str, Any]
 
-SCENES = ("digits", "houses", "lookup", "numbers", "sentences")
-TEXTS = ("lookup", "numbers", "sentences")
+TEXTS = ("lookup", "numbers", "sentences", "trees")
+SCENES = ("digits", "houses", *TEXTS)
+Scored = NumberWorld | SentenceWorld | TreeWorld
 START_GAZES = ("center", "begin", "random", "blind")
 RENDER_MODES = ["human", "rgb_array"]
 RENDER_FPS = 3
@@ -56,12 +58,13 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     scene: "digits" lays one or two of `dataset`'s images out at random among `distractors`; "houses" fills
     SVHN's layouts; "lookup" is a text of canvas_size numbers, the first of which says where the answer
     stands; "numbers" asks for the German name of a number whose English one is read; "sentences" asks for the
-    other side of `dataset`'s pairs, `pair` saying from which language into which. task, backward: see
+    other side of `dataset`'s pairs, `pair` saying from which language into which; "trees" asks for a
+    sentence's parse tree, symbol by symbol. task, backward: see
     `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to that many for each of the
     task's answers. early_answer: one more answer, "look", keeps looking, any other counts at once, and an
     episode that runs out of glimpses earns nothing more. reward: "terminal" pays 1 at
     the end if every answer is right, "per_answer" 1 for each right one up to the first wrong one, "score" at
-    the end how good a sentence is, from 0 to 1 (`scores.chrf`); step_cost is paid for each step.
+    the end how good a sentence or a tree is, from 0 to 1 (`world.score`); step_cost is paid for each step.
     relative_gaze: the action's gaze is a displacement. start_gaze: "center"; "begin", the first pixel or
     word; "random", which is a function of the scene; or "blind", the centre with the eye shut: glimpse 1
     counts but its retina is black, and the agent chooses where to see first. difficulty, jitter, distortion,
@@ -112,7 +115,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             "digits": (digits, 1), "distractors": (distractors, 0), "distractor_size": (distractor_size, 8),
             "jitter": (jitter, 0), "distortion": (distortion, 0), "distortion_share": (distortion_share, 1),
         }  # fmt: skip
-        self.world: DigitWorld | HouseWorld | LookupWorld | NumberWorld | SentenceWorld
+        self.world: DigitWorld | HouseWorld | LookupWorld | Scored
         self.sensor: Retina | Words
         if checks.choice("scene", scene, SCENES) in TEXTS:
             for name, (value, default) in {**of_digits, "scales": (scales, 1)}.items():
@@ -127,6 +130,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self.world = NumberWorld(split, canvas_size)
         elif scene == "sentences":
             self.world = SentenceWorld(dataset, pair, split, canvas_size)
+        elif scene == "trees":
+            self.world = TreeWorld(dataset, split, canvas_size)
         elif scene == "houses":
             for name, (value, default) in of_digits.items():
                 checks.left_out(name, value, default, "scene 'houses' has digits of its own")
@@ -153,7 +158,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             whole = bool(checks.integer("context", int(context), 0, 1))
             self.sensor = Words(self.world.canvas_shape[0], len(self.world.tokens), retina_size, whole)
         self.reward = checks.choice("reward", reward, tasks.REWARDS)
-        if reward == "score" and not isinstance(self.world, NumberWorld | SentenceWorld):
+        if reward == "score" and not isinstance(self.world, Scored):
             raise ValueError(
                 f"reward 'score' is of sentences, and scene {scene!r} has none: use 'terminal', or "
                 "'per_answer'"
@@ -347,13 +352,13 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     def _pay_score(self, reward: NDArray[np.float64], terminated: NDArray[np.bool_]) -> None:
         """Add to the reward of every row that has ended how good its sentence is."""
-        assert isinstance(self.world, NumberWorld | SentenceWorld)
+        assert isinstance(self.world, Scored)
         for row in np.flatnonzero(terminated):  # the library that scores takes one sentence at a time
             said, right = (
-                self.world.write([int(i) for i in answers if 0 <= i < self.task.end])
+                [int(i) for i in answers if 0 <= i < self.task.end]
                 for answers in (self._answers[row], self._target[row])
             )
-            reward[row] += scores.chrf(said, right)
+            reward[row] += self.world.score(said, right)
 
     def _truncate(self, resetting: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Rows cut off by `max_episode_steps`, as Gymnasium's TimeLimit does to a single env."""

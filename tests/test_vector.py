@@ -14,7 +14,7 @@ from conftest import OFFLINE, assert_same
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from glimpse_env.data import own
+from glimpse_env.data import files, own
 from glimpse_env.data.images import load
 from glimpse_env.random import SPLITS
 from glimpse_env.sensors.retina import look
@@ -336,7 +336,7 @@ def test_no_step_before_reset_nor_after_the_end() -> None:
 @pytest.mark.parametrize("digits", [1, 2])
 def test_no_image_of_another_split_in_a_scene_nor_in_its_clutter(digits: int) -> None:
     """Images of the three splits shine in three different channels, so that a stranger would show."""
-    channel = np.array([SPLITS.index(split) for split in own.TURNS])
+    channel = np.array([SPLITS.index(split) for split in files.TURNS])
     images = np.zeros((100, 3, 12, 12), np.uint8)
     images[np.arange(100), np.tile(channel, 10)] = 200
     dataset = own.store(images, np.repeat(np.arange(10), 10))

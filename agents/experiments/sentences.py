@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from agents.experiments.experiment import Experiment
@@ -22,9 +23,10 @@ from agents.models.transformer import TransformerSettings
 
 TRANSLATE = "Glimpse/Translate-v0"
 NUMBERS = "Glimpse/NumberNames-v0"
+PARSE = "Glimpse/Parse-v0"
 
 
-def translation(model: Seq2SeqSettings | TransformerSettings, epochs: int, pair: str = "de-en") -> Experiment:
+def translation(model: Seq2SeqSettings, epochs: int) -> Experiment:
     """Captions of Multi30k; an epoch is as many sentences as there are."""
     loop = Loop(
         epochs=epochs,
@@ -35,8 +37,7 @@ def translation(model: Seq2SeqSettings | TransformerSettings, epochs: int, pair:
         weight_decay=0.0,
         clip=1.0,
     )
-    env = {} if pair == "de-en" else {"pair": pair}
-    return Experiment(TRANSLATE, model, TeacherForcing(), loop, env=env)
+    return Experiment(TRANSLATE, model, TeacherForcing(), loop)
 
 
 def numbers(model: Seq2SeqSettings, epochs: int) -> Experiment:
@@ -53,6 +54,20 @@ def numbers(model: Seq2SeqSettings, epochs: int) -> Experiment:
     return Experiment(NUMBERS, model, TeacherForcing(label_smoothing=0.0), loop)
 
 
+def parsing(model: Seq2SeqSettings, epochs: int, **learner: Any) -> Experiment:
+    """Trees of GUM; an epoch is as many sentences as there are."""
+    loop = Loop(
+        epochs=epochs,
+        images_per_epoch=10_224,
+        batch_size=64,
+        learning_rate=2e-3,
+        warm_up=0.02,
+        weight_decay=0.0,
+        clip=1.0,
+    )
+    return Experiment(PARSE, model, TeacherForcing(label_smoothing=0.0, **learner), loop)
+
+
 def reading(
     model: ReadingAgentSettings, plain: Experiment, sigma: float, loop: dict[str, Any], held: float = 0.0
 ) -> Experiment:
@@ -63,12 +78,10 @@ def reading(
 
 LUONG = Seq2SeqSettings(hidden=512, embedding=512, dropout=0.5)
 LUONG_SMALL = Seq2SeqSettings(hidden=192, embedding=192, dropout=0.2)  # whose weights fit into 3 MB
-PLAIN = Seq2SeqSettings(
-    hidden=512, embedding=512, dropout=0.5, attention="none", bidirectional=False, reverse=True
-)
-BAHDANAU = Seq2SeqSettings(  # half as wide: it compares at every word anew
-    hidden=256, embedding=256, dropout=0.3, attention="concat", feeding="context"
-)
+PLAIN: dict[str, Any] = {"attention": "none", "bidirectional": False, "reverse": True}
+BAHDANAU = Seq2SeqSettings(hidden=256, embedding=256, dropout=0.3, attention="concat", feeding="context")
+TRANSFORMER = TransformerSettings(width=128, layers=2, inner=512)  # as many weights as LUONG_SMALL
+PARSER = Seq2SeqSettings(hidden=256, embedding=128, layers=2, tied=False, dropout=0.3)
 HARD = {"model": {"hard": True}, "learner": HardLooks()}
 SMALL = Seq2SeqSettings(hidden=128, embedding=64, tied=False, dropout=0.0)
 LUONG_SMALL_DE_EN = translation(LUONG_SMALL, 16).but(loop={"learning_rate": 3e-3})
@@ -85,24 +98,15 @@ EXPERIMENTS = {
         init="luong-small-de-en",
     ),
     "hard-de-en-scratch": LUONG_SMALL_DE_EN.but(**HARD),
-    "luong-en-de": translation(LUONG, 24, "en-de"),
-    "plain-de-en": translation(PLAIN, 24),
+    "luong-en-de": LUONG_SMALL_DE_EN.but(env={"pair": "en-de"}),
+    "plain-de-en": LUONG_SMALL_DE_EN.but(model=PLAIN),
     "bahdanau-de-en": translation(BAHDANAU, 16).but(loop={"learning_rate": 3e-3}),
-    "transformer-de-en": translation(TransformerSettings(width=256, inner=1024), 24),
+    "transformer-de-en": LUONG_SMALL_DE_EN.but(model=TRANSFORMER, loop={"epochs": 24}),
+    "parse-luong": parsing(PARSER, 40),
+    "parse-pointer": parsing(dataclasses.replace(PARSER, pointer=2), 40, constrained=True),
     "luong-numbers": numbers(SMALL, 20),
     "hard-numbers": numbers(SMALL, 40).but(**HARD),
-    "plain-numbers": numbers(
-        Seq2SeqSettings(
-            hidden=128,
-            embedding=64,
-            tied=False,
-            dropout=0.0,
-            attention="none",
-            bidirectional=False,
-            reverse=True,
-        ),
-        20,
-    ),
+    "plain-numbers": numbers(SMALL, 60).but(model=PLAIN),
     "gaze-numbers": reading(
         ReadingAgentSettings(hidden=256, embedding=64, tied=False),
         numbers(SMALL, 40),

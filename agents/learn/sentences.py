@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,7 +26,10 @@ from agents.models.reading_agent import ReadingAgent, ReadingAgentSettings
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
 from agents.models.transformer import Transformer, TransformerSettings
 from agents.parts import beam
+from agents.parts.brackets import WellFormed
+from glimpse_env.data.trees import LEAVES
 from glimpse_env.worlds.sentences import SentenceWorld
+from glimpse_env.worlds.trees import TreeWorld
 from glimpse_env.wrappers import glimpse_env_of
 
 POOL = 32  # batches that are drawn together and sorted by length
@@ -53,6 +57,8 @@ class TeacherForcing(LoopLearner, Scorer):
     """How much long answers are helped in it (parts/beam.py)."""
     coverage_weight: float = 0.0
     """How much answers are helped in it that leave no word unread."""
+    constrained: bool = False
+    """Whether trees that are said are held to be well formed (parts/brackets.py)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
@@ -73,30 +79,38 @@ class TeacherForcing(LoopLearner, Scorer):
             drawn = pool.batch(seeds)
             return BatchResult(self.loss(model, drawn.canvas, drawn.target), {})
 
-        greedy = validation_of(task, lambda averaged: translate(averaged, task, "validation", beams=1))
-        return Lesson(batch, greedy, pool.env.close, "sentences")
+        def greedy(averaged: Any) -> list[list[int]]:
+            return self.answers(averaged, task, "validation", beams=1)
+
+        return Lesson(batch, validation_of(task, greedy), pool.env.close, "sentences")
 
     def loss(self, model: Any, canvas: Tensor, target: Tensor) -> Tensor:
         """The mean over the words of targets (B, L), padded with -1, to texts (B, N)."""
         scores, _ = model.teach(canvas, target)
         return F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
 
+    def answers(self, model: Seq2Seq | Transformer, task: Task, split: str, beams: int) -> list[list[int]]:
+        """What a model says to each frozen text of a split."""
+        weights = (self.length_weight, self.coverage_weight)
+        return translate(model, task, split, beams, *weights, constrained=self.constrained)
+
     def figures(self, model: Seq2Seq | Transformer, task: Task, split: str) -> dict[Mode, Evaluation]:
-        """BLEU, cased without and with beams, and lower-cased; or the share of answers not all right."""
-        if not writes_text(task):
+        """BLEU, cased without and with beams, and lower-cased; of trees F1; or the share not all right."""
+        world = world_of(task, split)
+        if world is None:
             return {"deterministic": evaluate(model, task.env_id, split, **task.env)}
-        searched, references = translate(
-            model, task, split, self.beams, self.length_weight, self.coverage_weight
-        )
-        greedy, _ = translate(model, task, split, beams=1)
-        return {
-            "deterministic": metrics.bleu(greedy, references),
-            "beam": metrics.bleu(searched, references),
-            "beam, lower case": metrics.bleu(searched, references, lowercase=True),
+        greedy = self.answers(model, task, split, beams=1)
+        searched = self.answers(model, task, split, self.beams)
+        found: dict[Mode, Evaluation] = {
+            "deterministic": judged(world, greedy),
+            "beam": judged(world, searched),
         }
+        if isinstance(world, SentenceWorld):
+            found["beam, lower case"] = judged(world, searched, lowercase=True)
+        return found
 
     def metric(self, task: Task, mode: Mode) -> str:
-        """BLEU of texts, else an error in percent."""
+        """BLEU of texts, F1 of trees, else an error in percent."""
         return metric_of_words(task, mode)
 
 
@@ -169,7 +183,7 @@ class Reading(Reinforce, Scorer):
                 raise ValueError(f"{name} can only be {only!r} for Reading, got {getattr(self, name)!r}")
 
     def validation(self, task: Task) -> Callable[[Any], dict[str, float]]:
-        """BLEU of what it says on its own, or the share of answers not all right."""
+        """How good what it says on its own is, or the share of answers not all right."""
         return validation_of(task, lambda averaged: written(averaged, task, "validation", sample=False))
 
     def batch(self, agent: ReadingAgent, env: Any, seeds: list[int] | None, progress: float) -> BatchResult:
@@ -204,19 +218,22 @@ class Reading(Reinforce, Scorer):
         return BatchResult(loss * inner.num_envs / words, {"words_wrong": 100 * wrong / words})
 
     def figures(self, model: ReadingAgent, task: Task, split: str) -> dict[Mode, Evaluation]:
-        """BLEU along the deterministic gaze and a sampled one, also lower-cased, or such errors."""
-        if not writes_text(task):
+        """BLEU or F1 along the deterministic gaze and a sampled one, or such errors."""
+        world = world_of(task, split)
+        if world is None:
             modes: tuple[Mode, ...] = ("deterministic", "sampled")
             return {mode: evaluate(model, task.env_id, split, mode, **task.env) for mode in modes}
-        said, references = written(model, task, split, sample=False)
-        return {
-            "deterministic": metrics.bleu(said, references),
-            "sampled": metrics.bleu(*written(model, task, split, sample=True)),
-            "lower case": metrics.bleu(said, references, lowercase=True),
+        said = written(model, task, split, sample=False)
+        found: dict[Mode, Evaluation] = {
+            "deterministic": judged(world, said),
+            "sampled": judged(world, written(model, task, split, sample=True)),
         }
+        if isinstance(world, SentenceWorld):
+            found["lower case"] = judged(world, said, lowercase=True)
+        return found
 
     def metric(self, task: Task, mode: Mode) -> str:
-        """BLEU of texts, else an error in percent."""
+        """BLEU of texts, F1 of trees, else an error in percent."""
         return metric_of_words(task, mode)
 
 
@@ -313,45 +330,55 @@ class Pool:
             )
 
 
-def writes_text(task: Task) -> bool:
-    """Whether a task's answers are sentences that people wrote, which BLEU compares, and not a right one."""
-    return isinstance(single_env(task.env_id, task.env).vector.world, SentenceWorld)
+def world_of(task: Task, split: str) -> SentenceWorld | TreeWorld | None:
+    """The world of a split whose answers are sentences or trees, which may be partly right, else None."""
+    world = single_env(task.env_id, task.env, split=split).vector.world
+    return world if isinstance(world, SentenceWorld | TreeWorld) else None
 
 
-def validation_of(
-    task: Task, write: Callable[[Any], tuple[list[str], list[str]]]
-) -> Callable[[Any], dict[str, float]]:
-    """What a model is validated by: BLEU of the texts that `write` has from it, or an error in percent."""
-    if not writes_text(task):
+def judged(world: SentenceWorld | TreeWorld, said: list[list[int]], *, lowercase: bool = False) -> Evaluation:
+    """BLEU of what was said to each frozen text of a world, or F1 of the brackets."""
+    if isinstance(world, SentenceWorld):
+        return metrics.bleu([world.write(one) for one in said], world.texts.target, lowercase=lowercase)
+    return metrics.f1(_brackets(world, said))
+
+
+def _brackets(world: TreeWorld, said: list[list[int]]) -> NDArray[np.int64]:
+    """Of each tree how many brackets agree, were said and are right, (n, 3)."""
+    right = [[int(i) for i in row if i >= 0] for row in world.target]
+    return np.array([world.matched(one, other) for one, other in zip(said, right, strict=True)])
+
+
+def validation_of(task: Task, answers: Callable[[Any], list[list[int]]]) -> Callable[[Any], dict[str, float]]:
+    """What a model is validated by: BLEU or F1 of the `answers` it gives, or an error in percent."""
+    world = world_of(task, "validation")
+    if world is None:
         return error_on_validation(task)
 
     def validate(averaged: Any) -> dict[str, float]:
-        found = metrics.plain_bleu(*write(averaged))
-        return {"validation_100_less_bleu": 100 - found, "validation_bleu": found}
+        said = answers(averaged)
+        if isinstance(world, SentenceWorld):
+            name, found = "bleu", metrics.plain_bleu([world.write(one) for one in said], world.texts.target)
+        else:
+            name, found = "f1", metrics.plain_f1(_brackets(world, said))
+        return {f"validation_100_less_{name}": 100 - found, f"validation_{name}": found}
 
     return validate
 
 
 def metric_of_words(task: Task, mode: Mode) -> str:
-    """BLEU of texts, cased or not, else an error in percent."""
-    if not writes_text(task):
-        return "test_error"
-    return "bleu_lc" if mode.endswith("lower case") else "bleu"
+    """BLEU of texts, cased or not, F1 of trees, else an error in percent."""
+    world = world_of(task, "validation")
+    if isinstance(world, SentenceWorld):
+        return "bleu_lc" if mode.endswith("lower case") else "bleu"
+    return "test_error" if world is None else "f1"
 
 
-def sentences_of(env: Any) -> SentenceWorld:
-    """The sentences that an env asks for; ValueError of another one."""
-    world = glimpse_env_of(env).world
-    if not isinstance(world, SentenceWorld):
-        raise ValueError("this environment does not ask for sentences, so that BLEU could compare them")
-    return world
-
-
-def written(agent: Agent, task: Task, split: str, *, sample: bool) -> tuple[list[str], list[str]]:
-    """What an agent says about each frozen sentence of a split in the environment, and what a person said."""
+def written(agent: Agent, task: Task, split: str, *, sample: bool) -> list[list[int]]:
+    """What an agent says about each frozen text of a split in the environment."""
     env = frozen_env(agent, task.env_id, split, **task.env)
-    world, end = sentences_of(env), glimpse_env_of(env).task.end
-    said: list[str] = []
+    end, count = glimpse_env_of(env).task.end, glimpse_env_of(env).num_scenes
+    said: list[list[int]] = []
     with scoring(agent, 0):
         for index in frozen_batches(env):
             observation, _ = env.reset(options={"index": index})
@@ -364,10 +391,9 @@ def written(agent: Agent, task: Task, split: str, *, sample: bool) -> tuple[list
                     answers[row].append(int(action["answer"][row]))
                 observation, _, terminated, truncated, _ = env.step(action)
                 ended |= terminated | truncated
-            said += map(world.write, answers)
+            said += answers
     env.close()
-    references = world.texts.target
-    return said[: len(references)], list(references)
+    return said[:count]
 
 
 def translate(
@@ -377,23 +403,33 @@ def translate(
     beams: int,
     length_weight: float = 1.0,
     coverage_weight: float = 0.0,
-) -> tuple[list[str], list[str]]:
-    """What a model says to each frozen sentence of a split, and what a person said."""
+    *,
+    constrained: bool = False,
+) -> list[list[int]]:
+    """What a model says to each frozen text of a split, END left out.
+
+    Raises ValueError for `constrained` answers that are no trees.
+    """
     env = frozen_env(model, task.env_id, split, **task.env)
-    inner, world = glimpse_env_of(env), sentences_of(env)
+    inner = glimpse_env_of(env)
     canvas = []
     for index in frozen_batches(env):
         observation, _ = env.reset(options={"index": index})
         canvas.append(torch.from_numpy(observation["canvas"]))
     texts = torch.cat(canvas)[: inner.num_scenes]
     env.close()
-    said: list[str] = [""] * len(texts)
+    speaker: beam.Speaker = model
+    if constrained:
+        if not isinstance(inner.world, TreeWorld):
+            raise ValueError("constrained is of trees: leave it out")
+        speaker = WellFormed(model, len(LEAVES), len(inner.world.labels))
+    said: list[list[int]] = [[]] * len(texts)
     order = (texts > 0).sum(1).argsort()
     with scoring(model, 0):
         for rows in torch.split(order, AT_ONCE):
             longest = max(int((texts[rows] > 0).sum(1).max()), 1)
             answers = beam.search(
-                model,
+                speaker,
                 texts[rows, :longest].to(device_of(model)),
                 inner.task.end,
                 inner.task.length,
@@ -402,5 +438,5 @@ def translate(
                 coverage_weight=coverage_weight,
             )
             for row, answer in zip(rows.tolist(), answers, strict=True):
-                said[row] = world.write(answer)
-    return said, list(world.texts.target)
+                said[row] = answer
+    return said

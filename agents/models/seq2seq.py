@@ -55,6 +55,9 @@ class Seq2SeqSettings:
     feeding: Feeding = "none"
     """What the decoder sees beside the last word: nothing, the readout that the last word was scored from
     (input feeding), or the context, attended to before the step, as Bahdanau's does."""
+    pointer: int = 0
+    """The decoder also sees the next word that it has not named: each of so many answers, the first ones,
+    names one, as the leaves of a tree do. 0 is no such pointer."""
     tied: bool = True
     """Whether words that are read, heard and said have one embedding; both sides need one vocabulary."""
     dropout: float = 0.3
@@ -63,7 +66,7 @@ class Seq2SeqSettings:
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range and for parts that do not fit each other."""
         checks.positive(self, "hidden", "embedding", "layers")
-        checks.not_negative(self, "local")
+        checks.not_negative(self, "local", "pointer")
         checks.share(self, "dropout")
         if self.attention not in ATTENTIONS or self.feeding not in FEEDINGS:
             raise ValueError(
@@ -106,6 +109,7 @@ class Seq2Seq(Agent):
         above = [LSTM(own.hidden, own.hidden) for _ in range(own.layers - 1)]
         self.above = _Above(above, own.residual) if above else None
         fed = {"none": 0, "readout": own.embedding, "context": own.hidden}[own.feeding]
+        fed += own.hidden * (own.pointer > 0)
         layers = [
             LSTM((own.embedding + fed if i == 0 else own.hidden), own.hidden) for i in range(own.layers)
         ]
@@ -167,6 +171,8 @@ class Seq2Seq(Agent):
             state["keys"] = lasts[-1][:, None]
         if self.settings.feeding == "readout":
             state["fed"] = keys.new_zeros(len(canvas), self.settings.embedding)
+        if self.settings.pointer:
+            state |= {"words": keys * there[..., None], "named": length.new_zeros(len(canvas))}
         return state
 
     def say(self, heard: Tensor, state: State) -> tuple[Tensor, State]:
@@ -176,7 +182,8 @@ class Seq2Seq(Agent):
 
     def _step(self, heard: Tensor, state: State) -> tuple[Tensor, State]:
         """As `say`, but what the scores are made of, (B, embedding)."""
-        seen = self.dropout(self.heard(heard))
+        seen, named = self._hear(heard[:, None], state)
+        seen = seen[:, 0]
         if self.settings.feeding == "context":
             context, weights = self._attend(_top(state["core"])[:, None], state)
             assert context is not None
@@ -188,6 +195,8 @@ class Seq2Seq(Agent):
             context, weights = self._attend(y[:, None], state)
         read = self._read_out(y[:, None], context)[:, 0]
         after = {**state, "core": core, "weights": weights[:, 0]}
+        if named is not None:
+            after["named"] = named[:, 0]
         if self.settings.feeding == "readout":
             after["fed"] = read
         return read, after
@@ -203,8 +212,7 @@ class Seq2Seq(Agent):
         state = self.read(canvas)
         heard = F.pad(target[:, :-1] + 1, (1, 0))
         if self.settings.feeding == "none":
-            ys, _ = self.decoder.unroll(self.dropout(self.heard(heard)).transpose(0, 1), state["core"])
-            ys = ys.transpose(0, 1)
+            ys = self._unroll(heard, state)
             context, looks = self._attend(ys, state)
             read = self._read_out(ys, context)
         else:
@@ -221,8 +229,7 @@ class Seq2Seq(Agent):
         assert self.alignment is not None
         state = self.read(canvas)
         heard = F.pad(target[:, :-1] + 1, (1, 0))
-        ys, _ = self.decoder.unroll(self.dropout(self.heard(heard)).transpose(0, 1), state["core"])
-        ys = ys.transpose(0, 1)
+        ys = self._unroll(heard, state)
         row, step = (target >= 0).nonzero(as_tuple=True)
         weights = self.alignment(ys, state["prepared"], state["there"])[row, step]
         place = torch.multinomial(weights.detach(), samples, replacement=True)
@@ -231,6 +238,22 @@ class Seq2Seq(Agent):
             ys[row, step][:, None].expand(-1, samples, -1), state["keys"][row[:, None], place]
         )
         return Looked(self._score(read), log.gather(1, place), -(weights * log).sum(1))
+
+    def _unroll(self, heard: Tensor, state: State) -> Tensor:
+        """The decoder's outputs (B, T, hidden) to what it hears, (B, T), without feeding."""
+        seen, _ = self._hear(heard, state)
+        ys, _ = self.decoder.unroll(seen.transpose(0, 1), state["core"])
+        return ys.transpose(0, 1)
+
+    def _hear(self, heard: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
+        """What is heard (B, T), embedded, beside the next word, and how many are then named, (B, T)."""
+        seen = self.dropout(self.heard(heard))
+        if not self.settings.pointer:
+            return seen, None
+        named = state["named"][:, None] + ((heard > 0) & (heard <= self.settings.pointer)).cumsum(1)
+        words = F.pad(state["words"], (0, 0, 0, 1))  # after the last one nothing
+        place = named.clamp_max(words.shape[1] - 1)[..., None].expand(-1, -1, words.shape[2])
+        return torch.cat([seen, words.gather(1, place).to(seen.dtype)], -1), named
 
     def _attend(self, query: Tensor, state: State) -> tuple[Tensor | None, Tensor]:
         """What queries (B, T, hidden) look at, (B, T, hidden), and their weights (B, T, N)."""

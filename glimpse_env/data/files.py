@@ -18,6 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+# Splits of every ten pictures of a class, or lines of a file, that names none, in their order. The first ones
+# serve training and test, so that a class of two is in both.
+TURNS = ("train", "test", "train", "train", "validation", "train", "train", "test", "train", "train")
+
 
 class DatasetError(RuntimeError):
     """Data is missing or damaged; the message is one sentence that says what to do."""
@@ -95,6 +99,19 @@ def reading(path: Path, mend: str) -> Iterator[None]:
         raise
     except Exception as error:  # libraries raise anything for a truncated or foreign file
         raise DatasetError(f"{path} cannot be read ({type(error).__name__}: {error}): {mend}.") from None
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """The lines of a file of a user's own; DatasetError for one that is missing or not UTF-8.
+
+    what: what the file should hold, as "a tree a line".
+    """
+    if not path.is_file():
+        raise DatasetError(f"there is no file {path}: name one with {what}.")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"{path} is not UTF-8 (byte {error.start}): convert it.") from None
 
 
 def keep(path: Path, save: Callable[[Path], object]) -> None:

@@ -27,9 +27,6 @@ from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-# Of every ten pictures of a class, in their order. The first ones serve training and test, so that a class
-# of two is in both.
-TURNS = ("train", "test", "train", "train", "validation", "train", "train", "test", "train", "train")
 LEAST = 10  # pictures, to be shared out
 
 Pair = tuple[Any, Any]  # images and labels
@@ -87,7 +84,7 @@ def to_splits(
     (N, C, h, w) or (N, h, w, C) with one or three channels. labels: N integers or names. The classes are
     those that occur in training, in their order, unless `names` lists them: then integer labels are its
     indices. test, validation: images and labels of a split of one's own; without a test one, every class is
-    shared out (see TURNS); without a validation one, it is taken from the training side.
+    shared out (see `files.TURNS`); without a validation one, it is taken from the training side.
     Raises ValueError naming what is wrong: a shape, a range, unequal lengths, a class nobody trains on.
     """
     given = {"train": (images, labels), "validation": validation, "test": test}
@@ -204,8 +201,8 @@ def share_out(given: dict[str, Pictures]) -> dict[str, Pictures]:
     order = np.argsort(train.labels, kind="stable")
     starts = np.searchsorted(train.labels[order], np.arange(train.labels.max() + 2))
     turn = np.empty(len(order), np.int64)
-    turn[order] = (np.arange(len(order)) - starts[train.labels[order]]) % len(TURNS)
-    taken = np.array(TURNS)[turn]
+    turn[order] = (np.arange(len(order)) - starts[train.labels[order]]) % len(files.TURNS)
+    taken = np.array(files.TURNS)[turn]
     for split in ("validation", "test"):
         if split in given:  # what would have gone there stays in training
             taken[taken == split] = "train"

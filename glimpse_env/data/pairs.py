@@ -23,8 +23,6 @@ PAIRS = ("multi30k", "number-names")
 LANGUAGES = {"multi30k": ("de", "en", "fr"), "number-names": numbers.LANGUAGES}
 MOST_PIECES = 4000
 NUMBERS = {"train": 3000, "validation": 500, "test": 500}  # names, one after the other's numbers
-# Of every ten lines of a file that names no splits, in their order.
-TURNS = ("train", "test", "train", "train", "validation", "train", "train", "test", "train", "train")
 MIRROR = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
 PARTS = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
 MULTI30K = {
@@ -149,20 +147,14 @@ def _number_names(split: str, language: str) -> tuple[str, ...]:
 @cache
 def _read(path: Path) -> dict[str, Pairs]:
     """The splits of a file: a third column names a line's, else of ten lines seven are for training."""
-    if not path.is_file():
-        raise DatasetError(f"there is no file {path}: name one with a pair of sentences a line.")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path} is not UTF-8 (byte {error.start}): convert it.") from None
     lines: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
-    for number, line in enumerate(text.splitlines()):
+    for number, line in enumerate(files.read_lines(path, "a pair of sentences a line")):
         source, *others = (part.strip() for part in line.split("\t"))
         if len(others) not in (1, 2) or not (source and others[0]):
             raise DatasetError(
                 f"line {number + 1} of {path} must be two sentences with a tab between them, got {line!r}."
             )
-        split = others[1] if len(others) == 2 else TURNS[number % len(TURNS)]
+        split = others[1] if len(others) == 2 else files.TURNS[number % len(files.TURNS)]
         if split not in lines:
             raise DatasetError(
                 f"line {number + 1} of {path} names the split {split!r}: use one of {', '.join(SPLITS)}."

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from glimpse_env import checks
+from glimpse_env import checks, scores
 from glimpse_env.data import numbers
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, SPLITS, begin, below, mix, unit
@@ -59,6 +59,10 @@ class NumberWorld:
         """German parts as they are written: in one word, but for millions."""
         apart = {name: f" {name} " for name in ("Million", "Millionen")}
         return "".join(apart.get(name, name) for name in (self.names[i] for i in answers)).strip()
+
+    def score(self, said: Sequence[int], right: Sequence[int]) -> float:
+        """How good what was said is beside the right answers, from 0 to 1 (`scores.chrf`)."""
+        return scores.chrf(self.write(said), self.write(right))
 
     def draw(
         self,

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from glimpse_env import checks
+from glimpse_env import checks, scores
 from glimpse_env.data import pairs
 from glimpse_env.data.files import DatasetError
 from glimpse_env.kernels import kernel
@@ -50,6 +50,10 @@ class SentenceWorld:
     def write(self, answers: Sequence[int]) -> str:
         """The sentence that pieces spell."""
         return self.pieces.decode(answers)
+
+    def score(self, said: Sequence[int], right: Sequence[int]) -> float:
+        """How good what was said is beside the right answers, from 0 to 1 (`scores.chrf`)."""
+        return scores.chrf(self.write(said), self.write(right))
 
     def draw(
         self,

@@ -1,0 +1,277 @@
+"""Parse trees as texts: a sentence's words, and its tree written out as a row of symbols.
+
+"(S (NP (DT The) (NN eye)) (VP (VBZ moves)) (. .))" is read as its words and said as "(S (NP XX XX )NP (VP XX
+)VP . )S": every word is XX and every mark of punctuation a full stop (Vinyals et al. 2015). Function tags, as
+that of NP-SBJ, are left away, and so is the root.
+
+"gum" has trees of 16 kinds of English texts (Zeldes 2017). They are silver: a parser made them from true
+parts of speech, so that a score here is agreement with that parser. "grammar" are sentences of a small
+grammar, made here, and "file:PATH" is a file with a tree a line.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from glimpse_env import checks
+from glimpse_env.data import files
+from glimpse_env.data.files import DatasetError
+from glimpse_env.random import SPLITS
+
+TREES = ("gum", "grammar")
+WORD, MARK = "XX", "."
+LEAVES = (WORD, MARK)
+MARKS = (",", ":", ".", "``", "''")  # the parts of speech that EVALB leaves out
+SEEN = 2  # how often a word occurs in training to have a number of its own
+ENDINGS = (
+    "ing", "ed", "ly", "ion", "ity", "ment", "ness", "ism", "ist", "ship", "al", "ous", "ive", "able", "ible",
+    "ful", "less", "ic", "ish", "est", "er", "or", "ian", "s", "y",
+)  # fmt: skip
+CLASSES = ("<mark>", "<number>", "<mixed>", *(f"<{case}{end}>" for end in ("", *ENDINGS) for case in "aA"))
+SHA256 = {
+    "train": "0fba6b44be9424e62edf62c6d05aed729f964fe5430fb50e1f422d066cee5a7f",
+    "validation": "055c6b0bf47986a6914d29acf8845a1f95e722c95c1ba7e2bf9c81cff89d7573",
+    "test": "48dc47442d15c7ebefbd6ab6942f0d112815e0a1bbc9692346cdbb53bf5ecc0b",
+}
+PARTS = {"train": "train", "validation": "dev", "test": "test"}
+SENTENCES = {"train": 3000, "validation": 500, "test": 500}  # that the grammar makes
+GRAMMAR = {
+    "S": (("NP", "VP", "."), ("NP", "VP", "."), ("ADVP", "NP", "VP", "."), ("NP", "ADVP", "VP", ".")),
+    "NP": (("DT", "NN"), ("DT", "JJ", "NN"), ("NP", "PP"), ("NNP",), ("NP", "SBAR")),
+    "VP": (("VBZ",), ("VBZ", "NP"), ("VBZ", "NP", "PP"), ("VBZ", "PP"), ("VBZ", "SBAR")),
+    "PP": (("IN", "NP"),),
+    "ADVP": (("RB",),),
+    "SBAR": (("WDT", "VP"),),
+}
+WORDS = {
+    "DT": ["the", "a", "every"],
+    "NN": ["eye", "dog", "picture", "window", "letter", "child", "street"],
+    "JJ": ["small", "bright", "old", "wide"],
+    "NNP": ["Ada", "Rome", "Monday"],
+    "VBZ": ["sees", "reads", "finds", "moves", "follows"],
+    "IN": ["in", "near", "with"],
+    "RB": ["slowly", "often", "today"],
+    "WDT": ["that", "which"],
+    ".": [".", "!"],
+}
+DEPTH = 4  # from which on the grammar's first expansions alone are used
+
+
+class Tree(NamedTuple):
+    """A sentence's words, and the symbols of its tree."""
+
+    words: tuple[str, ...]
+    symbols: tuple[str, ...]
+
+
+def load(name: str, split: str) -> tuple[Tree, ...]:
+    """The trees of a split of "gum", "grammar" or "file:PATH".
+
+    Raises ValueError for an unknown name, DatasetError for a file that is missing, damaged or no such trees.
+    """
+    checks.choice("split", split, SPLITS)
+    if name.startswith("file:") and name != "file:":
+        return _read(Path(name.removeprefix("file:")).expanduser().absolute())[split]
+    if name not in TREES:
+        raise ValueError(
+            f"there are no trees {name!r}{checks.did_you_mean(name, TREES) or ':'} use one of "
+            f"{', '.join(map(repr, TREES))}, or 'file:PATH' for a file of your own"
+        )
+    return _gum(split) if name == "gum" else _made(split)
+
+
+class Lexicon:
+    """Words as numbers, learned from the training side of trees.
+
+    names: the words and the classes; a word that is not known, as such or in small letters, is read as its
+    class, which its last letters and its shape give. of_class: the number of each name's class. seen: how
+    often each occurs in training.
+    """
+
+    def __init__(self, trees: Sequence[Tree]) -> None:
+        count = Counter(word for tree in trees for word in tree.words)
+        known = sorted(word for word, times in count.items() if times >= SEEN)
+        self.names = (*CLASSES, *known)
+        self._number = {name: i for i, name in enumerate(self.names)}
+        self.of_class = np.array([*range(len(CLASSES)), *(self._number[class_of(word)] for word in known)])
+        self.seen = np.array([0] * len(CLASSES) + [count[word] for word in known])
+
+    def encode(self, words: Sequence[str]) -> list[int]:
+        """Words as numbers."""
+        return [self._number_of(word) for word in words]
+
+    def _number_of(self, word: str) -> int:
+        for name in (word, word.lower()):
+            if name in self._number and name not in CLASSES:
+                return self._number[name]
+        return self._number[class_of(word)]
+
+
+@cache
+def lexicon(name: str) -> Lexicon:
+    """The words of "gum", "grammar" or "file:PATH"."""
+    return Lexicon(load(name, "train"))
+
+
+@cache
+def labels(name: str) -> tuple[str, ...]:
+    """The labels of brackets that occur in training."""
+    return tuple(sorted({s[1:] for tree in load(name, "train") for s in tree.symbols if s[0] == "("}))
+
+
+def class_of(word: str) -> str:
+    """What an unknown word is read as."""
+    if not any(c.isalnum() for c in word):
+        return "<mark>"
+    if any(c.isdigit() for c in word):
+        return "<mixed>" if any(c.isalpha() for c in word) else "<number>"
+    small = word.lower()
+    ending = next((end for end in ENDINGS if small.endswith(end) and len(small) > len(end) + 2), "")
+    return f"<{'A' if word[0].isupper() else 'a'}{ending}>"
+
+
+def words_of(text: str) -> list[str]:
+    """Words and marks of a text that somebody typed."""
+    words: list[str] = re.findall(r"\w+(?:[-'’.]\w+)*|[^\w\s]", text)
+    return [{"(": "-LRB-", ")": "-RRB-"}.get(word, word) for word in words]
+
+
+def parse(line: str) -> Tree:
+    """A tree in brackets, as "(ROOT (NP (DT the) (NN eye)))"; ValueError for what is none."""
+    words: list[str] = []
+    symbols: list[str] = []
+    opened: list[str] = []
+    tokens = re.findall(r"[()]|[^\s()]+", line)
+    if tokens[:2] == ["(", "("]:  # as the Penn Treebank has the root
+        tokens.insert(1, "ROOT")
+    place = 0
+    while place < len(tokens):
+        if tokens[place] == "(":
+            label = tokens[place + 1] if place + 1 < len(tokens) else ""
+            if label in ("(", ")", "") or place + 2 >= len(tokens):
+                raise ValueError("a bracket has no label")
+            if tokens[place + 2] not in "()":  # a part of speech and its word
+                if place + 3 >= len(tokens) or tokens[place + 3] != ")":
+                    raise ValueError(f"the word {tokens[place + 2]!r} is not in brackets of its own")
+                words.append(tokens[place + 2])
+                symbols.append(MARK if label in MARKS else WORD)
+                place += 4
+                continue
+            bare = re.split(r"[-=|]", label)[0] or label
+            opened.append("ADVP" if bare == "PRT" else bare)  # as EVALB has it
+            symbols.append(f"({opened[-1]}")
+            place += 2
+        elif tokens[place] == ")" and opened:
+            symbols.append(f"){opened.pop()}")
+            place += 1
+        else:
+            raise ValueError(f"{tokens[place]!r} stands outside all brackets")
+    if opened or not words:
+        raise ValueError("brackets are not closed" if opened else "it has no words")
+    root = symbols[0] in ("(ROOT", "(TOP")
+    return Tree(tuple(words), tuple(symbols[1:-1] if root else symbols))
+
+
+def brackets(symbols: Sequence[str], leaves: Sequence[str]) -> Counter[tuple[str, int, int]] | None:
+    """The labelled spans of symbols over those of `leaves` that are words, or None for no tree of them."""
+    words = np.concatenate([[0], np.cumsum([leaf == WORD for leaf in leaves])])
+    found: Counter[tuple[str, int, int]] = Counter()
+    opened: list[tuple[str, int]] = []
+    read = 0
+    for symbol in symbols:
+        if symbol in LEAVES:
+            read += 1
+            if read > len(leaves):
+                return None
+        elif symbol[0] == "(":
+            opened.append((symbol[1:], read))
+        else:
+            if not opened or opened[-1][0] != symbol[1:] or opened[-1][1] == read:
+                return None
+            label, first = opened.pop()
+            if words[first] < words[read]:
+                found[label, int(words[first]), int(words[read])] += 1
+    return found if not opened and read == len(leaves) else None
+
+
+def matched(said: Sequence[str], right: Sequence[str]) -> tuple[int, int, int]:
+    """How many brackets of two trees of one sentence agree, how many were said, and how many are right.
+
+    As EVALB counts with Collins's parameters: labelled spans, without marks, each as often as it occurs. What
+    is no tree of this sentence has no bracket.
+    """
+    leaves = [symbol for symbol in right if symbol in LEAVES]
+    ours, theirs = brackets(said, leaves), brackets(right, leaves)
+    assert theirs is not None
+    ours = ours or Counter()
+    return (ours & theirs).total(), ours.total(), theirs.total()
+
+
+def f1(agreeing: float, said: float, right: float) -> float:
+    """Twice what agrees by all there are, from 0 to 1; of two empty trees 1."""
+    return 2 * agreeing / (said + right) if said + right else 1.0
+
+
+@cache
+def _gum(split: str) -> tuple[Tree, ...]:
+    name = f"trees.{PARTS[split]}.txt.gz"
+    path = files.find("gum_const", name)
+    if path is None:
+        raise DatasetError(
+            f"there is no gum_const/{name} in GLIMPSE_DATA or {files.cache_folder()}: put it there, or use "
+            "dataset='grammar', which needs no data, or dataset='file:PATH' with a tree a line."
+        )
+    mend = "copy it anew"
+    with files.reading(path, mend):
+        data = path.read_bytes()
+        files.check_sha256(path, data, SHA256[split], mend)
+        lines = gzip.decompress(data).decode("utf-8").splitlines()
+    return _parsed(path, list(enumerate(lines)))
+
+
+def _parsed(path: Path, lines: Sequence[tuple[int, str]]) -> tuple[Tree, ...]:
+    trees = []
+    for number, line in lines:
+        try:
+            trees.append(parse(line))
+        except ValueError as error:
+            raise DatasetError(f"line {number + 1} of {path} is no tree ({error}): mend it.") from None
+    return tuple(trees)
+
+
+@cache
+def _read(path: Path) -> dict[str, tuple[Tree, ...]]:
+    """The splits of a file of trees: of ten lines seven are for training, one validates and two test."""
+    lines = files.read_lines(path, "a tree a line")
+    parts: dict[str, list[tuple[int, str]]] = {split: [] for split in SPLITS}
+    for number, line in enumerate(lines):
+        parts[files.TURNS[number % len(files.TURNS)]].append((number, line))
+    if len(lines) < len(files.TURNS):
+        raise DatasetError(f"{path} has {len(lines)} trees: give at least {len(files.TURNS)}.")
+    return {split: _parsed(path, some) for split, some in parts.items()}
+
+
+@cache
+def _made(split: str) -> tuple[Tree, ...]:
+    """Sentences of the grammar, each in one split."""
+    generator = np.random.default_rng(0)
+    grown = (parse(_grow("S", 0, generator)) for _ in range(3 * sum(SENTENCES.values())))
+    trees = list({tree.words: tree for tree in grown}.values())
+    first = sum(SENTENCES[other] for other in SPLITS[: SPLITS.index(split)])
+    return tuple(trees[first : first + SENTENCES[split]])
+
+
+def _grow(label: str, depth: int, generator: np.random.Generator) -> str:
+    if label in WORDS:
+        return f"({label} {WORDS[label][generator.integers(len(WORDS[label]))]})"
+    expansions = GRAMMAR[label][:2] if depth > DEPTH else GRAMMAR[label]
+    parts = expansions[generator.integers(len(expansions))]
+    return f"({label} {' '.join(_grow(part, depth + 1, generator) for part in parts)})"
