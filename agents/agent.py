@@ -24,7 +24,8 @@ class Spec(NamedTuple):
     retina: (scales * C, size, size). canvas: (C, H, W). num_answers: how many different answers there are.
     context: (C, n, n), or () where the environment shows none. length: how many answers an episode takes at
     most. horizon: the number of glimpses. words: how many different words a text has, 0 of pictures; then
-    retina and context are (size,) and canvas (N,). axes: how many coordinates a gaze has.
+    retina and context are (size,) and canvas (N,). axes: how many coordinates a gaze has. question: (Q,)
+    where one is asked in words, else ().
     """
 
     retina: tuple[int, int, int]
@@ -35,6 +36,7 @@ class Spec(NamedTuple):
     horizon: int = 1
     words: int = 0
     axes: int = 2
+    question: tuple[int, ...] = ()
 
 
 class SequenceSpec(NamedTuple):

@@ -75,6 +75,10 @@ TABLE = {
         "A sentence, to be said as its parse tree, brackets and words in turn.",
         136, 0, 5, 1, 409, "gum", scene="trees", task="read", start_gaze="begin",
     ),
+    "Glimpse/Cloze-v0": EnvConfig(
+        "A document of twenty sentences and a question about it: which entity is meant?",
+        896, 0, 15, 1, 24, "gum", scene="documents", start_gaze="begin",
+    ),
     # Up to five digits and END, three glimpses each, as in Ba et al. (2015).
     "Glimpse/HouseNumbers-v0": EnvConfig(
         "A house number of one to five digits in the layout of a real one (SVHN), read digit by digit.",
@@ -87,6 +91,7 @@ WITHOUT_DATA = ("lookup", "numbers")  # scenes
 OFFLINE = {  # of texts that ask for data, what needs none
     "sentences": {"dataset": "number-names", "pair": "de-en"},
     "trees": {"dataset": "grammar"},
+    "documents": {"dataset": "stories"},
 }
 DEFAULTS = {field.name: field.default for field in fields(EnvConfig)}
 

@@ -32,8 +32,15 @@ GAP = 0.55  # between words, in letters
 
 def draw(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
     """Draw an episode over a text on a frame of that layout; see `render.draw_frame`."""
+    question = (
+        "" if view.question is None else " ".join(name_of(view.tokens, int(i)) for i in view.question if i)
+    )
     if layout == "full":
-        _draw_words(pen, view, (30, 32), (900, 230), hide_canvas)
+        _draw_words(pen, view, (30, 32), (900, 200 if question else 230), hide_canvas)
+        if question:
+            letters, asked = _fit(question, 20, 840)
+            pen.text("ASKED", 30, 244, 13, FAINT)
+            pen.text(asked, 86, 240, letters, TEXT)
         pen.text("IT HAS SAID", 30, 286, 15, FAINT)
         spoken = said(view, view.answers) or "(nothing yet)"
         letters, spoken = _fit(spoken, 26, 500)
@@ -50,7 +57,10 @@ def draw(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
         else:
             pen.text(NO_BELIEF, 745, 406, 15, FAINT, center=True)
         return
-    _draw_words(pen, view, (8, 8), (224, 224), hide_canvas)
+    _draw_words(pen, view, (8, 8), (224, 190 if question else 224), hide_canvas)
+    if question:
+        letters, asked = _fit(question, 16, 224)
+        pen.text(asked, 8, 210, letters, TEXT)
     if view.target is None:
         draw_time(pen, view, (8, 242), 224)
     else:
@@ -69,7 +79,10 @@ def draw(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
 def _draw_words(
     pen: Pen, view: View, at: tuple[float, float], size: tuple[float, float], hide_unseen: bool
 ) -> None:
-    """The text, wrapped: words that were seen are bright, those in the window framed, each gaze numbered."""
+    """The text, wrapped: words that were seen are bright, those in the window framed, each gaze numbered.
+
+    Of a text that is too long for it, the lines around the window.
+    """
     x0, y0 = at
     pen.box(x0, y0, *size, UNSEEN)
     if view.target is not None:
@@ -88,8 +101,14 @@ def _draw_words(
     for i, gaze in enumerate(view.path):
         if i >= int(view.blind):
             looks.setdefault(patch_start(gaze[0], len(view.canvas), 1), []).append(str(i + 1))
+    line, lines = LINE * letters, int((size[1] - 20) / (LINE * letters))
+    present = min(max(patch_start(view.path[-1][0], len(view.canvas), 1), 0), len(spots) - 1)
+    highest = max(spots[-1][1] - (lines - 1) * line, 0) if spots else 0.0
+    first_y = min(max(spots[present][1] - lines // 2 * line, 0), highest) if spots else 0.0
     for place, (word, (x, y, width)) in enumerate(zip(words, spots, strict=True)):
-        left, top = x0 + 10 + x, y0 + 10 + y
+        if not first_y - 0.5 * line < y < first_y + (lines - 0.5) * line:
+            continue
+        left, top = x0 + 10 + x, y0 + 10 + y - first_y
         if place in now:
             pen.box(left - 3, top - 3, width + 6, letters + 6, BACKGROUND)
             pen.box(left - 3, top - 3, width + 6, letters + 6, SCALES[0], 2)

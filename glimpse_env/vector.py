@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from glimpse_env import checks, random, tasks
 from glimpse_env.sensors.retina import Retina, writable
 from glimpse_env.sensors.words import Words
+from glimpse_env.worlds.cloze import QUESTION_PLACES, ClozeWorld
 from glimpse_env.worlds.digits import DigitWorld
 from glimpse_env.worlds.houses import HouseWorld
 from glimpse_env.worlds.lookup import LookupWorld
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 Observation = dict[str, NDArray[Any]]
 Info = dict[str, Any]
 
-TEXTS = ("lookup", "numbers", "sentences", "trees")
+TEXTS = ("lookup", "numbers", "sentences", "trees", "documents")
 SCENES = ("digits", "houses", *TEXTS)
 Scored = NumberWorld | SentenceWorld | TreeWorld
 START_GAZES = ("center", "begin", "random", "blind")
@@ -50,7 +51,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     (B, 2) in [-1, 1], `time` (B, 1), the share of the glimpses seen so far, in (0, 1], and with `context` the
     whole canvas at low resolution, (B, C, context, context) in [0, 1]. Of a text, `retina` is int64 (B,
     retina_size) word ids, 0 outside, `gaze` (B, 1), `said` int64 (B, 1) the last answer, -1 before it, and
-    with `context` (True) the whole text is there, (B, canvas_size). Action: `gaze` (B, 2), or (B, 1), in [-1,
+    with `context` (True) the whole text is there, (B, canvas_size); where a question is asked, `question` is
+    int64 (B, 128). Action: `gaze` (B, 2), or (B, 1), in [-1,
     1], clipped to the canvas; `answer` (B,), an index into `answer_names`. `reset` shows glimpse 1; each step
     moves the gaze and, after every horizon / L glimpses, takes one of the task's L answers. The last one ends
     the episode; `info` then holds `target` and `correct`.
@@ -59,7 +61,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     SVHN's layouts; "lookup" is a text of canvas_size numbers, the first of which says where the answer
     stands; "numbers" asks for the German name of a number whose English one is read; "sentences" asks for the
     other side of `dataset`'s pairs, `pair` saying from which language into which; "trees" asks for a
-    sentence's parse tree, symbol by symbol. task, backward: see
+    sentence's parse tree, symbol by symbol; "documents" asks which entity a question about a document leaves
+    out. task, backward: see
     `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to that many for each of the
     task's answers. early_answer: one more answer, "look", keeps looking, any other counts at once, and an
     episode that runs out of glimpses earns nothing more. reward: "terminal" pays 1 at
@@ -115,7 +118,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             "digits": (digits, 1), "distractors": (distractors, 0), "distractor_size": (distractor_size, 8),
             "jitter": (jitter, 0), "distortion": (distortion, 0), "distortion_share": (distortion_share, 1),
         }  # fmt: skip
-        self.world: DigitWorld | HouseWorld | LookupWorld | Scored
+        self.world: DigitWorld | HouseWorld | LookupWorld | ClozeWorld | Scored
         self.sensor: Retina | Words
         if checks.choice("scene", scene, SCENES) in TEXTS:
             for name, (value, default) in {**of_digits, "scales": (scales, 1)}.items():
@@ -132,6 +135,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self.world = SentenceWorld(dataset, pair, split, canvas_size)
         elif scene == "trees":
             self.world = TreeWorld(dataset, split, canvas_size)
+        elif scene == "documents":
+            self.world = ClozeWorld(dataset, split, canvas_size)
         elif scene == "houses":
             for name, (value, default) in of_digits.items():
                 checks.left_out(name, value, default, "scene 'houses' has digits of its own")
@@ -190,6 +195,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             "time": Box(0.0, 1.0, (1,), np.float32),
         }
         if self.world.tokens:
+            if isinstance(self.world, ClozeWorld):
+                views["question"] = Box(0, len(self.world.tokens) - 1, (QUESTION_PLACES,), np.int64)
             views["said"] = Box(tasks.NO_ANSWER, len(self.answer_names) - 1, (1,), np.int64)
         self.single_observation_space = Dict(views)
         self.single_action_space = Dict(
@@ -206,6 +213,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             np.zeros((num_envs, symbols), np.int64),
             np.zeros((num_envs, symbols, 4), np.int64),
             np.zeros((num_envs, self.sensor.axes), np.float32),
+            np.zeros((num_envs, QUESTION_PLACES if "question" in views else 0), np.int64),
         )
         self._target = np.zeros((num_envs, self.task.length), np.int64)
         self._boxes = self._drawn.boxes
@@ -345,6 +353,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             seen["retina"][self._time == 1] = 0
         time = (self._time / self.horizon).astype(np.float32)
         observation: Observation = {**seen, "gaze": self._gaze.copy(), "time": time[:, None]}
+        if self._drawn.question.size:
+            observation["question"] = self._drawn.question.copy()
         if self.world.tokens:
             last = np.take_along_axis(self._answers, np.maximum(self._given - 1, 0)[:, None], 1)
             observation["said"] = np.where(self._given[:, None] > 0, last, tasks.NO_ANSWER)
@@ -495,6 +505,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             blind=self.start_gaze == "blind",
             context=self.sensor.coarse(row),
             tokens=self.world.tokens,
+            question=self._drawn.question[row].copy(),
         )
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:

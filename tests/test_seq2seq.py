@@ -23,10 +23,11 @@ from agents.learn.reinforce import Objective
 from agents.learn.run import Run
 from agents.learn.sentences import HardLooks, Pool, Reading, TeacherForcing, look_through, translate, written
 from agents.models.reading_agent import ReadingAgentSettings
-from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings, turned
+from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
 from agents.models.transformer import TransformerSettings
 from agents.parts import alignment, beam
 from agents.parts.gaze import GazePolicy
+from agents.parts.vocabulary import turned
 from agents.show import alignment as show_alignment
 
 SPEC = Spec((5,), (20,), 30, (), 12, 12, 30, 1)  # 20 places of 29 words, 12 answers of 29 words and END

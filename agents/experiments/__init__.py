@@ -12,6 +12,7 @@ from agents.experiments import (
     controls,
     demo,
     gregor2015,
+    hermann2015,
     jaderberg2015,
     memory,
     mnih2014,
@@ -31,6 +32,7 @@ MODULES = (
     memory,
     reading,
     sentences,
+    hermann2015,
     demo,
 )
 EXPERIMENTS: dict[str, Experiment] = {

@@ -13,7 +13,7 @@ import tyro
 from agents.agent import SequenceSpec, Spec
 from agents.device import seeded
 from agents.learn import checkpoint
-from agents.learn.differentiable import CrossEntropy, Windows
+from agents.learn.differentiable import Comprehension, CrossEntropy, Windows
 from agents.learn.envs import EnvKeywords, check_keywords, spec_of
 from agents.learn.generative import Generative
 from agents.learn.language import NextStep
@@ -30,6 +30,7 @@ from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAWClassifierSettings, DRAWSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
 from agents.models.ram import GivenGazeSettings, RAMSettings
+from agents.models.reader import ReaderSettings
 from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.sb3_policy import SB3PolicySettings
 from agents.models.seq2seq import Seq2SeqSettings
@@ -57,12 +58,14 @@ ModelSettings = (
     | Seq2SeqSettings
     | ReadingAgentSettings
     | TransformerSettings
+    | ReaderSettings
 )
 AnyLearner = (
     Reinforce
     | GivenGaze
     | Windows
     | CrossEntropy
+    | Comprehension
     | Generative
     | PPOLearner
     | Recall
@@ -73,6 +76,8 @@ AnyLearner = (
     | Reading
 )
 AnyLoop = Loop | PPOLoop
+OF_TEXTS = (Seq2SeqSettings, ReadingAgentSettings, TransformerSettings, ReaderSettings)
+OF_BOTH = (RAMSettings, GivenGazeSettings, SB3PolicySettings)  # texts and pictures
 MOST_SEEDS = 2**32  # so that an environment's own, a million times as large, fit into 64 bits
 KINDS: dict[str, type] = {
     kind.__name__: kind for union in (ModelSettings, AnyLearner, AnyLoop) for kind in get_args(union)
@@ -145,16 +150,11 @@ class Experiment:
     def build(self, spec: Spec | SequenceSpec) -> Any:
         """Its agent or model with fresh weights drawn from its seed."""
         if isinstance(spec, Spec):
-            text, of_both = (
-                spec.words > 0,
-                isinstance(self.model, RAMSettings | GivenGazeSettings | SB3PolicySettings),
-            )
-            if (
-                not of_both
-                and isinstance(self.model, Seq2SeqSettings | ReadingAgentSettings | TransformerSettings)
-                != text
-            ):
-                made_for, seen = ("pictures", "a text") if text else ("texts", "a picture")
+            made_for = "both" if isinstance(self.model, OF_BOTH) else "texts"
+            if not isinstance(self.model, OF_BOTH + OF_TEXTS):
+                made_for = "pictures"
+            seen = "a text" if spec.words else "a picture"
+            if made_for == ("pictures" if spec.words else "texts"):
                 raise ValueError(
                     f"{type(self.model).__name__} builds an agent for {made_for}, and {self.env_id} is {seen}"
                 )

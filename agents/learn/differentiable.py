@@ -12,10 +12,12 @@ from agents import checks
 from agents.agent import Agent
 from agents.learn import losses
 from agents.learn.envs import make_env
+from agents.learn.evaluate import Evaluation, Mode, evaluate
 from agents.learn.loop import (
     BatchResult,
     Lesson,
     LoopLearner,
+    Scorer,
     Task,
     error_on_validation,
 )
@@ -23,6 +25,7 @@ from agents.learn.reinforce import asked
 from agents.learn.rollout import Trajectory, learning, rollout
 from agents.models.draw import DRAWClassifierSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
+from agents.models.reader import Reader, ReaderSettings
 from agents.models.stn import SpatialTransformerSettings
 from agents.models.whole_canvas import CNNSettings, WholeCanvasSettings
 from glimpse_env.wrappers import glimpse_env_of
@@ -73,6 +76,23 @@ class CrossEntropy(LoopLearner):
     def loss(self, played: Trajectory, env: Any) -> Tensor:
         """The loss of a batch of episodes."""
         return losses.cross_entropy(played.logits[played.answered], asked(played)[played.answered])
+
+
+@dataclasses.dataclass(frozen=True)
+class Comprehension(CrossEntropy, Scorer):
+    """The same for readers, of whom the papers say how often they are right."""
+
+    TEACHES: ClassVar[tuple[type, ...]] = (ReaderSettings,)
+
+    def figures(self, model: Reader, task: Task, split: str) -> dict[Mode, Evaluation]:
+        """How many answers are right, in percent."""
+        found = evaluate(model, task.env_id, split, **task.env)
+        low, high = found.ci95
+        return {"deterministic": Evaluation(100 - found.error, (100 - high, 100 - low), found.scenes)}
+
+    def metric(self, task: Task, mode: Mode) -> str:
+        """What a figure is of."""
+        return "accuracy"
 
 
 @dataclasses.dataclass(frozen=True)

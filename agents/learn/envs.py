@@ -86,6 +86,7 @@ def spec_of(env_id: str, env: Mapping[str, Any]) -> Spec:
         vector.horizon,
         len(vector.world.tokens),
         vector.sensor.axes,
+        views["question"].shape if "question" in views.spaces else (),
     )
 
 

@@ -20,7 +20,7 @@ from agents import checks
 from agents.agent import Agent, Sees, Spec, Step
 from agents.cores import LSTM, Core, Stack, State
 from agents.parts.alignment import Alignment
-from agents.parts.vocabulary import check_answers_every_glimpse, embeddings, mean_place
+from agents.parts.vocabulary import at, check_answers_every_glimpse, embeddings, mean_place, turned
 
 Attention = Literal["none", "last", "dot", "general", "concat"]
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
@@ -304,18 +304,6 @@ class _Above(nn.Module):
             lasts.append(at(ys, length - 1))
             xs = xs + ys if self.residual else ys
         return xs, lasts
-
-
-def turned(xs: Tensor, length: Tensor) -> Tensor:
-    """Sequences xs (T, B, n) from their ends, each of `length` (B,); what lies beyond stays where it is."""
-    place = torch.arange(len(xs), device=xs.device)[:, None]
-    source = torch.where(place < length, length - 1 - place, place)
-    return xs.gather(0, source[..., None].expand_as(xs))
-
-
-def at(xs: Tensor, place: Tensor) -> Tensor:
-    """The step `place` (B,) of each sequence of xs (T, B, n): (B, n)."""
-    return xs[place, torch.arange(xs.shape[1], device=xs.device)]
 
 
 def _top(core: State) -> Tensor:

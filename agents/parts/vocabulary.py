@@ -1,4 +1,4 @@
-"""What models of sentences share: embeddings of words heard and read, and the mean place of a look."""
+"""What models of sentences share: embeddings of words heard and read, texts turned round, mean looks."""
 
 from __future__ import annotations
 
@@ -41,3 +41,15 @@ def mean_place(weights: Tensor) -> Tensor:
     mean = (weights * place).sum(1, keepdim=True) / weights.sum(1, keepdim=True).clamp_min(1e-9)
     gaze: Tensor = (2 * mean / max(weights.shape[1] - 1, 1) - 1).detach()
     return gaze
+
+
+def turned(xs: Tensor, length: Tensor) -> Tensor:
+    """Sequences xs (T, B, n) from their ends, each of `length` (B,); what lies beyond stays where it is."""
+    place = torch.arange(len(xs), device=xs.device)[:, None]
+    source = torch.where(place < length, length - 1 - place, place)
+    return xs.gather(0, source[..., None].expand_as(xs))
+
+
+def at(xs: Tensor, place: Tensor) -> Tensor:
+    """The step `place` (B,) of each sequence of xs (T, B, n): (B, n)."""
+    return xs[place, torch.arange(xs.shape[1], device=xs.device)]

@@ -7,12 +7,14 @@ import pygame
 
 from agents.show.viewer import QuitError, Viewer
 from glimpse_env.render import View, caption, draw_frame
+from glimpse_env.worlds.cloze import ClozeWorld
 from glimpse_env.worlds.lookup import LookupWorld
 from glimpse_env.worlds.numbers import NumberWorld
 from glimpse_env.worlds.sentences import SentenceWorld
+from glimpse_env.worlds.trees import TreeWorld
 
 KEYS = "left, right: aim   enter: look, or say what you typed   page down: next   F2: save   esc: quit"
-TEXTS = LookupWorld | NumberWorld | SentenceWorld
+TEXTS = LookupWorld | NumberWorld | SentenceWorld | TreeWorld | ClozeWorld
 
 
 class TextViewer(Viewer):

@@ -24,18 +24,13 @@ import numpy as np
 from glimpse_env import checks
 from glimpse_env.data import files
 from glimpse_env.data.files import DatasetError
+from glimpse_env.data.words import Lexicon
 from glimpse_env.random import SPLITS
 
 TREES = ("gum", "grammar")
 WORD, MARK = "XX", "."
 LEAVES = (WORD, MARK)
 MARKS = (",", ":", ".", "``", "''")  # the parts of speech that EVALB leaves out
-SEEN = 2  # how often a word occurs in training to have a number of its own
-ENDINGS = (
-    "ing", "ed", "ly", "ion", "ity", "ment", "ness", "ism", "ist", "ship", "al", "ous", "ive", "able", "ible",
-    "ful", "less", "ic", "ish", "est", "er", "or", "ian", "s", "y",
-)  # fmt: skip
-CLASSES = ("<mark>", "<number>", "<mixed>", *(f"<{case}{end}>" for end in ("", *ENDINGS) for case in "aA"))
 SHA256 = {
     "train": "0fba6b44be9424e62edf62c6d05aed729f964fe5430fb50e1f422d066cee5a7f",
     "validation": "055c6b0bf47986a6914d29acf8845a1f95e722c95c1ba7e2bf9c81cff89d7573",
@@ -88,60 +83,16 @@ def load(name: str, split: str) -> tuple[Tree, ...]:
     return _gum(split) if name == "gum" else _made(split)
 
 
-class Lexicon:
-    """Words as numbers, learned from the training side of trees.
-
-    names: the words and the classes; a word that is not known, as such or in small letters, is read as its
-    class, which its last letters and its shape give. of_class: the number of each name's class. seen: how
-    often each occurs in training.
-    """
-
-    def __init__(self, trees: Sequence[Tree]) -> None:
-        count = Counter(word for tree in trees for word in tree.words)
-        known = sorted(word for word, times in count.items() if times >= SEEN)
-        self.names = (*CLASSES, *known)
-        self._number = {name: i for i, name in enumerate(self.names)}
-        self.of_class = np.array([*range(len(CLASSES)), *(self._number[class_of(word)] for word in known)])
-        self.seen = np.array([0] * len(CLASSES) + [count[word] for word in known])
-
-    def encode(self, words: Sequence[str]) -> list[int]:
-        """Words as numbers."""
-        return [self._number_of(word) for word in words]
-
-    def _number_of(self, word: str) -> int:
-        for name in (word, word.lower()):
-            if name in self._number and name not in CLASSES:
-                return self._number[name]
-        return self._number[class_of(word)]
-
-
 @cache
 def lexicon(name: str) -> Lexicon:
     """The words of "gum", "grammar" or "file:PATH"."""
-    return Lexicon(load(name, "train"))
+    return Lexicon(tree.words for tree in load(name, "train"))
 
 
 @cache
 def labels(name: str) -> tuple[str, ...]:
     """The labels of brackets that occur in training."""
     return tuple(sorted({s[1:] for tree in load(name, "train") for s in tree.symbols if s[0] == "("}))
-
-
-def class_of(word: str) -> str:
-    """What an unknown word is read as."""
-    if not any(c.isalnum() for c in word):
-        return "<mark>"
-    if any(c.isdigit() for c in word):
-        return "<mixed>" if any(c.isalpha() for c in word) else "<number>"
-    small = word.lower()
-    ending = next((end for end in ENDINGS if small.endswith(end) and len(small) > len(end) + 2), "")
-    return f"<{'A' if word[0].isupper() else 'a'}{ending}>"
-
-
-def words_of(text: str) -> list[str]:
-    """Words and marks of a text that somebody typed."""
-    words: list[str] = re.findall(r"\w+(?:[-'’.]\w+)*|[^\w\s]", text)
-    return [{"(": "-LRB-", ")": "-RRB-"}.get(word, word) for word in words]
 
 
 def parse(line: str) -> Tree:

@@ -260,7 +260,7 @@ class DigitWorld:
         """Draw a new scene for every row of `rows` into `out`; see `draw_scenes`."""
         draw_scenes(
             rows, keys, episodes, indices, self.images.images, self.images.labels,
-            self.distractors, self.distractor_size, *augmentation, *out,
+            self.distractors, self.distractor_size, *augmentation, *out[:4],
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:

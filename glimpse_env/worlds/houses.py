@@ -196,7 +196,7 @@ class HouseWorld:
         draw_houses(
             rows, keys, episodes, indices, self._layouts.digits, self._layouts.boxes, self._layouts.pictures,
             self._by_length, max(1, int(self._up_to[longest])),
-            self._images, self._ink, self._by_class, self._class_start, *out,
+            self._images, self._ink, self._by_class, self._class_start, *out[:4],
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:

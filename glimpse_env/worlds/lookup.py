@@ -55,7 +55,7 @@ class LookupWorld:
         out: Drawn,
     ) -> None:
         """Draw a new scene for every row of `rows` into `out`; nothing is augmented."""
-        draw_numbers(rows, keys, episodes, *out)
+        draw_numbers(rows, keys, episodes, *out[:4])
 
 
 @kernel

@@ -74,7 +74,7 @@ class NumberWorld:
         out: Drawn,
     ) -> None:
         """Draw a new scene for every row of `rows` into `out`; nothing is augmented."""
-        draw_names(rows, keys, episodes, self.shortest, self.share, self.read, self.said, *out)
+        draw_names(rows, keys, episodes, self.shortest, self.share, self.read, self.said, *out[:4])
 
 
 def _table(names: numbers.Names, first: int) -> NDArray[np.int64]:

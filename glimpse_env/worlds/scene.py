@@ -14,13 +14,15 @@ class Drawn(NamedTuple):
     canvas: uint8 (B, C, H, W), 0 is background; of a text int64 (B, N) word ids, 0 is outside. symbols: int64
     (B, K), what there is to name, in reading order, padded with -1. boxes: int64 (B, K, 4), where each symbol
     lies: x, y, width and height in canvas pixels, zeros where there is none; of a text place, 0, length, 1.
-    start_gaze: float32 (B, axes), uniform.
+    start_gaze: float32 (B, axes), uniform. question: int64 (B, Q) word ids, 0 beyond its end; Q is 0 where
+    nothing is asked in words.
     """
 
     canvas: NDArray[Any]
     symbols: NDArray[np.int64]
     boxes: NDArray[np.int64]
     start_gaze: NDArray[np.float32]
+    question: NDArray[np.int64]
 
 
 class Scenes(NamedTuple):

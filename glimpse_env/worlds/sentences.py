@@ -65,7 +65,7 @@ class SentenceWorld:
         out: Drawn,
     ) -> None:
         """Draw a scene, or that of `indices`, for every row of `rows` into `out`; nothing is augmented."""
-        draw_pairs(rows, keys, episodes, indices, self.source, self.target, *out)
+        draw_pairs(rows, keys, episodes, indices, self.source, self.target, *out[:4])
 
 
 @cache

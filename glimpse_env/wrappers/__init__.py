@@ -16,9 +16,11 @@ from glimpse_env.wrappers.actions import (
 )
 from glimpse_env.wrappers.base import glimpse_env_of
 from glimpse_env.wrappers.observations import (
+    DiscreteWords,
     GlimpseHistory,
     OneHotWords,
     Supervision,
+    VectorDiscreteWords,
     VectorGlimpseHistory,
     VectorOneHotWords,
     VectorSupervision,
@@ -28,6 +30,7 @@ from glimpse_env.wrappers.observations import (
 
 __all__ = [
     "BoxAction",
+    "DiscreteWords",
     "GlimpseHistory",
     "GridAction",
     "OneHotWords",
@@ -35,6 +38,7 @@ __all__ = [
     "ScanPath",
     "Supervision",
     "VectorBoxAction",
+    "VectorDiscreteWords",
     "VectorGlimpseHistory",
     "VectorGridAction",
     "VectorOneHotWords",

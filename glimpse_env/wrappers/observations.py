@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium
 import numpy as np
-from gymnasium.spaces import Box, Dict, Discrete
+from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -106,58 +107,65 @@ class VectorGlimpseHistory(VectorView):
         return self._history.add(observation), reward, terminated, truncated, info
 
 
-class OneHotWords(SingleView):
-    """Words become vectors, for networks that know numbers alone: 1 at the word's id, 0 elsewhere.
+class Form(NamedTuple):
+    """How words are shown: the space of it and an observation in it, given how many words a view has."""
 
-    `retina` float32 (size, words), `said` (answers + 1,), its first place being nothing, and with context
-    `context` (N, words). Raises ValueError for an environment without words.
-    """
+    space: Callable[[Dict, dict[str, int]], Dict]
+    views: Callable[[Observation, dict[str, int]], Observation]
+
+
+class _Words(SingleView):
+    """Views of words, in another form."""
+
+    form: ClassVar[Form]
 
     def __init__(self, env: SingleEnv) -> None:
         super().__init__(env)
         self._words = words_of(self.inner)
         assert isinstance(env.observation_space, Dict)
-        self.observation_space = one_hot_space(env.observation_space, self._words)
+        self.observation_space = self.form.space(env.observation_space, self._words)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
-        """As the environment's own, in vectors."""
+        """As the environment's own, in this form."""
         observation, info = self.env.reset(seed=seed, options=options)
-        return one_hot(observation, self._words), info
+        return self.form.views(observation, self._words), info
 
     def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
-        """As the environment's own, in vectors."""
+        """As the environment's own, in this form."""
         observation, reward, terminated, truncated, info = self.env.step(action)
-        return one_hot(observation, self._words), reward, terminated, truncated, info
+        return self.form.views(observation, self._words), reward, terminated, truncated, info
 
 
-class VectorOneHotWords(VectorView):
-    """`OneHotWords` for a vector env, in every autoreset mode."""
+class _VectorWords(VectorView):
+    """The same for a vector env, in every autoreset mode."""
+
+    form: ClassVar[Form]
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
         self._words = words_of(self.inner)
-        self.single_observation_space = one_hot_space(env.single_observation_space, self._words)
+        self.single_observation_space = self.form.space(env.single_observation_space, self._words)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
-        """As the environment's own, in vectors."""
+        """As the environment's own, in this form."""
         observation, info = self.env.reset(seed=seed, options=options)
-        return one_hot(observation, self._words), info
+        return self.form.views(observation, self._words), info
 
     def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
-        """As the environment's own, in vectors, also in a same-step reset's `final_obs`."""
+        """As the environment's own, in this form, also in a same-step reset's `final_obs`."""
         observation, reward, terminated, truncated, info = self.env.step(actions)
         for row in np.flatnonzero(info.get("_final_obs", ())):
-            info["final_obs"][row] = one_hot(info["final_obs"][row], self._words)
-        return one_hot(observation, self._words), reward, terminated, truncated, info
+            info["final_obs"][row] = self.form.views(info["final_obs"][row], self._words)
+        return self.form.views(observation, self._words), reward, terminated, truncated, info
 
 
 def words_of(inner: GlimpseVectorEnv) -> dict[str, int]:
     """Of each view that holds words, how many different ones; ValueError for an environment without."""
     if not inner.world.tokens:
-        raise ValueError("there are no words in this environment: leave out OneHotWords")
+        raise ValueError("there are no words in this environment: leave out this wrapper")
     most = len(inner.world.tokens)
-    return {"retina": most, "context": most, "said": len(inner.answer_names) + 1}
+    return {"retina": most, "context": most, "question": most, "said": len(inner.answer_names) + 1}
 
 
 def one_hot_space(views: Dict, words: dict[str, int]) -> Dict:
@@ -176,6 +184,51 @@ def one_hot(observation: Observation, words: dict[str, int]) -> Observation:
         ids = seen[key][..., 0] + 1 if key == "said" else seen[key]
         seen[key] = (ids[..., None] == np.arange(words[key])).astype(np.float32)
     return seen
+
+
+def discrete_space(views: Dict, words: dict[str, int]) -> Dict:
+    """The observation space with as many values a word as there are words."""
+    spaces = dict(views.spaces)
+    for key in words.keys() & spaces.keys():
+        spaces[key] = MultiDiscrete(np.full(spaces[key].shape or (), words[key]))
+    return Dict(spaces)
+
+
+def discrete(observation: Observation, words: dict[str, int]) -> Observation:
+    """The observation with answers counted from 1 on, 0 being none, as fresh arrays."""
+    return {**observation, "said": observation["said"] + 1}
+
+
+class OneHotWords(_Words):
+    """Words become vectors, for networks that know numbers alone: 1 at the word's id, 0 elsewhere.
+
+    `retina` float32 (size, words), `said` (answers + 1,), its first place being nothing, and where they are
+    `context` (N, words) and `question` (Q, words). Raises ValueError for an environment without words.
+    """
+
+    form = Form(one_hot_space, one_hot)
+
+
+class VectorOneHotWords(_VectorWords):
+    """`OneHotWords` for a vector env, in every autoreset mode."""
+
+    form = Form(one_hot_space, one_hot)
+
+
+class DiscreteWords(_Words):
+    """Words' spaces become `MultiDiscrete`, as libraries with embeddings want them.
+
+    `retina` is MultiDiscrete of `size` words; `said` has one more value than there are answers, 0 being none.
+    Raises ValueError for an environment without words.
+    """
+
+    form = Form(discrete_space, discrete)
+
+
+class VectorDiscreteWords(_VectorWords):
+    """`DiscreteWords` for a vector env, in every autoreset mode."""
+
+    form = Form(discrete_space, discrete)
 
 
 class WholeCanvas(SingleView):
