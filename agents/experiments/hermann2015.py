@@ -34,7 +34,7 @@ CLOZE = "Glimpse/Cloze-v0"
 def cloze(reading: ReadingKind, *, counts: bool = False) -> Experiment:
     """A reader of GUM's documents; an epoch is as many questions as there are."""
     loop = Loop(
-        epochs=40,
+        epochs=12,
         images_per_epoch=1498,
         batch_size=32,
         learning_rate=2e-3,
@@ -42,13 +42,15 @@ def cloze(reading: ReadingKind, *, counts: bool = False) -> Experiment:
         weight_decay=1e-2,
         clip=1.0,
     )
-    return Experiment(CLOZE, ReaderSettings(reading, counts=counts, dropout=0.4), Comprehension(), loop)
+    return Experiment(
+        CLOZE, ReaderSettings(reading, hidden=64, counts=counts, dropout=0.5), Comprehension(), loop
+    )
 
 
 def stories(reading: ReadingKind) -> Experiment:
     """A reader of the stories that are made here."""
     loop = Loop(
-        epochs=20,
+        epochs=40,
         images_per_epoch=10_000,
         batch_size=64,
         learning_rate=2e-3,

@@ -32,6 +32,7 @@ SHA256 = {
     "test": "31af53f6d172128f559987f5c148f391fd12a00a378b72905be05ec26e97b0ca",
 }
 PARTS = {"train": "train", "validation": "dev", "test": "test"}
+SEEN = 10  # how often a word occurs in training to have a number: rarer ones would be learned by heart
 COUNTS = {"train": 5000, "validation": 500, "test": 1000}  # of stories that are made
 SENTENCES, CAST = 5, 8  # of a story: sentences, and entities to choose from
 TOLD = (  # what is told, and how it is asked for
@@ -77,7 +78,7 @@ def lexicon(name: str) -> Lexicon:
     """The words of "gum", "stories" or "file:PATH", entities left out."""
     train = load(name, "train")
     texts = (side for document in train for side in (document.context, document.question))
-    return Lexicon([word for word in text if not is_entity(word)] for text in texts)
+    return Lexicon(([word for word in text if not is_entity(word)] for text in texts), SEEN)
 
 
 def is_entity(word: str) -> bool:

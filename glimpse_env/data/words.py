@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-SEEN = 2  # how often a word occurs in training to have a number of its own
 ENDINGS = (
     "ing", "ed", "ly", "ion", "ity", "ment", "ness", "ism", "ist", "ship", "al", "ous", "ive", "able", "ible",
     "ful", "less", "ic", "ish", "est", "er", "or", "ian", "s", "y",
@@ -17,16 +16,16 @@ CLASSES = ("<mark>", "<number>", "<mixed>", *(f"<{case}{end}>" for end in ("", *
 
 
 class Lexicon:
-    """The words that occur in training texts at least SEEN times, and the classes.
+    """The words that occur in training texts at least `least` times, and the classes.
 
     names: the classes and the words; a word that is not known, as such or in small letters, is read as its
     class, which its last letters and its shape give. of_class: the number of each name's class. seen: how
     often each occurs in training, 0 for classes.
     """
 
-    def __init__(self, texts: Iterable[Sequence[str]]) -> None:
+    def __init__(self, texts: Iterable[Sequence[str]], least: int = 2) -> None:
         count = Counter(word for text in texts for word in text)
-        known = sorted(word for word, times in count.items() if times >= SEEN and word not in CLASSES)
+        known = sorted(word for word, times in count.items() if times >= least and word not in CLASSES)
         self.names = (*CLASSES, *known)
         self._number = {name: i for i, name in enumerate(self.names)}
         self.of_class = np.array([*range(len(CLASSES)), *(self._number[class_of(word)] for word in known)])
