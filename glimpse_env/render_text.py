@@ -12,6 +12,7 @@ from glimpse_env.render import (
     SCALES,
     TEXT,
     UNSEEN,
+    Color,
     Layout,
     Pen,
     View,
@@ -43,8 +44,7 @@ def draw(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
             pen.text(asked, 86, 240, letters, TEXT)
         pen.text("IT HAS SAID", 30, 286, 15, FAINT)
         spoken = said(view, view.answers) or "(nothing yet)"
-        letters, spoken = _fit(spoken, 26, 500)
-        pen.text(spoken, 30, 308, letters, TEXT if view.answers else FAINT)
+        _paragraph(pen, spoken, (30, 308), (500, 96), TEXT if view.answers else FAINT)
         pen.text("TIME LEFT", 30, 416, 15, FAINT)
         draw_time(pen, view, (30, 436), 480)
         if view.target is not None:
@@ -125,6 +125,17 @@ def _draw_words(
             pen.text(number, left + width / 2, top + 1.35 * letters, 0.62 * letters, SCALES[0], center=True)
 
 
+def _paragraph(pen: Pen, text: str, at: tuple[float, float], size: tuple[float, float], color: Color) -> None:
+    """A text in as many lines as fit, as large as they fit; one that is too long loses its first lines."""
+    words = text.split()
+    letters, spots = _wrap(words, [True] * len(words), size[0], size[1], 1.25)
+    line = 1.25 * letters
+    first = max(spots[-1][1] - size[1] + line, 0) if spots else 0.0
+    for word, (x, y, _) in zip(words, spots, strict=True):
+        if y > first - 0.5 * line:
+            pen.text(word, at[0] + x, at[1] + y - first, letters, color)
+
+
 def _fit(text: str, letters: float, width: float) -> tuple[float, str]:
     """The size of letters, at most so large, at which a text fits; a long one loses its beginning."""
     fitting = letters * width / max(Pen.width(text, letters), 1.0)
@@ -135,11 +146,11 @@ def _fit(text: str, letters: float, width: float) -> tuple[float, str]:
 
 
 def _wrap(
-    words: list[str], apart: list[bool], width: float, height: float
+    words: list[str], apart: list[bool], width: float, height: float, spacing: float = LINE
 ) -> tuple[float, list[tuple[float, float, float]]]:
     """The size of letters at which the words fit, or the smallest; of each word its place and width.
 
-    apart: whether a space stands before a word.
+    apart: whether a space stands before a word. spacing: the height of a line, in letters.
     """
     for letters in range(LARGEST, SMALLEST - 1, -1):
         spots, x, y = [], 0.0, 0.0
@@ -147,9 +158,9 @@ def _wrap(
             wide = Pen.width(word, letters)
             x += GAP * letters * (space and x > 0)
             if x > 0 and x + wide > width:
-                x, y = 0.0, y + LINE * letters
+                x, y = 0.0, y + spacing * letters
             spots.append((x, y, wide))
             x += wide
-        if y + LINE * letters <= height:
+        if y + spacing * letters <= height:
             break
     return letters, spots

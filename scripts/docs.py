@@ -11,7 +11,7 @@ import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from agents.experiments import (
     ablavatski2017,
     ba2015,
     gregor2015,
+    hermann2015,
     jaderberg2015,
     mnih2014,
     sentences,
@@ -33,12 +34,12 @@ from agents.models.whole_canvas import WholeCanvasSettings
 from agents.report import results, tables
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import NAMES
-from glimpse_env.registry import TABLE, keywords_of, with_dataset
+from glimpse_env.registry import TABLE, WITHOUT_DATA, keywords_of, with_dataset
 from glimpse_env.vector import TEXTS, GlimpseVectorEnv
 from glimpse_env.worlds.houses import load_layouts
 
 DOCS = results.ROOT / "docs"
-PAPERS = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017, sentences)
+PAPERS = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017, hermann2015, sentences)
 PICTURES = {
     "mnih2014": [("glimpses.png", "error by number of glimpses, ours and the paper's")],
     "ba2015": [("dram-pairs.png", "DRAM looks at the eight, then at the four")],
@@ -49,6 +50,27 @@ PICTURES = {
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
 }
 OFFLINE = {"Glimpse/CIFAR10-v0": "cifar10-jpeg"}  # what a page's picture shows where the original is absent
+
+
+class Kind(NamedTuple):
+    """What a page says of texts with data: what they are, how they are scored, and what guesses come to."""
+
+    data: str
+    metric: str
+    unit: str
+    guesses: dict[str, float]
+
+
+KINDS = {
+    "sentences": Kind("pairs", "bleu", "SacreBLEU, cased,", {}),
+    "trees": Kind("trees", "f1", "F1 of brackets, as EVALB counts, in percent", {}),
+    "documents": Kind(
+        "documents",
+        "accuracy",
+        "Right answers, in percent",
+        {"the most frequent entity": 36.9, "the most frequent one that the question does not name": 41.9},
+    ),
+}
 
 
 def main(arguments: list[str]) -> None:
@@ -94,7 +116,7 @@ def paper_page(module: ModuleType) -> str:
     ]
     if any(line["metric"] in ("nats", "cross_entropy") for line in mine):
         parts.append(tables.nats_table(mine))
-    if any(line["metric"] == "bleu" for line in mine):
+    if any(line["metric"] in tables.TEXT_COLUMNS for line in mine):
         parts.append(tables.sentence_table(mine))
     return "\n\n".join(parts) + "\n"
 
@@ -179,17 +201,19 @@ def text_page(env_id: str) -> str:
     """The page of an id whose canvas is a text, Markdown."""
     config = TABLE[env_id]
     env = single_env(env_id, with_dataset(env_id, "")).vector
-    sentences = config.scene == "sentences"
+    kind = KINDS.get(config.scene)
     answers, task = env.task.answers, env.task
     words = "one word" if config.retina_size == 1 else f"{config.retina_size} words"
     one = task.length == 1
     said = f"one of {len(answers)}: `{answers[0]}` to `{answers[-1]}`"
-    if sentences:  # whose number depends on the data
-        said = "a word piece, or `end`; `env.unwrapped.answer_names` names them"
+    if config.scene in ("sentences", "trees"):  # whose number depends on the data
+        what = "a word piece" if config.scene == "sentences" else "a word, a bracket that opens or closes"
+        said = f"{what}, or `end`; `env.unwrapped.answer_names` names them"
     takes = f"one, in step {env.horizon}" if one else f"up to {task.length}, one every step"
     right = "the answer is" if one else "every answer is"
     ends = "with the answer" if one else "with the answer `end`"
-    source = f"pairs of `{config.dataset}`" if sentences else "drawn, without data and without end"
+    source = f"{kind.data} of `{config.dataset}`" if kind else "drawn, without data and without end"
+    asked = " `question` int64 (128,), words, 0 beyond its end;" if config.scene == "documents" else ""
     lines = [
         f"# {env_id}",
         "",
@@ -207,8 +231,8 @@ def text_page(env_id: str) -> str:
         "| | |",
         "|---|---|",
         f"| observation | `retina` int64 ({config.retina_size},): {words} of the {config.canvas_size} at the "
-        "gaze, 0 outside; `gaze` in [-1, 1]; `time`, the share of the glimpses seen; `said`, the last "
-        "answer, -1 before it |",
+        f"gaze, 0 outside; `gaze` in [-1, 1]; `time`, the share of the glimpses seen;{asked} `said`, the "
+        "last answer, -1 before it |",
         f"| action | `gaze` in [-1, 1], where to look next; `answer`, {said} |",
         f"| answers | {takes} |",
         f"| reward | 1 in the last step if {right} right |",
@@ -229,14 +253,15 @@ def text_page(env_id: str) -> str:
         "## Bounds",
         "",
     ]
-    if sentences:
+    if kind:
+        found = tables.figures_of(results.read(), env_id, kind.metric)
         lines += [
-            "sacreBLEU, cased, on the frozen test sentences; `python scripts/report.py --sentences` has the "
+            f"{kind.unit} on the frozen test scenes; `python scripts/report.py --sentences` also has the "
             "intervals.",
             "",
-            "| who | BLEU |",
+            f"| who | {kind.metric} |",
             "|---|---:|",
-            *[f"| {name} | {value:.2f} |" for name, value in tables.bleu_of(results.read(), env_id).items()],
+            *[f"| {name} | {value:.2f} |" for name, value in {**kind.guesses, **found}.items()],
         ]
     else:
         lines += [
@@ -266,7 +291,9 @@ def keywords(config: Any) -> dict[str, Any]:
             *(("backward",) if config.task != "read" else ()),
         }
     if config.scene != "sentences":
-        skip |= {"pair", *(("dataset",) if config.scene in TEXTS else ())}
+        skip |= {"pair"}
+    if config.scene in WITHOUT_DATA:
+        skip |= {"dataset"}
     return {key: own.get(key, p.default) for key, p in parameters.items() if key not in skip}
 
 
@@ -275,8 +302,10 @@ def blind(env_id: str) -> float:
     config = TABLE[env_id]
     if config.scene == "lookup":
         return 100 * (1 - 1 / config.canvas_size)  # all numbers are equally frequent
-    if config.scene == "numbers":
-        return 100.0  # there are too many names for any to be guessed
+    if config.scene == "documents":
+        return 100 - KINDS["documents"].guesses["the most frequent entity"]
+    if config.scene in ("numbers", "sentences", "trees"):
+        return 100.0  # there are too many answers for any to be guessed
     if config.scene == "houses":
         numbers = load_layouts("test", pixels=False).digits
         return float(100 * (1 - np.unique(numbers, axis=0, return_counts=True)[1].max() / len(numbers)))
@@ -345,7 +374,9 @@ def film(env_id: str) -> None:
     from agents.show.playback import RandomPlayer, episode
     from glimpse_env.render import draw_frame
 
-    keywords = {"dataset": OFFLINE[env_id]} if env_id in OFFLINE else {}
+    keywords: dict[str, Any] = {"dataset": OFFLINE[env_id]} if env_id in OFFLINE else {}
+    if TABLE[env_id].scene == "documents":
+        keywords = {"dataset": "stories", "canvas_size": 64, "horizon": 8}  # a story fits into a picture
     try:
         env = single_env(env_id, keywords, split="test")
     except DatasetError as error:

@@ -23,8 +23,7 @@ from agents.learn.envs import make_env
 from agents.learn.evaluate import believed, scoring
 from agents.learn.generative import Generative, bound
 from agents.learn.loop import Scorer
-from agents.learn.metrics import plain_bleu
-from agents.learn.sentences import TeacherForcing, translate, writes_text
+from agents.learn.sentences import TeacherForcing, judged, world_of
 from agents.report import results
 from glimpse_env import TABLE
 from glimpse_env.registry import with_dataset
@@ -89,7 +88,7 @@ def play(env: Any, rows: int | None) -> str:
 def answers(path: Path) -> dict[str, Any]:
     """Of a checkpoint: wrong answers on the first 500 test scenes and the answers' hash, or DRAW's bound.
 
-    Of a model of sequences, its first figure on validation; of a translator, its BLEU there.
+    Of a model of sequences, its first figure on validation; of who says sentences or trees, BLEU or F1 there.
     """
     agent, experiment, _ = load_agent(path)
     if experiment.is_sequence and isinstance(experiment.learner, Scorer):
@@ -100,9 +99,10 @@ def answers(path: Path) -> dict[str, Any]:
             agent, experiment.env_id, experiment.env, "test", experiment.learner.binary, scenes=SCENES
         )
         return {"bound": round(scored.error, 2)}
-    if isinstance(experiment.learner, TeacherForcing) and writes_text(experiment.task):
-        written = translate(agent, experiment.task, "validation", beams=1)
-        return {"bound": round(plain_bleu(*written), 2)}
+    world = world_of(experiment.task, "validation")
+    if isinstance(experiment.learner, TeacherForcing) and world is not None:
+        said = experiment.learner.answers(agent, experiment.task, "validation", beams=1)
+        return {"bound": round(judged(world, said).error, 2)}
     env = make_env(agent, experiment.env_id, SCENES, split="test", **experiment.env)
     index = {"index": np.arange(SCENES)}
     with scoring(agent, 0):

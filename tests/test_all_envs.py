@@ -36,6 +36,8 @@ PROTOCOL = {
     "Glimpse/Lookup-v0": (10, 0, 1, 1, 2, 10, 1),  # Yu et al. (2017), section 4.1
     "Glimpse/NumberNames-v0": (18, 0, 3, 1, 19, 36, 19),
     "Glimpse/Translate-v0": (64, 0, 5, 1, 65, PIECES + 1, 65),
+    "Glimpse/Parse-v0": (136, 0, 5, 1, 409, 15, 409),
+    "Glimpse/Cloze-v0": (896, 0, 15, 1, 24, 64, 1),
 }
 
 every_id = pytest.mark.parametrize("env_id", sorted(glimpse_env.TABLE))

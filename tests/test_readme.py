@@ -79,7 +79,7 @@ def test_the_table_of_ids_is_the_registry(env_id: str) -> None:
     if config.scene in TEXTS:
         one = "word piece" if config.scene == "sentences" else "word"
         seen = one.split()[-1] + ("" if config.retina_size == 1 else "s")
-        most = "" if config.scene == "lookup" else "up to "
+        most = "up to " if config.task == "read" else ""
         assert cells[1:] == [
             f"{config.canvas_size} {one}s",
             "–",

@@ -366,9 +366,8 @@ def test_what_is_written_is_what_the_environment_heard() -> None:
         model={"hidden": 16, "embedding": 12}, env={**OFFLINE, "canvas_size": 30, "horizon": 31}
     )
     model = experiment.build(experiment.spec())
-    greedy, references = translate(model, experiment.task, "test", beams=1)
-    acted, same = written(model, experiment.task, "test", sample=False)
-    assert references == same
+    greedy = translate(model, experiment.task, "test", beams=1)
+    acted = written(model, experiment.task, "test", sample=False)
     # Words that are as probable as each other but for rounding may go either way.
     assert sum(a == b for a, b in zip(greedy, acted, strict=True)) > 0.98 * len(acted)
 

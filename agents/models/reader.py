@@ -129,7 +129,7 @@ class Reader(Agent):
         with full_precision(scores):
             scores = scores.float()
             if self.settings.counts:
-                scores = scores + self._judged(mentions, question)
+                scores = scores + self._judged(mentions, (document > 0).sum(1), question)
             scores = scores.masked_fill(~mentions.any(1), -torch.inf)
         return scores, F.pad(weights, (0, places - weights.shape[1]))
 
@@ -185,10 +185,10 @@ class Reader(Agent):
         lasts = torch.cat([at(ahead, length - 1), at(back, length - 1)], -1)
         return torch.cat([ahead, turned(back, length)], -1), lasts
 
-    def _judged(self, mentions: Tensor, question: Tensor) -> Tensor:
-        """What counts and places say of each entity, (B, entities)."""
-        length = mentions.shape[1]
-        place = torch.linspace(0, 1, length, device=mentions.device)[None, :, None]
+    def _judged(self, mentions: Tensor, length: Tensor, question: Tensor) -> Tensor:
+        """What counts and places, as shares of the length (B,), say of each entity, (B, entities)."""
+        place = torch.arange(mentions.shape[1], device=mentions.device)[None, :, None]
+        place = place / (length - 1).clamp_min(1)[:, None, None]
         features = torch.stack(
             [
                 mentions.sum(1).float().log1p(),

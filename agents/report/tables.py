@@ -11,6 +11,7 @@ from agents.learn.differentiable import Windows
 from agents.learn.ppo import PPOLearner
 from agents.learn.run import flat
 from agents.report.results import Line, mean_and_interval, on_dataset, problem
+from glimpse_env.registry import TABLE
 
 
 def taught_by(name: str) -> str:
@@ -142,45 +143,72 @@ def nats_table(lines: list[Line]) -> str:
     return "\n".join(out)
 
 
+TEXT_COLUMNS = {  # metrics of texts: how a table of them is headed, and the modes of its columns
+    "bleu": ("BLEU", {"greedy": "deterministic", "beam of 5": "beam"}),
+    "f1": ("F1 of brackets, in percent", {"greedy": "deterministic", "beam of 5": "beam"}),
+    "accuracy": ("right answers, in percent", {"right": "deterministic"}),
+}
+
+
 def sentence_table(lines: list[Line]) -> str:
-    """A Markdown table of translations, best first: the latest figures of each, in BLEU."""
+    """Markdown tables of what is scored in BLEU, F1 or accuracy, best first: the latest figures of each."""
+    out = []
+    for metric, (heading, columns) in TEXT_COLUMNS.items():
+        found = _text_figures(lines, metric)
+        if not found:
+            continue
+        lower = {"lower case": ("beam, lower case", "lower case")} if metric == "bleu" else {}
+        heads = [*columns, *lower]
+        out += [
+            f"{heading[0].upper()}{heading[1:]}:",
+            "",
+            f"| experiment | of | sees | parameters | minutes | {' | '.join(heads)} |",
+            f"|---|---|---|---:|---:|{'---:|' * len(heads)}",
+        ]
+        for name, modes in found.items():
+            line = modes["deterministic"]
+            wanted = [(mode,) for mode in columns.values()] + list(lower.values())
+            cells = [_figure(modes, *names) for names in wanted]
+            env = line["env"]
+            of = (
+                env.get("pair")
+                or env.get("dataset")
+                or TABLE[line["env_id"]].pair
+                or TABLE[line["env_id"]].dataset
+            )
+            out.append(
+                f"| {name} | {of} | {line['sees']} | {line['parameters']:,} | {line['minutes']:.0f} "
+                f"| {' | '.join(cells)} |"
+            )
+        out.append("")
+    return "\n".join(out[:-1])
+
+
+def figures_of(lines: list[Line], env_id: str, metric: str) -> dict[str, float]:
+    """The latest figure of each experiment on an id's own data, with a beam where it has one, best first."""
+    own = [line for line in lines if line["env_id"] == env_id and not line["env"]]
+    return {name: _best_of(modes)["value"] for name, modes in _text_figures(own, metric).items()}
+
+
+def _text_figures(lines: list[Line], metric: str) -> dict[str, dict[str, Line]]:
+    """The latest lines of each experiment by their modes, best experiment first."""
     found: dict[str, dict[str, Line]] = {}
     for line in lines:
-        if line["metric"] in ("bleu", "bleu_lc"):
+        if line["metric"] in (metric, f"{metric}_lc"):
             found.setdefault(line["experiment"], {})[line["mode"]] = line
-    out = [
-        "| experiment | pair | sees | parameters | minutes | greedy | beam of 5 | lower case |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
-    ]
-
-    def figure(modes: dict[str, Line], *names: str) -> str:
-        line = next((modes[name] for name in names if name in modes), None)
-        if line is None:
-            return "–"
-        low, high = line["ci95"]
-        return f"**{line['value']:.2f}** [{low:.2f}, {high:.2f}]"
-
-    for name, modes in sorted(found.items(), key=lambda item: -_best_bleu(item[1])["value"]):
-        line = modes["deterministic"]
-        out.append(
-            f"| {name} | {line['env'].get('pair', 'de-en')} | {line['sees']} | {line['parameters']:,} "
-            f"| {line['minutes']:.0f} | {figure(modes, 'deterministic')} | {figure(modes, 'beam')} "
-            f"| {figure(modes, 'beam, lower case', 'lower case')} |"
-        )
-    return "\n".join(out)
+    return dict(sorted(found.items(), key=lambda item: -_best_of(item[1])["value"]))
 
 
-def bleu_of(lines: list[Line], env_id: str) -> dict[str, float]:
-    """The latest BLEU of each experiment on an id's own pair, with a beam where it has one."""
-    found: dict[str, dict[str, Line]] = {}
-    for line in lines:
-        if line["metric"] == "bleu" and line["env_id"] == env_id and not line["env"]:
-            found.setdefault(line["experiment"], {})[line["mode"]] = line
-    return {name: _best_bleu(modes)["value"] for name, modes in found.items()}
-
-
-def _best_bleu(modes: dict[str, Line]) -> Line:
+def _best_of(modes: dict[str, Line]) -> Line:
     return modes.get("beam", modes["deterministic"])
+
+
+def _figure(modes: dict[str, Line], *names: str) -> str:
+    line = next((modes[name] for name in names if name in modes), None)
+    if line is None:
+        return "–"
+    low, high = line["ci95"]
+    return f"**{line['value']:.2f}** [{low:.2f}, {high:.2f}]"
 
 
 def _known(name: str, what: str) -> str:

@@ -1,0 +1,299 @@
+"""Trees: what a line says, brackets counted by hand, the world, well-formed answers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from agents.agent import Spec
+from agents.learn import metrics
+from agents.learn.loop import Loop, Task
+from agents.learn.sentences import TeacherForcing, judged, translate, world_of
+from agents.models.seq2seq import Seq2SeqSettings
+from agents.parts import beam, brackets
+from glimpse_env.data import trees, words
+from glimpse_env.data.files import DatasetError
+from glimpse_env.worlds.trees import TreeWorld
+
+PARSE = "Glimpse/Parse-v0"
+OFFLINE: dict[str, Any] = {"dataset": "grammar"}
+EYE = "(ROOT (S (NP-SBJ (DT The) (NN eye)) (VP (VBZ moves) (PRT (RP on))) (. .)))"
+
+
+def test_a_line_becomes_words_and_symbols() -> None:
+    tree = trees.parse(EYE)
+    assert tree.words == ("The", "eye", "moves", "on", ".")
+    assert " ".join(tree.symbols) == "(S (NP XX XX )NP (VP XX (ADVP XX )ADVP )VP . )S"
+    assert trees.parse("( (S (UH Yes)))") == (("Yes",), ("(S", "XX", ")S"))
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("(S (NP (NN a))", "not closed"),
+        ("(S (NN a)) )", "outside"),
+        ("(S (NN a b))", "brackets of its own"),
+        ("", "no words"),
+        ("(S ())", "no label"),
+        ("word", "outside"),
+    ],
+)
+def test_what_is_no_tree_is_named(line: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        trees.parse(line)
+
+
+def counts(said: str, right: str) -> tuple[int, int, int]:
+    return trees.matched(said.split(), right.split())
+
+
+def test_brackets_counted_by_hand() -> None:
+    right = "(S (NP XX XX )NP (VP XX (NP XX )NP )VP . )S"  # S 0-4, NP 0-2, VP 2-4, NP 3-4
+    assert counts(right, right) == (4, 4, 4)
+    assert counts("(S (NP XX XX )NP (VP XX XX )VP . )S", right) == (3, 3, 4)
+    assert counts("(S (NP XX )NP (VP XX XX (NP XX )NP )VP . )S", right) == (2, 4, 4)
+    # The mark counts for nothing: a bracket may close before or after it, and around it alone is none.
+    assert counts("(S (NP XX XX )NP (VP XX (NP XX )NP . )VP )S", right) == (4, 4, 4)
+    assert counts("(S (NP XX XX )NP (VP XX (NP XX )NP )VP (NP . )NP )S", right) == (4, 4, 4)
+    # Of the same bracket twice, as many agree as both have.
+    twice = "(S (NP (NP XX )NP )NP (VP XX )VP )S"
+    assert counts(twice, twice) == (4, 4, 4)
+    assert counts("(S (NP XX )NP (VP XX )VP )S", twice) == (3, 3, 4)
+    # What is no tree of this sentence has none.
+    for broken in (
+        "(S (NP XX XX )VP XX XX . )S",
+        "(S XX XX XX . )S",
+        "(S XX XX XX XX .",
+        "",
+        "(S (NP )NP )S",
+    ):
+        assert counts(broken, right) == (0, 0, 4)
+
+
+def test_f1_by_hand() -> None:
+    table = np.array([[4, 4, 4], [3, 3, 4], [0, 0, 2]])
+    assert metrics.plain_f1(table) == pytest.approx(100 * 2 * 7 / (7 + 10))
+    found = metrics.f1(np.tile([3, 4, 5], (50, 1)))
+    assert found.error == found.ci95[0] == found.ci95[1] == pytest.approx(100 * 6 / 9)
+    assert found.scenes == 50
+
+
+def spans(line: str) -> Counter[tuple[str, str]]:
+    """The labels and the words of all brackets, by reading the line with a stack of its own."""
+    found: Counter[tuple[str, str]] = Counter()
+    stack: list[tuple[str, list[str]]] = []
+    for label, leaf, word, close in re.findall(r"\((\S+) (?=\()|\((\S+) ([^()]+)\)|(\))", line):
+        if label:
+            stack.append((re.split("[-=]", label)[0], []))
+        elif leaf and leaf not in (",", ":", ".", "``", "''"):
+            for _, inner in stack:
+                inner.append(word)
+        elif close:
+            name, inner = stack.pop()
+            if name != "ROOT" and inner:
+                found[name, " ".join(inner)] += 1
+    return found
+
+
+def test_brackets_are_those_of_another_reader() -> None:
+    for tree in trees.load("grammar", "test")[:200]:
+        own = trees.brackets(tree.symbols, [s for s in tree.symbols if s in trees.LEAVES])
+        spoken = [
+            word
+            for word, leaf in zip(tree.words, (s for s in tree.symbols if s in trees.LEAVES), strict=True)
+            if leaf == "XX"
+        ]
+        assert own is not None
+        named = Counter({(label, " ".join(spoken[a:b]), a): n for (label, a, b), n in own.items()})
+        line, word = "(ROOT ", iter(tree.words)
+        for symbol in tree.symbols:
+            if symbol in trees.LEAVES:
+                line += f"({'NN' if symbol == 'XX' else '.'} {next(word)}) "
+            else:
+                line = line + f"{symbol} " if symbol[0] == "(" else line.rstrip() + ") "
+        theirs = spans(line.rstrip() + ")")
+        ours: Counter[tuple[str, str]] = Counter()
+        for (label, text, _), n in named.items():
+            ours[label, text] += n
+        assert ours == theirs
+
+
+def test_unknown_words_are_read_as_classes() -> None:
+    lexicon = words.Lexicon([["the", "Eye", "sees", "the", "Eye", "once"]])
+    read = {
+        "The": "the", "Eye": "Eye", "eye": "<a>", "once": "<a>", "Running": "<Aing>", "12": "<number>",
+        "x2": "<mixed>", "?!": "<mark>",
+    }  # fmt: skip
+    assert [lexicon.names[i] for i in lexicon.encode(list(read))] == list(read.values())
+    assert lexicon.seen[lexicon.encode(["the"])[0]] == 2
+
+
+def test_frozen_scenes_are_the_trees_and_training_hides_rare_words() -> None:
+    env: Any = gymnasium.make_vec(PARSE, 20, "vector_entry_point", split="test", **OFFLINE)
+    env.reset(options={"index": 100})
+    scenes, world = env.present_scenes(), env.world
+    for row, tree in enumerate(trees.load("grammar", "test")[100:120]):
+        assert [world.tokens[i] for i in scenes.canvas[row] if i] == list(tree.words)
+        said = [int(i) for i in scenes.target[row] if i >= 0]
+        assert said[-1] == env.task.end
+        assert world.write(said[:-1]) == " ".join(tree.symbols)
+        assert world.answers_of(" ".join(tree.symbols)) == said[:-1]
+    assert (world.hidden == 0).all()
+    train: Any = gymnasium.make_vec(PARSE, 500, "vector_entry_point", **OFFLINE)
+    world = train.world
+    the = world.encode("the")[0]
+    assert world.hidden[the + 1] == 0.1 / (1 + world.lexicon.seen[the] / 20)
+    assert world.hidden[: len(words.CLASSES) + 1].max() <= 0.1
+    train.reset(seed=0)
+    before = train.present_scenes().canvas
+    world.hidden = np.full(len(world.hidden), 0.3)
+    train.reset(seed=0)
+    after = train.present_scenes().canvas
+    read, changed = before > 0, before != after
+    assert changed[read].mean() == pytest.approx(0.3, abs=0.02)
+    assert (after[changed] == world.of_class[before[changed]]).all()
+    again = " ".join(world.tokens[i] for i in scenes.canvas[0] if i)
+    assert world.encode(again) == [i - 1 for i in scenes.canvas[0] if i]
+
+
+def test_a_tree_is_paid_by_its_brackets() -> None:
+    env: Any = gymnasium.make_vec(PARSE, 2, "vector_entry_point", split="test", reward="score", **OFFLINE)
+    env.reset(options={"index": 3})
+    target = env.present_scenes().target
+    paid, ended = np.zeros(2), np.zeros(2, bool)
+    for t in range(target.shape[1]):
+        answer = target[:, t].clip(0)
+        if t == 0:
+            answer[1] = 0  # a word too many
+        _, reward, terminated, *_ = env.step({"gaze": np.zeros((2, 1), np.float32), "answer": answer})
+        paid += reward * ~ended
+        ended |= terminated
+        if ended.all():
+            break
+    assert paid.tolist() == [1, 0]
+
+
+class Anything:
+    """A speaker whose scores are drawn, whatever it hears."""
+
+    def __init__(self, answers: int, seed: int) -> None:
+        self.generator, self.answers = torch.Generator().manual_seed(seed), answers
+
+    def read(self, canvas: Tensor) -> dict[str, Any]:
+        return {"there": canvas > 0, "weights": torch.zeros(canvas.shape)}
+
+    def say(self, heard: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        return 3 * torch.randn(len(heard), self.answers, generator=self.generator), state
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(0, 1000), st.integers(1, 4))
+def test_well_formed_answers_are_trees_of_the_sentence(length: int, seed: int, beams: int) -> None:
+    labels = 4
+    speaker = brackets.WellFormed(Anything(2 + 2 * labels + 1, seed), 2, labels)
+    canvas = torch.zeros(3, 10, dtype=torch.long)
+    canvas[:, :length] = 1
+    names = ["XX", ".", *(f"({i}" for i in range(labels)), *(f"){i}" for i in range(labels))]
+    for answer in beam.search(speaker, canvas, 2 + 2 * labels, 400, beams=beams):
+        symbols = [names[i] for i in answer]
+        assert trees.brackets(symbols, ["XX"] * length) is not None
+
+
+def test_the_pointer_shows_the_next_word() -> None:
+    spec = Spec((5,), (20,), 9, (), 12, 12, 30, 1)
+    torch.manual_seed(0)
+    model = Seq2SeqSettings(hidden=16, embedding=12, pointer=2, tied=False).build(spec).eval()
+    canvas = torch.zeros(1, 20, dtype=torch.long)
+    canvas[0, :4] = torch.tensor([3, 4, 5, 6])
+    state = model.read(canvas)
+    keys = state["keys"][0]
+    heard = torch.tensor(
+        [[0, 3, 1, 2, 5, 1, 1, 1]]
+    )  # nothing, a bracket, two leaves, a bracket, three leaves
+    seen, named = model._hear(heard, state)
+    assert named is not None
+    assert named.tolist() == [[0, 0, 1, 2, 2, 3, 4, 5]]
+    for step, place in enumerate([0, 0, 1, 2, 2, 3, None, None]):
+        expected = torch.zeros(16) if place is None else keys[place]
+        torch.testing.assert_close(seen[0, step, 12:], expected)
+
+
+def test_trees_are_scored_as_they_are_said() -> None:
+    task = Task(PARSE, OFFLINE, Loop(), 1)
+    world = world_of(task, "validation")
+    assert isinstance(world, TreeWorld)
+    right = [[int(i) for i in row if i >= 0] for row in world.target]
+    assert judged(world, right).error == 100
+    assert judged(world, [[]] * len(right)).error == 0
+    half = [one if i % 2 else [] for i, one in enumerate(right)]
+    table = np.array([world.matched(one, one) for one in right]).sum(1) / 3
+    said = table[1::2].sum()
+    assert judged(world, half).error == pytest.approx(100 * 2 * said / (said + table.sum()))
+    with pytest.raises(ValueError, match="constrained is of trees"):
+        translate(
+            Seq2SeqSettings(hidden=8, embedding=8).build(Spec((5,), (64,), 1535, (), 65, 65, 1535, 1)),
+            Task("Glimpse/Translate-v0", {"dataset": "number-names", "pair": "de-en"}, Loop(), 1),
+            "test",
+            1,
+            constrained=True,
+        )
+    assert TeacherForcing().metric(task, "beam") == "f1"
+
+
+def test_a_file_of_trees(tmp_path: Path) -> None:
+    path = tmp_path / "trees.txt"
+    path.write_text("\n".join([EYE] * 10), encoding="utf-8")
+    env: Any = gymnasium.make(PARSE, dataset=f"file:{path}", canvas_size=6, horizon=19)
+    env.reset(seed=0)
+    path = tmp_path / "other.txt"
+    path.write_text("\n".join([EYE] * 9 + ["(S (NN a"]), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"line 10 of .* is no tree"):
+        gymnasium.make(PARSE, dataset=f"file:{path}")
+    path = tmp_path / "few.txt"
+    path.write_text(EYE, encoding="utf-8")
+    with pytest.raises(DatasetError, match="has 1 trees"):
+        gymnasium.make(PARSE, dataset=f"file:{path}")
+    path = tmp_path / "label.txt"
+    path.write_text("\n".join([EYE, "(ROOT (X (NN a)))", *[EYE] * 8]), encoding="utf-8")
+    with pytest.raises(DatasetError, match="bracket 'X', which is not in training"):
+        gymnasium.make(PARSE, dataset=f"file:{path}", split="test")
+    with pytest.raises(DatasetError, match="there is no file"):
+        gymnasium.make(PARSE, dataset=f"file:{tmp_path}/none.txt")
+    with pytest.raises(DatasetError, match="room for 3 and 9: raise canvas_size"):
+        gymnasium.make(PARSE, canvas_size=3, horizon=10, **OFFLINE)
+    with pytest.raises(ValueError, match="did you mean 'grammar'"):
+        gymnasium.make(PARSE, dataset="gramar")
+
+
+def test_gum_is_found_or_the_error_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data = os.environ.get("GLIMPSE_DATA")
+    if data and (Path(data) / "gum_const").is_dir():
+        assert [len(trees.load("gum", split)) for split in ("train", "validation", "test")] == [
+            10224,
+            1575,
+            1464,
+        ]
+        assert trees.load("gum", "train")[0].words == (
+            "Aesthetic",
+            "Appreciation",
+            "and",
+            "Spanish",
+            "Art",
+            ":",
+        )
+    trees._gum.cache_clear()
+    monkeypatch.setenv("GLIMPSE_DATA", str(tmp_path))
+    with pytest.raises(DatasetError, match="dataset='grammar'"):
+        trees.load("gum", "test")
+    trees._gum.cache_clear()
