@@ -29,9 +29,13 @@ from agents.learn.evaluate import MODES, evaluate
 from agents.learn.files import write
 from agents.learn.language import NextStep
 from agents.learn.loop import Scorer
+from agents.learn.metrics import by_other_metrics
+from agents.learn.sentences import Reading, TeacherForcing, texts_of, world_of
+from agents.learn.vectors import Vectors
 from agents.report import results
 from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
+from glimpse_env.worlds.sentences import SentenceWorld
 
 UNITS = {  # how a figure is said, with its 95 % interval
     "test_error": "{:.2f}% error [{:.2f}, {:.2f}]",
@@ -40,6 +44,8 @@ UNITS = {  # how a figure is said, with its 95 % interval
     "steps": "{:.2f} steps [{:.2f}, {:.2f}]",
     "bleu": "{:.2f} BLEU [{:.2f}, {:.2f}]",
     "bleu_lc": "{:.2f} BLEU [{:.2f}, {:.2f}]",
+    "f1": "{:.2f}% F1 [{:.2f}, {:.2f}]",
+    "accuracy": "{:.2f}% right [{:.2f}, {:.2f}]",
     "squared_error": "{:.6f} mean squared error [{:.6f}, {:.6f}]",
 }
 
@@ -69,6 +75,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--with", dest="backward", metavar="SOURCE", help="average it with this backward reader"
     )
+    parser.add_argument("--metrics", action="store_true", help="score sentences by other metrics as well")
     parser.add_argument("--device", choices=device.DEVICES, default="auto", help="where to compute")
     parser.add_argument("--publish", action="store_true", help="keep the figures and the checkpoint")
     parser.add_argument("--figures-only", action="store_true", help="publish without the checkpoint")
@@ -166,6 +173,18 @@ def evaluate_by_learner(
         mode, real = learner.yardstick(experiment.task, split)
         told = UNITS[learner.metric(experiment.task, mode)].format(real.error, *real.ci95)
         print(f"real ones, for comparison ({mode}): {told}")
+    if options.metrics:
+        if not isinstance(learner, TeacherForcing | Reading):
+            raise ValueError(f"{name} says no sentences: leave out --metrics")
+        _, written, references = texts_of(learner, model, experiment.task, split)
+        world = world_of(experiment.task, "train")
+        assert isinstance(world, SentenceWorld)
+        vectors = Vectors(world.texts.target)
+        for metric, value in {
+            **by_other_metrics(written, references),
+            **{f"word vectors, {how}": value for how, value in vectors.likeness(written, references).items()},
+        }.items():
+            print(f"{name} ({metric}): {value:.2f}")
     if options.publish:
         keep(path, config, minutes, options.figures_only)
         results.append(

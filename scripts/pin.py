@@ -101,8 +101,8 @@ def answers(path: Path) -> dict[str, Any]:
         return {"bound": round(scored.error, 2)}
     world = world_of(experiment.task, "validation")
     if isinstance(experiment.learner, TeacherForcing) and world is not None:
-        said = experiment.learner.answers(agent, experiment.task, "validation", beams=1)
-        return {"bound": round(judged(world, said).error, 2)}
+        answers = experiment.learner.answers(agent, experiment.task, "validation", beams=1)
+        return {"bound": round(judged(world, answers).error, 2)}
     env = make_env(agent, experiment.env_id, SCENES, split="test", **experiment.env)
     index = {"index": np.arange(SCENES)}
     with scoring(agent, 0):

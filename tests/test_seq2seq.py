@@ -16,7 +16,7 @@ from torch import Tensor
 from agents.agent import Spec
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.experiments.experiment import to_config
-from agents.learn import metrics
+from agents.learn import metrics, vectors
 from agents.learn.envs import make_env, single_env
 from agents.learn.loop import Loop
 from agents.learn.reinforce import Objective
@@ -426,3 +426,59 @@ def test_alignments_in_the_terminal_and_as_a_picture(tmp_path: Path) -> None:
     assert seen.weights.shape == (len(seen.said), len(seen.read))
     assert seen.weights[0].tolist() == [1, 1] + [0] * (len(seen.read) - 2)  # from the first place on
     assert seen.weights.sum(1).max() <= 3
+
+
+def test_other_metrics_by_hand_and_by_their_libraries() -> None:
+    written, right = ["my cat sat on the mat"], ["my cat sat on a mat"]
+    found = metrics.by_other_metrics(written, right)
+    assert found["TER"] == pytest.approx(100 / 6)  # one word of six is another
+    assert found["ROUGE-L"] == pytest.approx(100 * 5 / 6)
+    # Five of six match in two runs: F = P = R = 5/6, and the penalty is half of (2/5)^3.
+    assert found["METEOR"] == pytest.approx(100 * 5 / 6 * (1 - 0.5 * (2 / 5) ** 3))
+    same = metrics.by_other_metrics(right, right)
+    assert {name: round(value, 6) for name, value in same.items() if name != "METEOR"} == {
+        "chrF": 100, "TER": 0, "ROUGE-L": 100, "LEPOR": 100,
+    }  # fmt: skip
+
+
+def test_lepor_by_hand() -> None:
+    assert metrics.lepor(["a", "b", "c"], ["a", "b", "c"]) == 1
+    assert metrics.lepor(["a", "b"], ["c"]) == metrics.lepor([], ["a"]) == 0
+    # Two of three words of two: the length's penalty, no distance but 1 - 2/3 and 1/2 - 1/3, P = 1, R = 2/3.
+    away = (abs(1 / 2 - 1 / 3) + abs(1 - 2 / 3)) / 2
+    expected = math.exp(1 - 3 / 2) * math.exp(-away) * 10 / (9 / (2 / 3) + 1)
+    assert metrics.lepor(["a", "b"], ["a", "b", "c"]) == pytest.approx(expected)
+    # The second "a" goes with its neighbour, not with the nearer place.
+    assert metrics._places(["x", "a", "c"], ["a", "a", "q", "a", "c"])[1] == 3
+    turned_round = metrics.lepor(["b", "a"], ["a", "b"])
+    assert turned_round == pytest.approx(math.exp(-0.5))
+
+
+def test_word_vectors_know_what_stands_in_the_same_places() -> None:
+    frames = ["a {} runs over the grass", "the {} sleeps near a tree", "one sees a {} in the park"]
+    animals, things = ["dog", "cat"], ["car", "bus"]
+    roads = ["a {} drives along the road", "the {} waits at a light", "he parks a {} in town"]
+    texts = [f.format(w) for f in frames for w in animals] + [f.format(w) for f in roads for w in things]
+    table = vectors.Vectors(texts * 3)
+
+    def like(a: str, b: str) -> float:
+        return float((table.of(a) @ table.of(b).T)[0, 0])
+
+    assert like("dog", "cat") > 0.9
+    assert like("dog", "cat") > like("dog", "car") + 0.3
+    found = table.likeness(["a dog runs"], ["a dog runs"])
+    assert {name: round(value, 6) for name, value in found.items()} == {
+        "average": 100,
+        "extrema": 100,
+        "greedy": 100,
+    }
+    assert table.likeness(["qqq"], ["a dog"]) == {"average": 0, "extrema": 0, "greedy": 0}
+    a, b = table.of("a dog"), table.of("the cat sleeps")
+    each = [[float(x @ y) for y in b] for x in a]
+    greedy = (
+        np.mean([max(row) for row in each]) + np.mean([max(column) for column in zip(*each, strict=True)])
+    ) / 2
+    assert table.likeness(["a dog"], ["the cat sleeps"])["greedy"] == pytest.approx(100 * greedy)
+    extreme = [[max(column, key=abs) for column in zip(*rows, strict=True)] for rows in (a, b)]
+    cosine = np.dot(*extreme) / np.linalg.norm(extreme[0]) / np.linalg.norm(extreme[1])
+    assert table.likeness(["a dog"], ["the cat sleeps"])["extrema"] == pytest.approx(100 * cosine)

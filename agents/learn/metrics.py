@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,6 +52,86 @@ def f1(counts: NDArray[np.int64]) -> Evaluation:
 def plain_f1(counts: NDArray[np.int64]) -> float:
     """The same without the interval."""
     return 100 * trees.f1(*counts.sum(0).tolist())
+
+
+def by_other_metrics(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """Texts by the other metrics of the literature, one reference each, by name, in percent.
+
+    chrF (Popović 2015) and TER (Snover et al. 2006; the lower the better) of all texts at once by sacrebleu;
+    means over texts of ROUGE-L (Lin 2004) by rouge-score, METEOR (Banerjee, Lavie 2005, nltk's, of equal
+    words and stems without synonyms, which is not METEOR 1.5) and LEPOR. Raises DatasetError where a library
+    is not installed.
+    """
+    sacrebleu = _sacrebleu()
+    try:
+        from nltk.translate.meteor_score import single_meteor_score
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError:
+        raise DatasetError(
+            "these metrics need nltk and rouge-score: pip install 'glimpse_env[text]'."
+        ) from None
+    rouge = RougeScorer(["rougeL"])
+    both = [(tokens(one), tokens(other)) for one, other in zip(written, references, strict=True)]
+    means = {
+        "ROUGE-L": [
+            rouge.score(other, one)["rougeL"].fmeasure for one, other in zip(written, references, strict=True)
+        ],
+        "METEOR": [single_meteor_score(other, one, wordnet=_NoSynonyms()) for one, other in both],
+        "LEPOR": [lepor(one, other) for one, other in both],
+    }
+    return {
+        "chrF": sacrebleu.CHRF().corpus_score(list(written), [list(references)]).score,
+        "TER": sacrebleu.TER().corpus_score(list(written), [list(references)]).score,
+        **{name: 100 * sum(values) / len(values) for name, values in means.items()},
+    }
+
+
+def lepor(written: Sequence[str], reference: Sequence[str], alpha: float = 9.0, beta: float = 1.0) -> float:
+    """LEPOR (Han, Wong, Chao 2012) of a text's words beside a reference's, from 0 to 1.
+
+    The product of a penalty for another length, exp(1 - longer / shorter), one for words at other places,
+    exp of minus the mean distance of the places that match, as shares of the lengths, and the harmonic mean
+    of recall and precision, weighted alpha to beta. A word matches one of the reference that no other has:
+    of several the one whose neighbour matches too, else the nearest.
+    """
+    if not written or not reference:
+        return 0.0
+    matched = _places(written, reference)
+    if not matched:
+        return 0.0
+    short, long = sorted((len(written), len(reference)))
+    away = sum(abs((i + 1) / len(written) - (j + 1) / len(reference)) for i, j in matched.items())
+    precision, recall = len(matched) / len(written), len(matched) / len(reference)
+    harmonic = (alpha + beta) / (alpha / recall + beta / precision)
+    return math.exp(1 - long / short) * math.exp(-away / len(written)) * harmonic
+
+
+def _places(written: Sequence[str], reference: Sequence[str]) -> dict[int, int]:
+    """Which place of the reference each place of a text matches."""
+    taken: dict[int, int] = {}
+
+    def like(i: int, j: int) -> bool:
+        return 0 <= i < len(written) and 0 <= j < len(reference) and written[i] == reference[j]
+
+    for i, word in enumerate(written):
+        free = [j for j, other in enumerate(reference) if other == word and j not in taken.values()]
+        near = [j for j in free if like(i - 1, j - 1) or like(i + 1, j + 1)] or free
+        if near:
+            share = (i + 1) / len(written)
+            taken[i] = min(near, key=lambda j: abs((j + 1) / len(reference) - share))
+    return taken
+
+
+class _NoSynonyms:
+    """What METEOR asks for synonyms, where WordNet is not at hand."""
+
+    def synsets(self, word: str) -> list[Any]:
+        return []
+
+
+def tokens(text: str) -> list[str]:
+    """Words and marks in small letters."""
+    return re.findall(r"\w+|[^\w\s]", text.lower())
 
 
 def _sacrebleu() -> Any:

@@ -374,6 +374,23 @@ def metric_of_words(task: Task, mode: Mode) -> str:
     return "test_error" if world is None else "f1"
 
 
+def texts_of(
+    learner: TeacherForcing | Reading, model: Any, task: Task, split: str
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The texts of a split, what a model says to each, with beams where it has them, and what a person said.
+
+    Raises ValueError for a task that does not ask for sentences.
+    """
+    world = world_of(task, split)
+    if not isinstance(world, SentenceWorld):
+        raise ValueError(f"{task.env_id} does not ask for sentences")
+    if isinstance(learner, TeacherForcing):
+        said = learner.answers(model, task, split, learner.beams)
+    else:
+        said = written(model, task, split, sample=False)
+    return world.texts.source, tuple(map(world.write, said)), world.texts.target
+
+
 def written(agent: Agent, task: Task, split: str, *, sample: bool) -> list[list[int]]:
     """What an agent says about each frozen text of a split in the environment."""
     env = frozen_env(agent, task.env_id, split, **task.env)

@@ -1,0 +1,85 @@
+"""Word vectors, made of what stands near what in training texts, and how like two texts are by them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from agents.learn.metrics import tokens
+
+WINDOW, WIDTH = 5, 100  # words to either side that count as near; numbers of a vector
+LEAST = 3  # how often a word occurs to have a vector
+
+
+class Vectors:
+    """Vectors of words: positive pointwise mutual information with the words around, in WIDTH dimensions.
+
+    That is what skip-grams with negative samples factor (Levy, Goldberg 2014). The same texts make the same
+    vectors.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        sentences = [tokens(text) for text in texts]
+        count = Counter(word for sentence in sentences for word in sentence)
+        words = sorted(word for word, times in count.items() if times >= LEAST)
+        self._number = {word: i for i, word in enumerate(words)}
+        near: Counter[tuple[int, int]] = Counter()
+        for sentence in sentences:
+            ids = [self._number.get(word, -1) for word in sentence]
+            for i, a in enumerate(ids):
+                near.update((a, b) for b in ids[max(i - WINDOW, 0) : i] if a >= 0 and b >= 0)
+        pairs = np.array([*near, *((b, a) for a, b in near)], np.int64).reshape(-1, 2)
+        times = np.array([*near.values()] * 2, np.float64)
+        total = np.bincount(pairs[:, 0], times, len(words))
+        information = np.log(times * times.sum() / (total[pairs[:, 0]] * total[pairs[:, 1]]))
+        kept = information > 0
+        matrix = torch.sparse_coo_tensor(
+            torch.from_numpy(pairs[kept].T),
+            torch.from_numpy(information[kept]),
+            (len(words), len(words)),
+            check_invariants=True,
+        ).coalesce()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            u, s, _ = torch.svd_lowrank(matrix, min(WIDTH, len(words)), niter=4)
+        found = (u * s.sqrt()).numpy()
+        self.table: NDArray[np.float64] = found / np.maximum(
+            np.linalg.norm(found, axis=1, keepdims=True), 1e-9
+        )
+
+    def of(self, text: str) -> NDArray[np.float64]:
+        """The unit vectors (n, WIDTH) of a text's known words."""
+        return self.table[[self._number[word] for word in tokens(text) if word in self._number]]
+
+    def likeness(self, written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+        """How like texts are to their references, in percent, means over texts (Liu et al. 2016, section 3).
+
+        "average": the cosine of the mean vectors; "extrema": that of the vectors of each dimension's most
+        extreme value; "greedy": the mean, both ways, of each word's cosine with its nearest.
+        """
+        found: dict[str, list[float]] = {"average": [], "extrema": [], "greedy": []}
+        for one, other in zip(written, references, strict=True):
+            a, b = self.of(one), self.of(other)
+            if not len(a) or not len(b):
+                for values in found.values():
+                    values.append(0.0)
+                continue
+            found["average"].append(_cosine(a.mean(0), b.mean(0)))
+            found["extrema"].append(_cosine(_extrema(a), _extrema(b)))
+            each = a @ b.T
+            found["greedy"].append(float(each.max(0).mean() + each.max(1).mean()) / 2)
+        return {name: 100 * float(np.mean(values)) for name, values in found.items()}
+
+
+def _extrema(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of each dimension the value that is the farthest from 0."""
+    extreme: NDArray[np.float64] = vectors[np.abs(vectors).argmax(0), np.arange(vectors.shape[1])]
+    return extreme
+
+
+def _cosine(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return float(a @ b) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-9)
