@@ -21,7 +21,16 @@ from agents.learn.envs import make_env, single_env
 from agents.learn.loop import Loop
 from agents.learn.reinforce import Objective
 from agents.learn.run import Run
-from agents.learn.sentences import HardLooks, Pool, Reading, TeacherForcing, look_through, translate, written
+from agents.learn.sentences import (
+    HardLooks,
+    Pool,
+    Reading,
+    TeacherForcing,
+    by_length,
+    look_through,
+    translate,
+    written,
+)
 from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
 from agents.models.transformer import TransformerSettings
@@ -29,6 +38,8 @@ from agents.parts import alignment, beam
 from agents.parts.gaze import GazePolicy
 from agents.parts.vocabulary import turned
 from agents.show import alignment as show_alignment
+from glimpse_env.data import pairs
+from glimpse_env.worlds.sentences import SentenceWorld
 
 SPEC = Spec((5,), (20,), 30, (), 12, 12, 30, 1)  # 20 places of 29 words, 12 answers of 29 words and END
 END = 29
@@ -359,6 +370,23 @@ def test_both_learn_translate_and_are_resumed(tmp_path: Path, model: Any, learne
     found = learner.figures(agent, experiment.task, "validation")
     assert all(0 <= figure.error <= 100 and figure.scenes == 500 for figure in found.values())
     assert {learner.metric(experiment.task, mode) for mode in found} == {"bleu", "bleu_lc"}
+    spoken = found["beam" if "beam" in found else "deterministic"]
+    assert found["up to 8 words"].error == spoken.error  # no name is longer
+
+
+def test_bleu_of_each_length_is_that_of_its_sentences() -> None:
+    world = SentenceWorld("number-names", "de-en", "test", 64)
+    world.texts = pairs.Pairs(
+        tuple(" ".join("x" * n) for n in (8, 9) * 60), tuple(f"one two three four {i}" for i in range(120))
+    )
+    said = [
+        world.encode(text if i % 4 < 2 else "nothing like it") for i, text in enumerate(world.texts.target)
+    ]
+    found = by_length(world, said)
+    assert list(found) == ["up to 8 words", "9 to 11 words"]
+    short = [world.write(one) for one in said[::2]]
+    assert found["up to 8 words"].error == metrics.plain_bleu(short, world.texts.target[::2])
+    assert found["9 to 11 words"].scenes == 60
 
 
 def test_what_is_written_is_what_the_environment_heard() -> None:

@@ -37,6 +37,11 @@ AT_ONCE = 100  # sentences that are searched side by side
 # The gradient is clipped as a whole, and that of the gazes is many times as long as that of the answers. They
 # share no weights, and AdamW's steps are as long for any scale: made small, it takes nothing from the others.
 GAZES = 0.01
+LENGTHS: dict[Mode, tuple[int, int]] = {  # words of a source sentence
+    "up to 8 words": (1, 8), "9 to 11 words": (9, 11), "12 to 14 words": (12, 14),
+    "15 words or more": (15, 10_000),
+}  # fmt: skip
+ENOUGH = 50  # sentences of a length, for BLEU to say anything
 CHUNKS = 4  # parts of a batch of episodes, by length, that are replayed one after the other
 
 
@@ -107,6 +112,7 @@ class TeacherForcing(LoopLearner, Scorer):
         }
         if isinstance(world, SentenceWorld):
             found["beam, lower case"] = judged(world, searched, lowercase=True)
+            found |= by_length(world, searched)
         return found
 
     def metric(self, task: Task, mode: Mode) -> str:
@@ -230,6 +236,7 @@ class Reading(Reinforce, Scorer):
         }
         if isinstance(world, SentenceWorld):
             found["lower case"] = judged(world, said, lowercase=True)
+            found |= by_length(world, said)
         return found
 
     def metric(self, task: Task, mode: Mode) -> str:
@@ -341,6 +348,18 @@ def judged(world: SentenceWorld | TreeWorld, said: list[list[int]], *, lowercase
     if isinstance(world, SentenceWorld):
         return metrics.bleu([world.write(one) for one in said], world.texts.target, lowercase=lowercase)
     return metrics.f1(_brackets(world, said))
+
+
+def by_length(world: SentenceWorld, said: list[list[int]]) -> dict[Mode, Evaluation]:
+    """BLEU of the sentences of each length that there are enough of."""
+    words = np.array([len(text.split()) for text in world.texts.source])
+    found: dict[Mode, Evaluation] = {}
+    for mode, (least, most) in LENGTHS.items():
+        rows = np.flatnonzero((words >= least) & (words <= most))
+        if len(rows) >= ENOUGH:
+            texts = [world.write(said[row]) for row in rows]
+            found[mode] = metrics.bleu(texts, [world.texts.target[row] for row in rows])
+    return found
 
 
 def _brackets(world: TreeWorld, said: list[list[int]]) -> NDArray[np.int64]:

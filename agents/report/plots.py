@@ -26,6 +26,7 @@ from agents.learn.envs import make_env, single_env
 from agents.learn.evaluate import scoring
 from agents.learn.files import write_whole
 from agents.learn.rollout import Trajectory, rollout
+from agents.learn.sentences import LENGTHS
 from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.sb3_policy import SB3PolicySettings
 from agents.report import memory, results
@@ -51,6 +52,7 @@ def draw_all(lines: list[Line], folder: Path) -> list[Path]:
         "belief": lambda: draw_belief(played),
         "memory-gradients": memory.draw_gradients,
         "memory-adding": memory.draw_adding,
+        "lengths": lambda: draw_lengths(lines),
     }
     written = []
     for name, draw in pictures.items():
@@ -65,6 +67,35 @@ def draw_all(lines: list[Line], folder: Path) -> list[Path]:
         write_whole(path, partial(pyplot.imsave, arr=gallery, format="png"))
         written.append(path)
     return written
+
+
+TRANSLATORS = {
+    "luong-small-de-en": "attention to all words",
+    "hard-de-en": "attention to one word",
+    "gaze-de-en": "an eye, five pieces at a time",
+    "plain-de-en": "no attention",
+}
+
+
+def draw_lengths(lines: list[Line]) -> Figure:
+    """BLEU by the length of the sentence that is translated, with and without attention."""
+    figure, panel = pyplot.subplots(figsize=(6.5, 3.6), layout="constrained")
+    for shift, (name, label) in enumerate(TRANSLATORS.items()):
+        latest = {
+            line["mode"]: line for line in lines if line["experiment"] == name and line["mode"] in LENGTHS
+        }
+        found = [latest[mode] for mode in LENGTHS if mode in latest]
+        if not found:
+            continue
+        value = np.array([line["value"] for line in found])
+        bounds = np.array([line["ci95"] for line in found]).T
+        place = np.arange(len(found)) + 0.06 * (shift - 1.5)
+        panel.errorbar(place, value, abs(bounds - value), fmt="o-", capsize=3, label=f"{label} ({name})")
+        panel.set_xticks(range(len(found)), [f"{line['mode']}\n{line['scenes']} sentences" for line in found])
+    panel.set(ylabel="BLEU, 95 %", ylim=(0, None))
+    panel.grid(alpha=0.3)
+    panel.legend(frameon=False, fontsize=8, loc="lower left")
+    return figure
 
 
 def draw_glimpses(latest: dict[str, Line]) -> Figure:
