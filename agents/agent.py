@@ -61,7 +61,7 @@ class Step(NamedTuple):
     Agents without a stochastic policy give zeros for the last two (`soft_step`).
     Of an agent that places windows on the canvas: window (B, 2, 3), see parts.windows.affine_read, and patch
     (B, C, n, n), what it read there; None of others. answer (B,): what it says, if that is not its most
-    probable answer.
+    probable answer. attention (B, N): how much it attends to each word of a text, of an agent that sees all.
     """
 
     gaze: Tensor
@@ -71,6 +71,7 @@ class Step(NamedTuple):
     window: Tensor | None = None
     patch: Tensor | None = None
     answer: Tensor | None = None
+    attention: Tensor | None = None
 
 
 def soft_step(logits: Tensor, window: Tensor, patch: Tensor, following: Tensor) -> Step:

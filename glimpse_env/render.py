@@ -59,7 +59,8 @@ class View(NamedTuple):
     canvas, (x, y) a gaze and s the share of the canvas; patches uint8 (t, C, n, n), what it read there.
     blind: whether the eye was shut at the first gaze. context: the small view of the whole canvas, uint8
     (C, n, n), where the environment shows one. aim: where a person is about to look in a text, a gaze.
-    question: word ids int64 (Q,), 0 beyond its end, where one is asked in words.
+    question: word ids int64 (Q,), 0 beyond its end, where one is asked in words. attention: how much an agent
+    that sees all of a text attends to each word, (N,) in [0, 1], in place of a window.
     """
 
     canvas: NDArray[np.uint8]
@@ -78,6 +79,7 @@ class View(NamedTuple):
     tokens: tuple[str, ...] = ()
     aim: float | None = None
     question: NDArray[np.int64] | None = None
+    attention: NDArray[np.float32] | None = None
 
 
 WORD, END = "▁", "end"  # what a piece begins with that begins a word, and the answer that ends a text

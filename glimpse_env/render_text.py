@@ -81,7 +81,8 @@ def _draw_words(
 ) -> None:
     """The text, wrapped: words that were seen are bright, those in the window framed, each gaze numbered.
 
-    Of a text that is too long for it, the lines around the window.
+    Of a text that is too long for it, the lines around the window. What an agent that sees all attends to is
+    shaded instead.
     """
     x0, y0 = at
     pen.box(x0, y0, *size, UNSEEN)
@@ -103,24 +104,31 @@ def _draw_words(
             looks.setdefault(patch_start(gaze[0], len(view.canvas), 1), []).append(str(i + 1))
     line, lines = LINE * letters, int((size[1] - 20) / (LINE * letters))
     present = min(max(patch_start(view.path[-1][0], len(view.canvas), 1), 0), len(spots) - 1)
+    if view.attention is not None:
+        present = int(view.attention[: len(spots)].argmax()) if spots else 0
     highest = max(spots[-1][1] - (lines - 1) * line, 0) if spots else 0.0
     first_y = min(max(spots[present][1] - lines // 2 * line, 0), highest) if spots else 0.0
     for place, (word, (x, y, width)) in enumerate(zip(words, spots, strict=True)):
         if not first_y - 0.5 * line < y < first_y + (lines - 0.5) * line:
             continue
         left, top = x0 + 10 + x, y0 + 10 + y - first_y
-        if place in now:
+        if view.attention is not None:
+            share = 0.75 * min(float(view.attention[place]), 1.0)
+            shade = [round(a + share * (b - a)) for a, b in zip(UNSEEN, SCALES[0], strict=True)]
+            pen.box(left, top - 3, width, letters + 6, (shade[0], shade[1], shade[2]))
+        elif place in now:
             pen.box(left - 3, top - 3, width + 6, letters + 6, BACKGROUND)
             pen.box(left - 3, top - 3, width + 6, letters + 6, SCALES[0], 2)
-        if hide_unseen and place not in seen:
+        if hide_unseen and place not in seen and view.attention is None:
             pen.box(left, top, width, letters, PANEL)
         else:
-            pen.text(word, left, top, letters, TEXT if place in seen else FAINT)
+            bright = place in seen or view.attention is not None
+            pen.text(word, left, top, letters, TEXT if bright else FAINT)
         if view.aim is not None and 0 <= place - patch_start(view.aim, len(view.canvas), view.retina_size) < (
             view.retina_size
         ):
             pen.box(left, top + 1.12 * letters, width, 2, TEXT)
-        if place in looks:
+        if place in looks and view.attention is None:
             number = ",".join(looks[place][-3:])
             pen.text(number, left + width / 2, top + 1.35 * letters, 0.62 * letters, SCALES[0], center=True)
 

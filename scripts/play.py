@@ -32,12 +32,13 @@ from agents.learn import language
 from agents.learn.checkpoint import CheckpointError
 from agents.learn.envs import check_fits, parse_keyword, single_env, spec_of
 from agents.learn.generative import Generative, binary_generator, make_scenes, pictures
+from agents.learn.sentences import TeacherForcing
 from agents.learn.sequences import opening
 from agents.models.char_lm import CharLM
 from agents.models.draw import DRAW
 from agents.models.seq2seq import Seq2Seq
 from agents.report.results import find_checkpoint
-from agents.show import alignment, drawing
+from agents.show import alignment, drawing, tree
 from agents.show.playback import (
     FORMATS,
     SECONDS_A_GLIMPSE,
@@ -49,11 +50,13 @@ from agents.show.playback import (
     save,
 )
 from glimpse_env.data.files import DatasetError
+from glimpse_env.data.words import words_of
 from glimpse_env.random import SPLITS
 from glimpse_env.registry import TABLE
 from glimpse_env.render import Frame, NoDisplayError, View, Window, tile
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.vector import TEXTS
+from glimpse_env.worlds.trees import TreeWorld
 
 MOVED, BARS = (
     80,
@@ -191,6 +194,7 @@ def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> 
     if options.out is not None and options.out.suffix != ".png":
         raise ValueError(f"an alignment is drawn as .png, got --out {options.out}")
     env = single_env(experiment.env_id, experiment.env)
+    constrained = isinstance(experiment.learner, TeacherForcing) and experiment.learner.constrained
     text = options.text
     while True:
         if text is None:
@@ -198,17 +202,24 @@ def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> 
             if not text:
                 return
         try:
-            aligned = alignment.of_text(model, env, text)
+            aligned = alignment.of_text(model, env, text, constrained=constrained)
         except ValueError as error:
             if not options.interactive:
                 raise
             print(error)
             text = None
             continue
-        print(aligned.written)
-        print(alignment.in_terminal(aligned))
-        if options.out is not None:
+        parsed = None
+        if isinstance(env.vector.world, TreeWorld):
+            parsed = tree.grown(words_of(text), aligned.said[:-1])
+        print(aligned.written if parsed is None else tree.in_terminal(parsed))
+        if parsed is None:
+            print(alignment.in_terminal(aligned))
+        if options.out is not None and parsed is not None:
+            tree.save(options.out, aligned._replace(read=tuple(words_of(text))), parsed)
+        elif options.out is not None:
             alignment.save(options.out, {options.player: aligned})
+        if options.out is not None:
             print(f"wrote {options.out}")
         if not options.interactive:
             return

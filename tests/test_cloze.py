@@ -19,12 +19,15 @@ from agents.agent import Spec
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.experiments.experiment import to_config
 from agents.learn.differentiable import Comprehension
+from agents.learn.envs import single_env, spec_of
 from agents.learn.loop import Loop
 from agents.learn.run import Run
 from agents.models.reader import READINGS, Reader, ReaderSettings, ReadingKind
+from agents.show.playback import AgentPlayer, episode
 from glimpse_env import wrappers
 from glimpse_env.data import stories
 from glimpse_env.data.files import DatasetError
+from glimpse_env.render import draw_frame
 from glimpse_env.worlds.cloze import ENTITIES, FIRST_ENTITY
 
 CLOZE = "Glimpse/Cloze-v0"
@@ -257,6 +260,26 @@ def test_a_reader_learns(tmp_path: Path) -> None:
     found = experiment.learner.figures(agent.eval(), experiment.task, "validation")["deterministic"]  # type: ignore[union-attr]
     assert found.ci95[0] < found.error < found.ci95[1]
     assert experiment.learner.metric(experiment.task, "deterministic") == "accuracy"  # type: ignore[union-attr]
+
+
+def test_what_a_reader_attends_to_is_shaded() -> None:
+    env = single_env(CLOZE, OFFLINE, split="test")
+    reader = ReaderSettings("bilinear", hidden=12, embedding=8).build(spec_of(CLOZE, OFFLINE)).eval()
+    *_, view = episode(AgentPlayer(reader), env, 3)
+    assert view.attention is not None
+    assert view.attention.sum() == pytest.approx(1, abs=1e-5)
+    words = int((view.canvas > 0).sum())
+    frames = {}
+    for place in (0, words - 1):
+        attention = np.zeros(64, np.float32)
+        attention[place] = 1
+        frames[place] = draw_frame(view._replace(attention=attention)).astype(int)
+    changed = np.abs(frames[0] - frames[words - 1]).sum(2) > 0
+    plain = draw_frame(view._replace(attention=np.zeros(64, np.float32))).astype(int)
+    first = np.argwhere(np.abs(frames[0] - plain).sum(2) > 0)
+    last = np.argwhere(np.abs(frames[words - 1] - plain).sum(2) > 0)
+    assert changed.any()
+    assert first.max(0)[0] < last.min(0)[0]  # the first word stands in a line above the last one's
 
 
 def write(path: Path, *documents: dict[str, str]) -> str:

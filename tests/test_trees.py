@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,8 @@ from agents.learn.loop import Loop, Task
 from agents.learn.sentences import TeacherForcing, judged, translate, world_of
 from agents.models.seq2seq import Seq2SeqSettings
 from agents.parts import beam, brackets
+from agents.show import alignment
+from agents.show import tree as show_tree
 from glimpse_env.data import trees, words
 from glimpse_env.data.files import DatasetError
 from glimpse_env.worlds.trees import TreeWorld
@@ -249,6 +252,26 @@ def test_trees_are_scored_as_they_are_said() -> None:
             constrained=True,
         )
     assert TeacherForcing().metric(task, "beam") == "f1"
+
+
+def test_a_tree_is_drawn_over_its_words(tmp_path: Path) -> None:
+    read = trees.parse(EYE)
+    grown = show_tree.grown(read.words, read.symbols)
+    assert grown is not None
+    assert show_tree.in_terminal(grown).splitlines() == [
+        "S", "├─ NP", "│  ├─ The", "│  └─ eye", "├─ VP", "│  ├─ moves", "│  └─ ADVP", "│     └─ on", "└─ .",
+    ]  # fmt: skip
+    assert [child.middle for child in grown.children] == [0.5, 2.5, 4]
+    assert grown.height == 3
+    assert show_tree.grown(read.words, read.symbols[:-1]) is None
+    several = show_tree.grown(["a", "b"], ["XX", "(NP", "XX", ")NP"])
+    assert several is not None
+    assert (several.name, several.height) == ("", 2)
+    looks = np.eye(len(read.symbols) + 1, len(read.words), dtype=np.float32)
+    show_tree.save(
+        tmp_path / "tree.png", alignment.Aligned(read.words, (*read.symbols, "end"), looks, ""), grown
+    )
+    assert iio.imread(tmp_path / "tree.png").std() > 10
 
 
 def test_a_file_of_trees(tmp_path: Path) -> None:

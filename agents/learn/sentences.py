@@ -432,6 +432,13 @@ def written(agent: Agent, task: Task, split: str, *, sample: bool) -> list[list[
     return said[:count]
 
 
+def well_formed(model: beam.Speaker, world: object) -> beam.Speaker:
+    """The model, held to say trees that are well formed; ValueError where it says none."""
+    if not isinstance(world, TreeWorld):
+        raise ValueError("constrained is of trees: leave it out")
+    return WellFormed(model, len(LEAVES), len(world.labels))
+
+
 def translate(
     model: Seq2Seq | Transformer,
     task: Task,
@@ -454,11 +461,7 @@ def translate(
         canvas.append(torch.from_numpy(observation["canvas"]))
     texts = torch.cat(canvas)[: inner.num_scenes]
     env.close()
-    speaker: beam.Speaker = model
-    if constrained:
-        if not isinstance(inner.world, TreeWorld):
-            raise ValueError("constrained is of trees: leave it out")
-        speaker = WellFormed(model, len(LEAVES), len(inner.world.labels))
+    speaker = well_formed(model, inner.world) if constrained else model
     said: list[list[int]] = [[]] * len(texts)
     order = (texts > 0).sum(1).argsort()
     with scoring(model, 0):

@@ -104,13 +104,14 @@ class Reader(Agent):
         """No answer yet."""
 
     def forward(
-        self, observation: dict[str, Tensor], state: Tensor | None, sample: bool
-    ) -> tuple[Step, Tensor]:
-        """See `Agent.forward`; the state is the scores, which do not change in an episode."""
+        self, observation: dict[str, Tensor], state: tuple[Tensor, Tensor] | None, sample: bool
+    ) -> tuple[Step, tuple[Tensor, Tensor]]:
+        """See `Agent.forward`; the state is scores and attention, which do not change in an episode."""
         if state is None:
-            state, _ = self.read(observation["canvas"], observation["question"])
-        zeros = state.new_zeros(len(state))
-        return Step(state.new_zeros(len(state), 1), state, zeros, zeros), state
+            state = self.read(observation["canvas"], observation["question"])
+        scores, attention = state
+        zeros = scores.new_zeros(len(scores))
+        return Step(scores.new_zeros(len(scores), 1), scores, zeros, zeros, attention=attention), state
 
     def read(self, document: Tensor, question: Tensor) -> tuple[Tensor, Tensor]:
         """Word ids (B, N) and (B, Q), 0 beyond their ends -> scores (B, entities), attention (B, N).

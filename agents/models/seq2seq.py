@@ -134,7 +134,8 @@ class Seq2Seq(Agent):
             state = self.read(observation["canvas"])
         logits, state = self.say(observation["said"][:, 0] + 1, state)
         zeros = logits.new_zeros(len(logits))
-        return Step(mean_place(state["weights"]), logits, zeros, zeros), state
+        step = Step(mean_place(state["weights"]), logits, zeros, zeros, attention=state["weights"])
+        return step, state
 
     def read(self, canvas: Tensor) -> State:
         """Texts int64 (B, N), 0 beyond their ends -> the state before the first word."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agents.agent import device_of, to_action, to_tensors
 from agents.learn.evaluate import scoring
 from agents.learn.files import write_whole
+from agents.learn.sentences import well_formed
 from agents.models.reading_agent import ReadingAgent
 from agents.models.seq2seq import Seq2Seq
 from agents.parts import beam
@@ -20,6 +21,7 @@ from glimpse_env.sensors.retina import patch_start
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.worlds.numbers import NumberWorld
 from glimpse_env.worlds.sentences import SentenceWorld
+from glimpse_env.worlds.trees import TreeWorld
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -37,14 +39,18 @@ class Aligned(NamedTuple):
     written: str
 
 
-def of_text(model: Seq2Seq, env: GlimpseEnv, text: str, beams: int = 5) -> Aligned:
+def of_text(
+    model: Seq2Seq, env: GlimpseEnv, text: str, beams: int = 5, *, constrained: bool = False
+) -> Aligned:
     """What a model says to any text in the vocabulary of an environment of sentences, and where it looked.
 
-    Raises ValueError for an empty text and one that is longer than the canvas.
+    constrained: whether it must say a tree that is well formed. Raises ValueError for an empty text and one
+    that is longer than the canvas.
     """
     world = env.vector.world
-    if not isinstance(world, SentenceWorld | NumberWorld):
+    if not isinstance(world, SentenceWorld | NumberWorld | TreeWorld):
         raise ValueError("only sentences and the names of numbers can be typed: leave out --text")
+    speaker = well_formed(model, world) if constrained else model
     pieces = world.encode(text)
     if not 0 < len(pieces) <= world.canvas_shape[0]:
         raise ValueError(
@@ -53,7 +59,7 @@ def of_text(model: Seq2Seq, env: GlimpseEnv, text: str, beams: int = 5) -> Align
     canvas = (torch.tensor([pieces]) + 1).to(device_of(model))
     with scoring(model, 0):
         end, most = env.vector.task.end, env.vector.task.length
-        answer = beam.search(model, canvas, end, most, beams=beams)[0]
+        answer = beam.search(speaker, canvas, end, most, beams=beams)[0]
         target = torch.tensor([[*answer, end]], device=canvas.device)
         _, looks = model.teach(canvas, target)
     names = (*(world.names[i] for i in answer), "end")
@@ -84,7 +90,7 @@ def of_eye(agent: ReadingAgent, env: GlimpseEnv, index: int) -> Aligned:
             observation, _, terminated, truncated, _ = env.step(action)
             done = terminated or truncated
     world, names = env.vector.world, env.vector.task.answers
-    assert isinstance(world, SentenceWorld | NumberWorld)
+    assert isinstance(world, SentenceWorld | NumberWorld | TreeWorld)
     answers = [answer for answer in said if answer != env.vector.task.end]
     return Aligned(
         tuple(world.tokens[i] for i in canvas[:words]),

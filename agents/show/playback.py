@@ -26,13 +26,15 @@ SECONDS_AT_THE_END = 2.4
 class Moment(NamedTuple):
     """One step of a player: its action, and what it believes (probabilities), or None.
 
-    window, patch: where it looked on the canvas and what it read, see View, or None.
+    window, patch, attention: where it looked on the canvas, what it read, and how much it attended to each
+    word, see View, or None.
     """
 
     action: dict[str, Any]
     belief: NDArray[np.float32] | None
     window: NDArray[np.float32] | None = None
     patch: NDArray[np.uint8] | None = None
+    attention: NDArray[np.float32] | None = None
 
 
 class AgentPlayer:
@@ -54,6 +56,8 @@ class AgentPlayer:
             step, self.state = self.agent(tensors, self.state, sample=False)
         action = {key: value[0] for key, value in to_action(step).items()}
         belief: NDArray[np.float32] = step.logits.softmax(-1)[0].cpu().numpy()
+        if step.attention is not None:
+            return Moment(action, belief, attention=step.attention[0].float().cpu().numpy())
         if step.window is None or step.patch is None:
             return Moment(action, belief)
         patch = (255 * step.patch[0].clamp(0, 1)).round().to(torch.uint8)
@@ -91,7 +95,7 @@ def episode(player: Player, env: GlimpseEnv, index: int | None = None) -> Iterat
         observation = {**observation, **canvas}
         moment = player.act(observation)
         env.belief = moment.belief
-        if moment.window is not None:
+        if moment.window is not None or moment.attention is not None:
             looks.append(moment)
         yield _as_played(env, looks)
         observation, _, terminated, truncated, _ = env.step(moment.action)
@@ -104,6 +108,8 @@ def _as_played(env: GlimpseEnv, looks: list[Moment]) -> View:
     view = env.vector.view(0)
     if not looks:
         return view
+    if looks[-1].attention is not None:
+        return view._replace(attention=looks[-1].attention)
     windows = np.stack([look.window for look in looks if look.window is not None])
     patches = np.stack([look.patch for look in looks if look.patch is not None])
     return view._replace(path=windows[:, :, 2], windows=windows, patches=patches)
