@@ -2,9 +2,11 @@
 
 random-TASK looks at uniform points, raster-TASK at a 3x3 grid line by line, center-TASK at the centre: with
 RAM's network, so that a table tells what choosing where to look is worth. conv-TASK is Mnih et al.'s small
-convolutional network on the whole canvas, a weak yardstick; convnet-TASK is Ba et al.'s, as wide as gives it
-the parameters of whom it stands beside. PPO (Stable-Baselines3) learns gaze and answer from the reward alone,
-with as many environment steps as ten epochs of RAM (ram-mnist-e10) play.
+convolutional network on the whole canvas, a weak yardstick; convnet-TASK is Ba et al.'s, as wide as gives
+it the parameters of whom it stands beside. seq2seq-TASK reads a raster of glimpses with one LSTM and
+answers with another, seq2seq-attention-TASK attends to the glimpses at every answer. PPO (Stable-
+Baselines3) learns gaze and answer from the reward alone, with as many environment steps as ten epochs of
+RAM (ram-mnist-e10) play.
 
 `python scripts/train.py random-mnist` trains a row, `python scripts/evaluate.py` scores it; published rows
 are in `python scripts/report.py --group controls`. Gazes that nobody chose are trained from scratch on
@@ -27,6 +29,7 @@ from agents.learn.loop import Loop
 from agents.learn.ppo import PPOLearner, PPOLoop
 from agents.learn.reinforce import GivenGaze, Reinforce
 from agents.models.ram import GivenGazeSettings, Policy, RAMSettings
+from agents.models.raster import RasterSettings
 from agents.models.sb3_policy import SB3PolicySettings
 from agents.models.whole_canvas import WholeCanvasSettings
 
@@ -84,6 +87,19 @@ def convnet(recipe: Experiment, epochs: int, hidden: int, paper: float | None = 
     return Experiment(recipe.env_id, model, CrossEntropy(), loop, env, paper=paper)
 
 
+def seq2seq(task: str, recipe: Experiment, epochs: int, size: int, stride: int) -> dict[str, Experiment]:
+    """A raster of glimpses on the scenes of `recipe`: seq2seq-TASK and seq2seq-attention-TASK."""
+    loop = Loop(epochs=epochs, batch_size=128, learning_rate=2e-3, warm_up=0.1, weight_decay=1e-2)
+    env = {key: value for key, value in recipe.env.items() if key in ("dataset", "distortion")}
+    learner = CrossEntropy(curriculum=0.3)
+    return {
+        f"{name}-{task}": Experiment(
+            recipe.env_id, RasterSettings(size, stride, attention=attention), learner, loop, env
+        )
+        for name, attention in (("seq2seq", False), ("seq2seq-attention", True))
+    }
+
+
 AUGMENTED = whole_canvas(RAM_MNIST, 100).but(env={"jitter": 1, "distortion": 0.15}, loop=Loop())
 PPO = Experiment(RAM_MNIST.env_id, SB3PolicySettings(), PPOLearner(), PPOLoop(), {**RAM_MNIST.env})
 
@@ -101,12 +117,15 @@ EXPERIMENTS = {
     "convnet-cluttered100": convnet(RAM_CLUTTERED100, 20, 640),  # as large as edram-slim
     **controls("read", RAM_READ, 2, "ram-cluttered100-g4"),
     "conv-read": whole_canvas(RAM_READ, 20),
+    **seq2seq("read", RAM_READ, 12, 16, 12),
     **controls("sum", RAM_SUM, 2, "ram-cluttered100-g4"),
     "conv-sum": whole_canvas(RAM_SUM, 20),
     "convnet-sum": convnet(RAM_SUM, 20, 640, paper=3.2),  # as large as dram-sum
+    **seq2seq("sum", RAM_SUM, 12, 16, 12),
     **controls("house", RAM_HOUSE, 6),
     "conv-house": whole_canvas(RAM_HOUSE, 20),
     "convnet-house": convnet(RAM_HOUSE, 16, 1280),  # as large as edram-house
+    **seq2seq("house", RAM_HOUSE, 12, 12, 6),
     **controls("cifar10", RAM_CIFAR10, 3),
     "conv-cifar10": whole_canvas(RAM_CIFAR10, 20),
 }

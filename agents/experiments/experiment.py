@@ -30,6 +30,7 @@ from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAWClassifierSettings, DRAWSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
 from agents.models.ram import GivenGazeSettings, RAMSettings
+from agents.models.raster import RasterSettings
 from agents.models.reader import ReaderSettings
 from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.sb3_policy import SB3PolicySettings
@@ -59,6 +60,7 @@ ModelSettings = (
     | ReadingAgentSettings
     | TransformerSettings
     | ReaderSettings
+    | RasterSettings
 )
 AnyLearner = (
     Reinforce

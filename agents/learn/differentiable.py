@@ -25,6 +25,7 @@ from agents.learn.reinforce import asked
 from agents.learn.rollout import Trajectory, learning, rollout
 from agents.models.draw import DRAWClassifierSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
+from agents.models.raster import RasterSettings
 from agents.models.reader import Reader, ReaderSettings
 from agents.models.stn import SpatialTransformerSettings
 from agents.models.whole_canvas import CNNSettings, WholeCanvasSettings
@@ -37,7 +38,7 @@ STATISTICS = 16  # batches that batch normalisation's running statistics are mea
 class CrossEntropy(LoopLearner):
     """Cross-entropy of the answers that are due."""
 
-    TEACHES: ClassVar[tuple[type, ...]] = (WholeCanvasSettings, CNNSettings)
+    TEACHES: ClassVar[tuple[type, ...]] = (WholeCanvasSettings, CNNSettings, RasterSettings)
 
     curriculum: float = 0.0
     """The share of training in which scenes become as difficult as the task's own, in [0, 1)."""

@@ -6,11 +6,11 @@ import dataclasses
 import math
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from agents import checks
-from agents.agent import Agent, Sees, Spec, Step
+from agents.agent import Spec
+from agents.parts.at_once import AtOnce
 from agents.parts.convolutions import PatchConv2d, keep_variance, two_convolutions
 
 Network = Literal["fc", "conv", "cnn", "convnet"]
@@ -45,7 +45,7 @@ class CNNSettings:
         return WholeCanvasClassifier(spec.canvas, spec.num_answers, "cnn", 0, spec.length)
 
 
-class WholeCanvasClassifier(Agent):
+class WholeCanvasClassifier(AtOnce):
     """Logits of the canvas (B, C, H, W); the gaze stays in the centre and the answers are thought out once.
 
     "fc": two fully connected layers of `hidden` units. "conv": 8 filters of 10x10 with stride 5, then a
@@ -56,9 +56,6 @@ class WholeCanvasClassifier(Agent):
     length: answers to give, each from logits of its own. Raises ValueError for another network and too
     small a canvas.
     """
-
-    sees: Sees = "canvas"
-    looks: bool = False
 
     def __init__(
         self,
@@ -105,21 +102,7 @@ class WholeCanvasClassifier(Agent):
         if network == "convnet":
             keep_variance(self.network)
 
-    def initial(self, batch_size: int) -> None:
-        """No answer yet."""
-
     def answers(self, canvas: Tensor) -> Tensor:
-        """Canvas (B, C, H, W) in [0, 1] -> the logits of all answers (B, L, n)."""
+        """See `AtOnce.answers`."""
         logits: Tensor = self.network(canvas)
         return logits.float().view(len(canvas), self.length, -1)
-
-    def forward(
-        self, observation: dict[str, Tensor], state: Tensor | None, sample: bool
-    ) -> tuple[Step, Tensor]:
-        """See `Agent.forward`; the state is the logits of all answers, which do not change in an episode."""
-        logits = self.answers(observation["canvas"]) if state is None else state
-        zeros = logits.new_zeros(len(logits))
-        # The share of the glimpses seen tells which answer is due next.
-        due = (observation["time"][:, 0] * self.length - 1e-3).long()
-        rows = torch.arange(len(logits), device=logits.device)
-        return Step(logits.new_zeros(len(logits), 2), logits[rows, due], zeros, zeros), logits
