@@ -15,14 +15,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from agents.agent import Spec
+from agents.agent import Spec, to_tensors
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.experiments.experiment import to_config
 from agents.learn.differentiable import Comprehension
-from agents.learn.envs import single_env, spec_of
+from agents.learn.envs import make_env, single_env, spec_of
 from agents.learn.loop import Loop
+from agents.learn.reinforce import Reinforce
 from agents.learn.run import Run
 from agents.models.reader import READINGS, Reader, ReaderSettings, ReadingKind
+from agents.models.reading_agent import ReadingAgentSettings
 from agents.show.playback import AgentPlayer, episode
 from glimpse_env import wrappers
 from glimpse_env.data import stories
@@ -280,6 +282,30 @@ def test_what_a_reader_attends_to_is_shaded() -> None:
     last = np.argwhere(np.abs(frames[words - 1] - plain).sum(2) > 0)
     assert changed.any()
     assert first.max(0)[0] < last.min(0)[0]  # the first word stands in a line above the last one's
+
+
+def test_the_eye_has_the_question_in_mind() -> None:
+    settings = ReadingAgentSettings(hidden=16, embedding=8, tied=False)
+    agent = settings.build(spec_of(CLOZE, OFFLINE)).eval()
+    env = make_env(agent, CLOZE, 6, **OFFLINE)
+    observation, _ = env.reset(seed=0)
+    views = to_tensors(observation)
+    first, state = agent(views, agent.initial(6), False)
+    other = {**views, "question": views["question"].flip(0)}
+    turned, _ = agent(other, agent.initial(6), False)
+    assert not torch.allclose(first.logits, turned.logits)
+    later, _ = agent(other, state, False)  # it was read at the first glimpse
+    same, _ = agent(views, state, False)
+    torch.testing.assert_close(later.logits, same.logits)
+    learner = Reinforce(objective="variational", sigma_start=0.1)
+    experiment = Experiment(CLOZE, settings, learner, Loop(batch_size=6), env=OFFLINE)
+    lesson = learner.lesson(agent, experiment.task)
+    lesson.batch(list(range(6)), 0.0).loss.backward()
+    lesson.close()
+    unused = [key for key, weight in agent.named_parameters() if weight.grad is None]
+    assert not unused
+    with pytest.raises(ValueError, match="taught by Reinforce"):
+        agent.replay(*[torch.zeros(0)] * 6)
 
 
 def write(path: Path, *documents: dict[str, str]) -> str:

@@ -26,7 +26,9 @@ from __future__ import annotations
 from agents.experiments.experiment import Experiment
 from agents.learn.differentiable import Comprehension
 from agents.learn.loop import Loop
+from agents.learn.reinforce import Reinforce
 from agents.models.reader import READINGS, ReaderSettings, ReadingKind
+from agents.models.reading_agent import ReadingAgentSettings
 
 CLOZE = "Glimpse/Cloze-v0"
 
@@ -62,7 +64,16 @@ def stories(reading: ReadingKind) -> Experiment:
     return Experiment(CLOZE, ReaderSettings(reading, dropout=0.1), Comprehension(), loop, env=env)
 
 
+# The eye sees fifteen words at a time, and the question.
+GAZE_STORIES = Experiment(
+    CLOZE,
+    ReadingAgentSettings(hidden=192, embedding=64, tied=False, stride=12, reach=0.6),
+    Reinforce(objective="variational", sigma_start=0.15, reinforce_weight=0.5),
+    Loop(epochs=40, images_per_epoch=10_000, batch_size=64, learning_rate=2e-3, weight_decay=0.0, clip=1.0),
+    env={"dataset": "stories", "canvas_size": 64, "horizon": 6},
+)
 EXPERIMENTS = {
+    "gaze-stories": GAZE_STORIES,
     **{f"cloze-{reading.replace('_', '-')}": cloze(reading) for reading in READINGS},
     **{f"cloze-{reading.replace('_', '-')}-counts": cloze(reading, counts=True) for reading in READINGS},
     **{f"stories-{reading.replace('_', '-')}": stories(reading) for reading in READINGS},

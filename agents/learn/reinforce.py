@@ -23,6 +23,7 @@ from agents.learn.loop import (
 from agents.learn.rollout import Trajectory, learning, rollout
 from agents.models.dram import DRAMSettings
 from agents.models.ram import GivenGazeSettings, RAMSettings
+from agents.models.reading_agent import ReadingAgentSettings
 from glimpse_env.vector import GlimpseVectorEnv
 from glimpse_env.wrappers import glimpse_env_of
 
@@ -102,7 +103,7 @@ class GivenGaze(LoopLearner):
 class Reinforce(GivenGaze):
     """Cross-entropy for the answers, the value baseline's error, and REINFORCE for the gaze."""
 
-    TEACHES: ClassVar[tuple[type, ...]] = (RAMSettings, DRAMSettings)
+    TEACHES: ClassVar[tuple[type, ...]] = (RAMSettings, DRAMSettings, ReadingAgentSettings)
 
     objective: Objective = "reinforce"
     """What a gaze is paid with: the environment's reward, or log p(target | glimpses) in place of what it

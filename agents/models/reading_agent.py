@@ -1,11 +1,12 @@
 """The reading agent: RAM's family over a text. An eye that sees a few words moves along, and a voice answers.
 
-At each glimpse a recurrent core hears the last word that was said and sees the window. It answers from what
-it remembers and what it sees; with `memory` also from the words that it has seen so far, each of which it
-remembers with its place, and to which it attends. It chooses where to look next, a Gaussian around a place
-that lies some way from the present one (parts/gaze.py). Reading to the right, some words at a time, is what
-it begins with. What it remembers is taught by its answers alone: the noise of REINFORCE, many times as large,
-would drown them. No other model of this kind is known to us.
+At each glimpse a recurrent core hears the last word that was said and sees the window; where a question is
+asked, it has it in mind. It answers from what it remembers and what it sees; with `memory` also from the
+words that it has seen so far, each of which it remembers with its place, and to which it attends. It
+chooses where to look next, a Gaussian around a place that lies some way from the present one
+(parts/gaze.py). Reading to the right, some words at a time, is what it begins with. What it remembers is
+taught by its answers alone: the noise of REINFORCE, many times as large, would drown them. No other model
+of this kind is known to us.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from torch.nn import functional as F
 
 from agents import checks
 from agents.agent import Agent, Spec, State, Step
-from agents.cores import Kind, make_core
+from agents.cores import LSTM, Kind, make_core
 from agents.device import full_precision
 from agents.parts.alignment import Alignment
 from agents.parts.gaze import GazePolicy
-from agents.parts.vocabulary import embeddings
+from agents.parts.vocabulary import at, embeddings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,7 @@ class ReadingAgent(Agent):
             self.place = nn.Embedding(self.places, own.embedding)
             nn.init.normal_(self.place.weight, std=own.embedding**-0.5)
             self.alignment = Alignment("general", own.hidden, own.embedding)
+        self.ask = LSTM(own.embedding, own.hidden) if spec.question else None
         self.readout = nn.Linear(2 * own.hidden + own.embedding * own.memory, own.embedding)
         self.bias = nn.Parameter(torch.zeros(spec.num_answers))
         self.judge = nn.Sequential(nn.Linear(own.hidden, own.hidden // 2), nn.ReLU())
@@ -87,9 +89,9 @@ class ReadingAgent(Agent):
         nn.init.constant_(self.locator.bias, math.atanh(min(step / own.reach, 0.9)))
 
     def initial(self, batch_size: int) -> State:
-        """The core's own, and of each place the word that was seen there, 0 where none was."""
+        """The core's own, the word seen at each place, 0 where none was, and the question, unread."""
         words = torch.zeros(batch_size, self.places, dtype=torch.long, device=self.bias.device)
-        return self.core.initial(batch_size), words
+        return self.core.initial(batch_size), words, None
 
     def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
         """See `Agent.forward`."""
@@ -103,10 +105,12 @@ class ReadingAgent(Agent):
 
     def read(self, observation: dict[str, Tensor], state: State) -> tuple[Tensor, Tensor, State]:
         """What it sees and hears, (B, hidden), the core's output (B, hidden) and the state."""
-        core, words = state
-        seen = self._see(observation["retina"], observation["said"][:, 0], observation["gaze"])
+        core, words, asked = state
+        if asked is None and self.ask is not None:
+            asked = self._asked(observation["question"])
+        seen = self._see(observation["retina"], observation["said"][:, 0], observation["gaze"], asked)
         h, core = self.core(seen, core)
-        return seen, h, (core, self._written(words, observation["retina"], observation["gaze"]))
+        return seen, h, (core, self._written(words, observation["retina"], observation["gaze"]), asked)
 
     def look(self, h: Tensor, sample: bool, present: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The next gaze (B, 1), its log-density (B,) and the value (B,), of h (B, hidden)."""
@@ -123,10 +127,12 @@ class ReadingAgent(Agent):
         retina int64 (T, B, size), said int64 (T, B) and gaze (T, B, 1): what was seen. chosen (T, B, 1): the
         gazes that followed. playing bool (T, B): whether the episode was still played. answered bool (T, B):
         where M answers are asked. Returns their scores (M, n), the log-density of the chosen gazes (T, B) and
-        the values (T, B).
+        the values (T, B). Raises ValueError for an agent that is asked a question.
         """
+        if self.ask is not None:
+            raise ValueError("an agent that is asked a question is taught by Reinforce")
         seen = self._see(retina, said, gaze)
-        core, words = self.initial(retina.shape[1])
+        core, words, _ = self.initial(retina.shape[1])
         hs, _ = self.core.unroll(seen, core)
         remembered = None
         if self.settings.memory:
@@ -141,12 +147,25 @@ class ReadingAgent(Agent):
             log_prob = self.locator.log_prob(chosen, judged, gaze)
             return scores, log_prob, self.baseline(judged).squeeze(-1)
 
-    def _see(self, retina: Tensor, said: Tensor, gaze: Tensor) -> Tensor:
-        """Windows (…, size), last words (…,) and gazes (…, 1) -> (…, hidden)."""
-        table = self.heard if self.words is None else self.words
-        window = self.dropout(table(retina)).flatten(-2)
+    def _see(self, retina: Tensor, said: Tensor, gaze: Tensor, asked: Tensor | None = None) -> Tensor:
+        """Windows (…, size), last words (…,), gazes (…, 1) and the question (…, hidden) -> (…, hidden)."""
+        window = self.dropout(self._words(retina)).flatten(-2)
         heard = self.dropout(self.heard(said + 1))
-        return F.relu(self.see(torch.cat([window, heard, gaze], -1)))
+        seen = self.see(torch.cat([window, heard, gaze], -1))
+        return F.relu(seen if asked is None else seen + asked)
+
+    def _asked(self, question: Tensor) -> Tensor:
+        """Questions (B, Q), 0 beyond their ends, as they are remembered at the end: (B, hidden)."""
+        assert self.ask is not None
+        length = (question > 0).sum(1).clamp_min(1)
+        words = self.dropout(self._words(question[:, : int(length.max())]))
+        ys, _ = self.ask.unroll(words.transpose(0, 1), None)
+        return at(ys, length - 1)
+
+    def _words(self, ids: Tensor) -> Tensor:
+        """Embeddings of words that are read, (…, embedding)."""
+        embedded: Tensor = (self.heard if self.words is None else self.words)(ids)
+        return embedded
 
     def _written(self, words: Tensor, retina: Tensor, gaze: Tensor) -> Tensor:
         """The words (B, N) of every place with those of a window (B, size) at a gaze (B, 1) written in."""
@@ -163,8 +182,7 @@ class ReadingAgent(Agent):
 
         hs: (T, B, hidden). words: (B, N), of which `known`, bool (T, B, N), were seen by then.
         """
-        table = self.heard if self.words is None else self.words
-        keys = self.dropout(table(words) + self.place.weight)
+        keys = self.dropout(self._words(words) + self.place.weight)
         nothing = ~known.any(-1, keepdim=True)  # a first glimpse outside: then its first place
         known = known | (nothing & (torch.arange(self.places, device=words.device) == 0))
         weights = self.alignment(hs.transpose(0, 1), self.alignment.prepare(keys), known.transpose(0, 1))
