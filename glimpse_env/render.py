@@ -472,14 +472,20 @@ def _up(length: float) -> int:
 
 def _font(size: int, text: str = "") -> pygame.font.Font:
     """Pygame's own font, or one of this machine's that has all letters of `text` where that has not."""
+    _ready()
+    return _open_font(size, _font_file("".join(sorted({c for c in text if ord(c) > 0x24F}))))
+
+
+def _ready() -> None:
     if not pygame.font.get_init():  # not yet, or someone has called pygame.quit since
         pygame.font.init()
         _open_font.cache_clear()
-    return _open_font(size, _font_file("".join(sorted({c for c in text if ord(c) > 0x24F}))))
 
 
 @cache
 def _open_font(size: int, file: str | None) -> pygame.font.Font:
+    # A font from before pygame.quit crashes the interpreter, also after someone else has called pygame.init.
+    pygame.register_quit(_open_font.cache_clear)
     return pygame.font.Font(file, size)
 
 
@@ -510,8 +516,7 @@ def _has(font: pygame.font.Font, letters: str) -> bool:
 
 def readable(name: str, number: int) -> str:
     """The name of an answer, or its number where no font of this machine has its letters."""
-    if not pygame.font.get_init():
-        pygame.font.init()
+    _ready()
     strange = "".join(sorted({c for c in name if ord(c) > 0x24F}))
     if strange and _font_file(strange) is None and not _has(pygame.font.Font(None, 12), strange):
         return f"#{number}"

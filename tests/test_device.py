@@ -16,12 +16,14 @@ from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAW, DRAWClassifierSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
 from agents.models.ram import GivenGazeSettings, RAMSettings
+from agents.models.reader import ReaderSettings
 from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.seq2seq import Seq2SeqSettings
 from agents.models.transformer import TransformerSettings
 
 SPEC = Spec((2, 20, 20), (1, 60, 60), 10, context=(1, 25, 25), length=1, horizon=3)
 TEXT = Spec((5,), (20,), 30, (), 3, 3, words=30, axes=1)
+ASKED = Spec((5,), (20,), 30, (), 1, 3, words=40, axes=1, question=(20,))
 MODELS = {
     f"{type(e.model).__name__}-{vars(e.model).get('policy')}": e.model
     for e in EXPERIMENTS.values()
@@ -31,11 +33,13 @@ MODELS = {
 
 
 def spec_for(model: Any) -> Spec:
+    if isinstance(model, ReaderSettings):
+        return ASKED
     return TEXT if type(model) in (Seq2SeqSettings, ReadingAgentSettings, TransformerSettings) else SPEC
 
 
 def words(batch: int, on: str) -> dict[str, torch.Tensor]:
-    shapes = {"retina": 5, "canvas": 20, "said": 1}
+    shapes = {"retina": 5, "canvas": 20, "said": 1, "question": 20}
     seen = {key: torch.zeros(batch, n, dtype=torch.long, device=on) for key, n in shapes.items()}
     return {**seen, "gaze": torch.rand(batch, 1, device=on)}
 
@@ -57,7 +61,7 @@ def test_no_model_mixes_devices(name: str, sample: bool, monkeypatch: pytest.Mon
     spec = spec_for(model)
     agent: Any = model.build(spec).to("meta")
     assert device_of(agent).type == "meta"
-    seen = words(4, "meta") if spec is TEXT else views(4, "meta")
+    seen = words(4, "meta") if spec.words else views(4, "meta")
     if isinstance(agent, DRAW):
         for part in agent(seen["canvas"]):
             assert part.device.type == "meta"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -160,6 +162,23 @@ def test_a_window_survives_what_others_do_to_pygame() -> None:
     pygame.quit()  # as CartPole's close does
     second.step(second.action_space.sample())
     second.close()
+
+
+def test_fonts_survive_what_others_do_to_pygame() -> None:
+    """In a process of its own, for a font that outlives pygame's end crashes the interpreter."""
+    program = """
+import gymnasium, pygame, glimpse_env
+from glimpse_env.render import draw_frame, readable
+env = gymnasium.make("Glimpse/Lookup-v0").unwrapped
+env.reset(seed=0)
+before = draw_frame(env.vector.view(0))
+for again in (pygame.font.init, lambda: readable("x", 1)):
+    pygame.quit()
+    again()
+    assert (draw_frame(env.vector.view(0)) == before).all()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_crowd_fits_on_the_screen() -> None:

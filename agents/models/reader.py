@@ -19,7 +19,7 @@ from agents.agent import Agent, Sees, Spec, Step
 from agents.cores import LSTM
 from agents.device import full_precision
 from agents.parts.alignment import Alignment, Kind
-from agents.parts.vocabulary import at, turned
+from agents.parts.vocabulary import at, trimmed, turned
 from glimpse_env.worlds.cloze import FIRST_ENTITY
 
 ReadingKind = Literal["deep_lstm", "attentive", "impatient", "bilinear", "attention_sum"]
@@ -119,8 +119,7 @@ class Reader(Agent):
         What is no entity of the document scores -inf. The deep LSTM attends to nothing.
         """
         places = document.shape[1]
-        document = document[:, : max(int((document > 0).sum(1).max()), 1)]
-        question = question[:, : max(int((question > 0).sum(1).max()), 1)]
+        document, question = trimmed(document), trimmed(question)
         mentions = self._mentions(document)
         if self.settings.reading == "deep_lstm":
             weights = document.new_zeros(document.shape, dtype=torch.float32)

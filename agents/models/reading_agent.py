@@ -24,7 +24,7 @@ from agents.cores import LSTM, Kind, make_core
 from agents.device import full_precision
 from agents.parts.alignment import Alignment
 from agents.parts.gaze import GazePolicy
-from agents.parts.vocabulary import at, embeddings
+from agents.parts.vocabulary import at, embeddings, trimmed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +158,7 @@ class ReadingAgent(Agent):
         """Questions (B, Q), 0 beyond their ends, as they are remembered at the end: (B, hidden)."""
         assert self.ask is not None
         length = (question > 0).sum(1).clamp_min(1)
-        words = self.dropout(self._words(question[:, : int(length.max())]))
+        words = self.dropout(self._words(trimmed(question)))
         ys, _ = self.ask.unroll(words.transpose(0, 1), None)
         return at(ys, length - 1)
 

@@ -53,3 +53,10 @@ def turned(xs: Tensor, length: Tensor) -> Tensor:
 def at(xs: Tensor, place: Tensor) -> Tensor:
     """The step `place` (B,) of each sequence of xs (T, B, n): (B, n)."""
     return xs[place, torch.arange(xs.shape[1], device=xs.device)]
+
+
+def trimmed(words: Tensor) -> Tensor:
+    """Texts (B, N), 0 beyond their ends, without the places beyond the longest; at least one place."""
+    if words.is_meta:  # which has no values
+        return words
+    return words[:, : max(int((words > 0).sum(1).max()), 1)]

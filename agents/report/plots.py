@@ -94,7 +94,8 @@ def draw_lengths(lines: list[Line]) -> Figure:
         panel.set_xticks(range(len(found)), [f"{line['mode']}\n{line['scenes']} sentences" for line in found])
     panel.set(ylabel="BLEU, 95 %", ylim=(0, None))
     panel.grid(alpha=0.3)
-    panel.legend(frameon=False, fontsize=8, loc="lower left")
+    if panel.has_data():
+        panel.legend(frameon=False, fontsize=8, loc="lower left")
     return figure
 
 
