@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from agents.experiments.experiment import load_agent
-from agents.learn.envs import make_env
+from agents.learn.envs import make_env, single_env
 from agents.learn.evaluate import believed, scoring
 from agents.learn.generative import Generative, bound
 from agents.learn.loop import Scorer
@@ -103,8 +103,9 @@ def answers(path: Path) -> dict[str, Any]:
     if isinstance(experiment.learner, TeacherForcing) and world is not None:
         answers = experiment.learner.answers(agent, experiment.task, "validation", beams=1)
         return {"bound": round(judged(world, answers).error, 2)}
-    env = make_env(agent, experiment.env_id, SCENES, split="test", **experiment.env)
-    index = {"index": np.arange(SCENES)}
+    there = single_env(experiment.env_id, experiment.env, split="test").vector.num_scenes
+    env = make_env(agent, experiment.env_id, min(SCENES, there), split="test", **experiment.env)
+    index = {"index": np.arange(env.num_envs)}
     with scoring(agent, 0):
         said = believed(agent, env, index).argmax(-1).numpy()
     target = env.reset(options=index)[0]["target"]
