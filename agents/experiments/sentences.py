@@ -65,7 +65,7 @@ def parsing(model: Seq2SeqSettings, epochs: int, **learner: Any) -> Experiment:
         weight_decay=0.0,
         clip=1.0,
     )
-    return Experiment(PARSE, model, TeacherForcing(label_smoothing=0.0, **learner), loop)
+    return Experiment(PARSE, model, TeacherForcing(**learner), loop)
 
 
 def reading(
@@ -81,7 +81,7 @@ LUONG_SMALL = Seq2SeqSettings(hidden=192, embedding=192, dropout=0.2)  # whose w
 PLAIN: dict[str, Any] = {"attention": "none", "bidirectional": False, "reverse": True}
 BAHDANAU = Seq2SeqSettings(hidden=256, embedding=256, dropout=0.3, attention="concat", feeding="context")
 TRANSFORMER = TransformerSettings(width=128, layers=2, inner=512)  # as many weights as LUONG_SMALL
-PARSER = Seq2SeqSettings(hidden=256, embedding=128, layers=2, tied=False, dropout=0.3)
+PARSER = Seq2SeqSettings(hidden=256, embedding=128, layers=2, tied=False, dropout=0.5)
 HARD = {"model": {"hard": True}, "learner": HardLooks()}
 SMALL = Seq2SeqSettings(hidden=128, embedding=64, tied=False, dropout=0.0)
 LUONG_SMALL_DE_EN = translation(LUONG_SMALL, 16).but(loop={"learning_rate": 3e-3})
@@ -102,8 +102,8 @@ EXPERIMENTS = {
     "plain-de-en": LUONG_SMALL_DE_EN.but(model=PLAIN),
     "bahdanau-de-en": translation(BAHDANAU, 16).but(loop={"learning_rate": 3e-3}),
     "transformer-de-en": LUONG_SMALL_DE_EN.but(model=TRANSFORMER, loop={"epochs": 24}),
-    "parse-luong": parsing(PARSER, 25),
-    "parse-pointer": parsing(dataclasses.replace(PARSER, pointer=2), 25, constrained=True),
+    "parse-luong": parsing(PARSER, 30),
+    "parse-pointer": parsing(dataclasses.replace(PARSER, pointer=2), 30, constrained=True),
     "luong-numbers": numbers(SMALL, 20),
     "hard-numbers": numbers(SMALL, 40).but(**HARD),
     "plain-numbers": numbers(SMALL, 60).but(model=PLAIN),
