@@ -90,7 +90,7 @@ def _made(
             raise ValueError("sentences need labels: what each of them becomes")
         dataset = pairs.store(given, labels, validation, test)
     made = {"scene": "sentences", "task": "read", "start_gaze": "begin", "retina_size": 5, **keywords}
-    made.setdefault("canvas_size", pairs.longest(dataset, ""))
+    made.setdefault("canvas_size", pairs.longest(dataset, "", made.get("units", "pieces")))
     if "glimpses_per_answer" not in made:
         made.setdefault("horizon", int(made["canvas_size"]) + 1)
     return dataset, made

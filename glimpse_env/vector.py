@@ -57,22 +57,22 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     moves the gaze and, after every horizon / L glimpses, takes one of the task's L answers. The last one ends
     the episode; `info` then holds `target` and `correct`.
 
-    scene: "digits" lays one or two of `dataset`'s images out at random among `distractors`; "houses" fills
-    SVHN's layouts; "lookup" is a text of canvas_size numbers, the first of which says where the answer
-    stands; "numbers" asks for the German name of a number whose English one is read; "sentences" asks for the
-    other side of `dataset`'s pairs, `pair` saying from which language into which; "trees" asks for a
-    sentence's parse tree, symbol by symbol; "documents" asks which entity a question about a document leaves
-    out. task, backward: see
-    `tasks`. horizon: glimpses in all; glimpses_per_answer, if given, sets it to that many for each of the
-    task's answers. early_answer: one more answer, "look", keeps looking, any other counts at once, and an
-    episode that runs out of glimpses earns nothing more. reward: "terminal" pays 1 at
-    the end if every answer is right, "per_answer" 1 for each right one up to the first wrong one, "score" at
-    the end how good a sentence or a tree is, from 0 to 1 (`world.score`); step_cost is paid for each step.
-    relative_gaze: the action's gaze is a displacement. start_gaze: "center"; "begin", the first pixel or
-    word; "random", which is a function of the scene; or "blind", the centre with the eye shut: glimpse 1
-    counts but its retina is black, and the agent chooses where to see first. difficulty, jitter, distortion,
-    distortion_share: of training scenes, see `worlds.digits.draw_scenes`. constant_info: whether `info` has
-    `target` and `correct` at every step, -1 and False until they are known, as libraries want that record it.
+    scene: "digits" lays one or two of `dataset`'s images out at random among `distractors`; "houses"
+    fills SVHN's layouts; "lookup" is a text of canvas_size numbers, the first of which says where the
+    answer stands; "numbers" asks for the German name of a number whose English one is read; "sentences"
+    asks for the other side of `dataset`'s pairs, `pair` saying from which language into which, `units` in
+    what both are written; "trees" asks for a sentence's parse tree, symbol by symbol; "documents" asks
+    which entity a question about a document leaves out. task, backward: see `tasks`. horizon: glimpses in
+    all; glimpses_per_answer, if given, sets it to that many for each of the task's answers. early_answer:
+    one more answer, "look", keeps looking, any other counts at once, and an episode that runs out of
+    glimpses earns nothing more. reward: "terminal" pays 1 at the end if every answer is right,
+    "per_answer" 1 for each right one up to the first wrong one, "score" at the end how good a sentence or
+    a tree is, from 0 to 1 (`world.score`); step_cost is paid for each step. relative_gaze: the action's
+    gaze is a displacement. start_gaze: "center"; "begin", the first pixel or word; "random", which is a
+    function of the scene; or "blind", the centre with the eye shut: glimpse 1 counts but its retina is
+    black, and the agent chooses where to see first. difficulty, jitter, distortion, distortion_share: of
+    training scenes, see `worlds.digits.draw_scenes`. constant_info: whether `info` has `target` and
+    `correct` at every step, -1 and False until they are known, as libraries want that record it.
 
     Raises ValueError for an unknown keyword or one out of range and DatasetError for missing data.
     """
@@ -86,6 +86,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         backward: bool = False,
         dataset: str = "mnist",
         pair: str = "",
+        units: str = "pieces",
         split: str = "train",
         canvas_size: int = 28,
         digits: int = 1,
@@ -125,6 +126,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 checks.left_out(name, value, default, f"scene {scene!r} is a text")
         if scene != "sentences" and pair:
             raise ValueError(f"scene {scene!r} has no pairs of sentences: leave out pair, got {pair!r}")
+        if scene != "sentences" and units != "pieces":
+            raise ValueError(f"scene {scene!r} has units of its own: leave out units, got {units!r}")
         if scene in ("lookup", "numbers") and dataset != "mnist":
             raise ValueError(f"scene {scene!r} needs no data: leave out dataset, got {dataset!r}")
         if scene == "lookup":
@@ -132,7 +135,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         elif scene == "numbers":
             self.world = NumberWorld(split, canvas_size)
         elif scene == "sentences":
-            self.world = SentenceWorld(dataset, pair, split, canvas_size)
+            self.world = SentenceWorld(dataset, pair, split, canvas_size, units)
         elif scene == "trees":
             self.world = TreeWorld(dataset, split, canvas_size)
         elif scene == "documents":

@@ -291,7 +291,7 @@ def keywords(config: Any) -> dict[str, Any]:
             *(("backward",) if config.task != "read" else ()),
         }
     if config.scene != "sentences":
-        skip |= {"pair"}
+        skip |= {"pair", "units"}
     if config.scene in WITHOUT_DATA:
         skip |= {"dataset"}
     return {key: own.get(key, p.default) for key, p in parameters.items() if key not in skip}

@@ -57,8 +57,8 @@ def test_every_picture_is_drawn(played: Trajectory, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(plots, "play_test_scenes", lambda name: played)
     written = plots.draw_all([LINE], tmp_path)
     assert [path.stem for path in written] == [
-        "glimpses", "pixels", "minutes", "first-look", "belief", "memory-gradients", "memory-adding", "lengths",
-        "scan-paths",
+        "glimpses", "pixels", "minutes", "first-look", "belief", "memory-gradients", "memory-adding",
+        "lengths", "scan-paths",
     ]  # fmt: skip
     for path in written:
         assert iio.imread(path)[..., :3].std() > 5, path

@@ -13,9 +13,10 @@ from num2words import num2words
 
 import glimpse_env
 from glimpse_env import scores
-from glimpse_env.data import numbers, pairs
+from glimpse_env.data import numbers, pairs, units
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.pieces import Pieces
+from glimpse_env.data.units import Words
 from glimpse_env.worlds.numbers import NumberWorld
 from glimpse_env.worlds.sentences import SentenceWorld
 
@@ -117,10 +118,48 @@ def test_who_says_the_sentence_is_paid() -> None:
 
 @pytest.mark.parametrize("text", ["zwei Hunde", "日本語 und 한국어", "🙂", "a\tb"])
 def test_every_text_has_pieces(text: str) -> None:
-    vocabulary = pairs.pieces("number-names", "de-en")
+    vocabulary = pairs.vocabulary_of("number-names", "de-en")
     assert vocabulary.decode(vocabulary.encode([text])[0]) == text
     twin = Pieces(["one two", "two three"], 300)
     assert twin.names == Pieces(["one two", "two three"], 300).names
+
+
+TEXTS = ["the cat sat .", "the dog sat , twice", "a  cat, and 12 dogs"]
+
+
+@pytest.mark.parametrize("text", ["the cat sat .", "The zebra's", "日本 cat 🙂", "a\tb  c", ""])
+def test_a_mixed_text_is_spelled_and_put_together_again(text: str) -> None:
+    vocabulary = Words(TEXTS, 400, spelled=True)
+    assert vocabulary.decode(vocabulary.encode([text])[0]) == text
+
+
+def test_words_are_kept_spelled_or_unknown() -> None:
+    spelled, plain = Words(TEXTS, 315, spelled=True), Words(TEXTS, 4, spelled=False)
+    assert plain.names == ("�", "▁cat", "▁sat", "▁the")  # of those that occur twice, in their order
+    assert [plain.names[i] for i in plain.encode(["the cat ran"])[0]] == ["▁the", "▁cat", "�"]
+    assert plain.decode(plain.encode(["the cat ran"])[0]) == "the cat�"
+    assert [spelled.names[i] for i in spelled.encode(["the tac"])[0]] == [
+        "▁the", "<B>▁", "<M>t", "<M>a", "<E>c",
+    ]  # fmt: skip
+    assert [spelled.names[i] for i in spelled.encode(["é"])[0]] == ["<B>▁", "<0xC3>", "<0xA9>"]
+    assert len(spelled.names) == 315
+    assert units.split("a b,c  d") == ["▁a", "▁b", ",", "c", "▁", "▁d"]
+
+
+@pytest.mark.parametrize("kind", ["words", "mixed"])
+def test_an_environment_in_other_units(kind: str) -> None:
+    env: Any = gymnasium.make_vec(
+        TRANSLATE, 4, "vector_entry_point", split="test", units=kind, canvas_size=200, horizon=201, **OFFLINE
+    )
+    env.reset(options={"index": 5})
+    texts = pairs.load("number-names", "de-en", "test")
+    for row, canvas in enumerate(env.present_scenes().canvas):
+        read = env.world.write([int(i) - 1 for i in canvas if i])
+        assert kind == "words" or read == texts.source[5 + row]
+    with pytest.raises(ValueError, match="units must be one of"):
+        gymnasium.make(TRANSLATE, units="letters", **OFFLINE)
+    with pytest.raises(ValueError, match="has units of its own"):
+        gymnasium.make(NUMBERS, units="words")
 
 
 def test_numbers_of_the_pairs_differ_between_splits() -> None:

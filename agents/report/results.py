@@ -39,6 +39,7 @@ VARIANTS = (
     "canvas_size",
     "length",
     "pair",
+    "units",
 )  # keywords that make another problem
 
 # What a reader of results.jsonl needs of every line.

@@ -17,10 +17,12 @@ from glimpse_env import checks
 from glimpse_env.data import files, numbers
 from glimpse_env.data.files import DatasetError, RemoteFile
 from glimpse_env.data.pieces import Pieces
+from glimpse_env.data.units import Words
 from glimpse_env.random import SPLITS
 
 PAIRS = ("multi30k", "number-names")
 LANGUAGES = {"multi30k": ("de", "en", "fr"), "number-names": numbers.LANGUAGES}
+UNITS = ("pieces", "words", "mixed")
 MOST_PIECES = 4000
 NUMBERS = {"train": 3000, "validation": 500, "test": 500}  # names, one after the other's numbers
 MIRROR = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw"
@@ -70,16 +72,22 @@ def load(name: str, languages: str, split: str) -> Pairs:
 
 
 @cache
-def pieces(name: str, languages: str) -> Pieces:
-    """The pieces that both sides of pairs are written in, learned from the training side alone."""
+def vocabulary_of(name: str, languages: str, units: str = "pieces") -> Pieces | Words:
+    """What both sides of pairs are written in, learned from the training side alone.
+
+    units: "pieces" of words; "words", the rare ones of which are unknown; or "mixed", which spells those.
+    """
     train = load(name, languages, "train")
-    return Pieces((*train.source, *train.target), MOST_PIECES)
+    texts = (*train.source, *train.target)
+    if checks.choice("units", units, UNITS) == "pieces":
+        return Pieces(texts, MOST_PIECES)
+    return Words(texts, MOST_PIECES, spelled=units == "mixed")
 
 
 @cache
-def longest(name: str, languages: str) -> int:
-    """How many pieces the longest sentence of pairs has, of both sides and all splits."""
-    vocabulary = pieces(name, languages)
+def longest(name: str, languages: str, units: str = "pieces") -> int:
+    """How many units the longest sentence of pairs has, of both sides and all splits."""
+    vocabulary = vocabulary_of(name, languages, units)
     sides = (side for split in SPLITS for side in load(name, languages, split))
     return max(len(sentence) for side in sides for sentence in vocabulary.encode(side))
 

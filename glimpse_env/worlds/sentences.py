@@ -19,37 +19,37 @@ MOST_PLACES = 4096
 
 
 class SentenceWorld:
-    """Pairs of sentences in one vocabulary of pieces, each of at most `places` pieces.
+    """Pairs of sentences in one vocabulary, each of at most `places` of its units (`pairs.vocabulary_of`).
 
-    Frozen scenes are the pairs of a split in their order; in training one is drawn. Word id n + 1 is piece n,
-    for id 0 is outside; answer n is piece n. Raises ValueError for unknown pairs and DatasetError for missing
+    Frozen scenes are the pairs of a split in their order; in training one is drawn. Word id n + 1 is unit n,
+    for id 0 is outside; answer n is unit n. Raises ValueError for unknown pairs and DatasetError for missing
     or damaged ones and for a sentence that is too long.
     """
 
     lengths_vary = True
     dtype = np.int64
 
-    def __init__(self, dataset: str, languages: str, split: str, places: int) -> None:
+    def __init__(self, dataset: str, languages: str, split: str, places: int, units: str = "pieces") -> None:
         self.canvas_shape = (checks.integer("canvas_size", places, 1, MOST_PLACES),)
         self.max_digits = places
-        self.pieces = pairs.pieces(dataset, languages)
-        self.names = self.pieces.names
+        self.vocabulary = pairs.vocabulary_of(dataset, languages, units)
+        self.names = self.vocabulary.names
         self.tokens = ("", *self.names)
         self.texts = pairs.load(dataset, languages, split)
-        self.source, self.target = _encoded(dataset, languages, split, places)
+        self.source, self.target = _encoded(dataset, languages, split, places, units)
         self.num_scenes = len(self.source)
 
     def encode(self, text: str) -> list[int]:
-        """The pieces of any text."""
-        return self.pieces.encode([text])[0]
+        """The units of any text."""
+        return self.vocabulary.encode([text])[0]
 
     def answers_of(self, text: str) -> list[int]:
-        """The pieces that a text is said in."""
+        """The units that a text is said in."""
         return self.encode(text)
 
     def write(self, answers: Sequence[int]) -> str:
-        """The sentence that pieces spell."""
-        return self.pieces.decode(answers)
+        """The sentence that units spell."""
+        return self.vocabulary.decode(answers)
 
     def score(self, said: Sequence[int], right: Sequence[int]) -> float:
         """How good what was said is beside the right answers, from 0 to 1 (`scores.chrf`)."""
@@ -70,17 +70,18 @@ class SentenceWorld:
 
 @cache
 def _encoded(
-    dataset: str, languages: str, split: str, places: int
+    dataset: str, languages: str, split: str, places: int, units: str
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Both sides of a split, (n, places): source ids, padded with 0, and answers, padded with -1."""
-    vocabulary, texts = pairs.pieces(dataset, languages), pairs.load(dataset, languages, split)
+    vocabulary = pairs.vocabulary_of(dataset, languages, units)
+    texts = pairs.load(dataset, languages, split)
     sides = []
     for side, padding in ((texts.source, 0), (texts.target, -1)):
         ids = np.full((len(side), places), padding, np.int32)
         for i, encoded in enumerate(vocabulary.encode(side)):
             if len(encoded) > places:
                 raise DatasetError(
-                    f"sentence {i + 1} of the {split} split has {len(encoded)} pieces and the canvas "
+                    f"sentence {i + 1} of the {split} split has {len(encoded)} {units} and the canvas "
                     f"{places} places: raise canvas_size, or leave out {side[i][:40]!r} …"
                 )
             ids[i, : len(encoded)] = np.array(encoded, np.int32) + (padding + 1)
