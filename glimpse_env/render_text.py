@@ -82,7 +82,7 @@ def _draw_words(
     """The text, wrapped: words that were seen are bright, those in the window framed, each gaze numbered.
 
     Of a text that is too long for it, the lines around the window. What an agent that sees all attends to is
-    shaded instead.
+    shaded instead, the most attended word the brightest.
     """
     x0, y0 = at
     pen.box(x0, y0, *size, UNSEEN)
@@ -113,7 +113,7 @@ def _draw_words(
             continue
         left, top = x0 + 10 + x, y0 + 10 + y - first_y
         if view.attention is not None:
-            share = 0.75 * min(float(view.attention[place]), 1.0)
+            share = 0.75 * float(view.attention[place]) / max(float(view.attention.max()), 1e-6)
             shade = [round(a + share * (b - a)) for a, b in zip(UNSEEN, SCALES[0], strict=True)]
             pen.box(left, top - 3, width, letters + 6, (shade[0], shade[1], shade[2]))
         elif place in now:
