@@ -34,6 +34,7 @@ from agents.models.whole_canvas import WholeCanvasSettings
 from agents.report import results, tables
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import NAMES
+from glimpse_env.registry import OFFLINE as OFFLINE_TEXTS
 from glimpse_env.registry import TABLE, WITHOUT_DATA, keywords_of, with_dataset
 from glimpse_env.vector import TEXTS, GlimpseVectorEnv
 from glimpse_env.worlds.houses import load_layouts
@@ -207,12 +208,19 @@ def text_page(env_id: str) -> str:
     one = task.length == 1
     said = f"one of {len(answers)}: `{answers[0]}` to `{answers[-1]}`"
     if config.scene in ("sentences", "trees"):  # whose number depends on the data
-        what = "a word piece" if config.scene == "sentences" else "a word, a bracket that opens or closes"
+        what = (
+            "a word piece"
+            if config.scene == "sentences"
+            else "`XX` for a word, `.` for a mark, a bracket that opens or closes"
+        )
         said = f"{what}, or `end`; `env.unwrapped.answer_names` names them"
     takes = f"one, in step {env.horizon}" if one else f"up to {task.length}, one every step"
     right = "the answer is" if one else "every answer is"
     ends = "with the answer" if one else "with the answer `end`"
     source = f"{kind.data} of `{config.dataset}`" if kind else "drawn, without data and without end"
+    if config.scene in OFFLINE_TEXTS:
+        own = "".join(f", {key}={value!r}" for key, value in OFFLINE_TEXTS[config.scene].items())
+        source += f"; `gymnasium.make({env_id!r}{own})` needs no data ([data](data.md))"
     asked = " `question` int64 (128,), words, 0 beyond its end;" if config.scene == "documents" else ""
     lines = [
         f"# {env_id}",

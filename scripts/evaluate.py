@@ -96,6 +96,11 @@ def main(arguments: list[str]) -> None:
             raise ValueError(f"--publish is for a run folder, and {path.parent} has no {run.METRICS}")
         # What is scored is what is kept.
         checkpoint.load_weights(agent, results.compact(agent.state_dict()), path)
+    if options.metrics:
+        says = isinstance(experiment.learner, TeacherForcing | Reading)
+        if not (says and isinstance(world_of(experiment.task, "test"), SentenceWorld)):
+            raise ValueError(f"{name} says no sentences: leave out --metrics")
+        by_other_metrics(["one"], ["one"])  # whether its libraries are there
     if isinstance(experiment.learner, Scorer):
         evaluate_by_learner(agent, experiment, config, path, options)
         return
@@ -174,8 +179,7 @@ def evaluate_by_learner(
         told = UNITS[learner.metric(experiment.task, mode)].format(real.error, *real.ci95)
         print(f"real ones, for comparison ({mode}): {told}")
     if options.metrics:
-        if not isinstance(learner, TeacherForcing | Reading):
-            raise ValueError(f"{name} says no sentences: leave out --metrics")
+        assert isinstance(learner, TeacherForcing | Reading)
         _, written, references = texts_of(learner, model, experiment.task, split)
         world = world_of(experiment.task, "train")
         assert isinstance(world, SentenceWorld)

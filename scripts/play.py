@@ -87,7 +87,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--prompt", help="what a language model goes on from; the end of a line unless given")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 writes what is most probable")
     parser.add_argument("--length", type=int, default=500, help="how many characters it writes")
-    parser.add_argument("--text", help="what a translator translates, in place of a frozen scene")
+    parser.add_argument("--text", help="what is translated, or parsed, in place of a frozen scene")
     parser.add_argument("--interactive", action="store_true", help="ask for texts until an empty line")
     parser.add_argument("--out", type=Path, help=f"write to this file, which ends in {', '.join(FORMATS)}")
     options = parser.parse_args(arguments)
@@ -106,9 +106,7 @@ def main(arguments: list[str]) -> None:
         return
     if options.text is not None or options.interactive:
         if not isinstance(agent, Seq2Seq) or experiment is None:
-            raise ValueError(
-                f"{options.player} does not read whole texts: leave out --text and --interactive"
-            )
+            raise ValueError(f"{options.player} is not typed to: leave out --text and --interactive")
         say(agent, experiment, options)
         return
     if isinstance(agent, CharLM) and agent.spec.symbols:

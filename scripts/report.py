@@ -30,7 +30,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--ablations", action="store_true", help="print what each choice is worth")
     parser.add_argument("--nats", action="store_true", help="print the models that draw pictures, in nats")
     parser.add_argument("--memory", action="store_true", help="print what recurrent cores remember")
-    parser.add_argument("--sentences", action="store_true", help="print who translates how well, in BLEU")
+    parser.add_argument(
+        "--sentences", action="store_true", help="print who translates, parses and reads how well"
+    )
     parser.add_argument("--pictures", type=Path, help="draw the pictures into this folder")
     options = parser.parse_args(arguments)
     lines = results.read(options.results)

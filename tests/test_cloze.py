@@ -321,6 +321,7 @@ def test_a_file_of_documents(tmp_path: Path) -> None:
         ({"query": "who was met ?"}, "query must have a @placeholder"),
         ({"answer": "@entity1"}, "must be an entity of its context"),
         ({"answer": "met"}, "must be an entity of its context"),
+        ({"answer": "@placeholder", "context": "@placeholder met ."}, "must be an entity of its context"),
     ):
         dataset = write(tmp_path / f"{hash(says)}.jsonl", *[good] * 9, {**good, **change})
         with pytest.raises(DatasetError, match=rf"line 10 of .* is no document \(.*{says}"):
@@ -333,6 +334,13 @@ def test_a_file_of_documents(tmp_path: Path) -> None:
         gymnasium.make(CLOZE, dataset=f"file:{tmp_path}/a.jsonl", canvas_size=3)
     with pytest.raises(DatasetError, match="has 2 documents"):
         gymnasium.make(CLOZE, dataset=write(tmp_path / "few.jsonl", good, good))
+    line = {**good, "context": "@entity7 met\u2028@entity9 ."}  # which ends no line of a file
+    path = tmp_path / "line.jsonl"
+    path.write_text("\n".join([json.dumps(line, ensure_ascii=False)] * 10), encoding="utf-8")
+    gymnasium.make(CLOZE, dataset=f"file:{path}", canvas_size=5)
+    long = {**good, "query": "@placeholder " * 151}
+    with pytest.raises(DatasetError, match=r"the question of document 1 .* room for 128: shorten it"):
+        gymnasium.make(CLOZE, dataset=write(tmp_path / "long.jsonl", *[long] * 10))
     many = {**good, "context": " ".join(f"@entity{i}" for i in range(70)), "answer": "@entity3"}
     with pytest.raises(DatasetError, match="has 70 entities, and 64 have names"):
         gymnasium.make(CLOZE, dataset=write(tmp_path / "many.jsonl", *[many] * 10))

@@ -445,7 +445,7 @@ def test_alignments_in_the_terminal_and_as_a_picture(tmp_path: Path) -> None:
     assert of.read == ("forty", "two", "forty", "two")
     assert of.weights.shape == (len(of.said), 4)
     np.testing.assert_allclose(of.weights.sum(1), 1, atol=1e-5)
-    with pytest.raises(ValueError, match="1 to 18 pieces"):
+    with pytest.raises(ValueError, match="1 to 18 words or pieces"):
         show_alignment.of_text(model, env, "nothing of the kind")
     with pytest.raises(ValueError, match="can be typed"):
         show_alignment.of_text(model, single_env("Glimpse/Lookup-v0", {}), "5")
@@ -467,6 +467,25 @@ def test_other_metrics_by_hand_and_by_their_libraries() -> None:
     assert {name: round(value, 6) for name, value in same.items() if name != "METEOR"} == {
         "chrF": 100, "TER": 0, "ROUGE-L": 100, "LEPOR": 100,
     }  # fmt: skip
+
+
+def test_metrics_know_all_letters() -> None:
+    found = metrics.by_other_metrics(["ein Mädchen schläft"], ["ein Mädchen schläft"])
+    assert found["ROUGE-L"] == pytest.approx(100)
+
+
+def test_word_vectors_factor_pointwise_information() -> None:
+    """Of a and b, who stand together six times of 13 in either order: log(6 * 26 / (7 * 6))."""
+    table = vectors.Vectors(["a b"] * 3 + ["b a"] * 3 + ["c d"] * 6 + ["a c"])
+    information = np.zeros((4, 4))
+    together = {(0, 1): 6, (2, 3): 6, (0, 2): 1}
+    total = np.array([7, 6, 7, 6])
+    for (i, j), n in together.items():
+        information[i, j] = information[j, i] = max(np.log(n * 26 / (total[i] * total[j])), 0)
+    u, s, _ = np.linalg.svd(information)
+    expected = u * np.sqrt(s)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(table.table @ table.table.T, expected @ expected.T, atol=1e-6)
 
 
 def test_lepor_by_hand() -> None:

@@ -50,6 +50,7 @@ def test_a_line_becomes_words_and_symbols() -> None:
         ("", "no words"),
         ("(S ())", "no label"),
         ("word", "outside"),
+        ("(ROOT (NP (DT a))) (ROOT (NP (DT b)))", "more than one tree"),
     ],
 )
 def test_what_is_no_tree_is_named(line: str, says: str) -> None:
@@ -211,6 +212,45 @@ def test_well_formed_answers_are_trees_of_the_sentence(length: int, seed: int, b
     for answer in beam.search(speaker, canvas, 2 + 2 * labels, 400, beams=beams):
         symbols = [names[i] for i in answer]
         assert trees.brackets(symbols, ["XX"] * length) is not None
+
+
+def test_dead_beams_leave_the_others_alone() -> None:
+    """The search ends when it has what it wants, and finds what listing all answers of a text finds."""
+
+    class Table(Anything):
+        calls = 0
+
+        def say(self, heard: Tensor, state: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+            self.calls += 1
+            state = {**state, "step": state.get("step", heard * 0) + 1}
+            return table[heard, state["step"].clamp_max(5)], state
+
+    table = torch.randn(6, 6, 5, generator=torch.Generator().manual_seed(0))  # one leaf kind, one label, END
+    speaker = Table(5, 0)
+    constrained = brackets.WellFormed(speaker, 2, 1)
+    canvas = torch.ones(1, 1, dtype=torch.long)
+    (found,) = beam.search(constrained, canvas, 4, 30, beams=5)
+    assert speaker.calls < 12
+
+    def value(answer: list[int]) -> float:
+        heard, total = 0, 0.0
+        state = constrained.read(canvas)
+        for word in [*answer, 4]:
+            scores, state = constrained.say(torch.tensor([heard]), state)
+            total += float(scores.log_softmax(-1)[0, word])
+            heard = word + 1
+        return total / ((5 + len(answer) + 1) / 6)
+
+    answers = [[2] * n + [leaf] + [3] * n for n in range(4) for leaf in (0, 1)]
+    assert value(found) == pytest.approx(max(map(value, answers)), abs=1e-4)
+
+
+def test_typed_words_are_cut_as_the_treebank_cuts_them() -> None:
+    assert words.words_of("The dog's tail isn't 3,000 well-known U.S. miles (long).") == [
+        "The", "dog", "'s", "tail", "is", "n't", "3,000", "well", "-", "known", "U.S.", "miles",
+        "-LRB-", "long", "-RRB-", ".",
+    ]  # fmt: skip
+    assert words.words_of("@entity3 can’t.") == ["@entity3", "ca", "n't", "."]
 
 
 def test_the_pointer_shows_the_next_word() -> None:

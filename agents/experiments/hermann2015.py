@@ -1,7 +1,7 @@
 """Hermann et al. (2015): teaching machines to read and comprehend, and the readers that came after.
 
 A document is read, and in a question about it an entity is left out that is to be named. Figures are percent
-right on the test, and all but one are the papers' own.
+right on the test.
 
 | reader | CNN | Daily Mail |
 |---|---:|---:|

@@ -59,8 +59,8 @@ def by_other_metrics(written: Sequence[str], references: Sequence[str]) -> dict[
 
     chrF (Popović 2015) and TER (Snover et al. 2006; the lower the better) of all texts at once by sacrebleu;
     means over texts of ROUGE-L (Lin 2004) by rouge-score, METEOR (Banerjee, Lavie 2005, nltk's, of equal
-    words and stems without synonyms, which is not METEOR 1.5) and LEPOR. Raises DatasetError where a library
-    is not installed.
+    words and English stems without synonyms, which is not METEOR 1.5) and LEPOR. Raises DatasetError where a
+    library is not installed.
     """
     sacrebleu = _sacrebleu()
     try:
@@ -70,7 +70,7 @@ def by_other_metrics(written: Sequence[str], references: Sequence[str]) -> dict[
         raise DatasetError(
             "these metrics need nltk and rouge-score: pip install 'glimpse_env[text]'."
         ) from None
-    rouge = RougeScorer(["rougeL"])
+    rouge = RougeScorer(["rougeL"], tokenizer=_Tokens())
     both = [(tokens(one), tokens(other)) for one, other in zip(written, references, strict=True)]
     means = {
         "ROUGE-L": [
@@ -127,6 +127,13 @@ class _NoSynonyms:
 
     def synsets(self, word: str) -> list[Any]:
         return []
+
+
+class _Tokens:
+    """Words for rouge-score, whose own are of the letters a to z alone."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return tokens(text)
 
 
 def tokens(text: str) -> list[str]:

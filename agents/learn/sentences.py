@@ -77,7 +77,12 @@ class TeacherForcing(LoopLearner, Scorer):
             raise ValueError("hard looks are learned by HardLooks: set hard to False")
 
     def lesson(self, model: Seq2Seq | Transformer, task: Task) -> Lesson[Any]:
-        """Train on scenes of the environment's own generator, those of like length together."""
+        """Train on scenes of the environment's own generator, those of like length together.
+
+        Raises ValueError for `constrained` answers that are no trees.
+        """
+        if self.constrained and not isinstance(world_of(task, "train"), TreeWorld):
+            raise ValueError("constrained is of trees: leave it out")
         pool = Pool(model, task)
 
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:

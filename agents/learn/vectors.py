@@ -31,9 +31,14 @@ class Vectors:
         for sentence in sentences:
             ids = [self._number.get(word, -1) for word in sentence]
             for i, a in enumerate(ids):
-                near.update((a, b) for b in ids[max(i - WINDOW, 0) : i] if a >= 0 and b >= 0)
-        pairs = np.array([*near, *((b, a) for a, b in near)], np.int64).reshape(-1, 2)
-        times = np.array([*near.values()] * 2, np.float64)
+                near.update(
+                    pair
+                    for b in ids[max(i - WINDOW, 0) : i]
+                    if a >= 0 and b >= 0
+                    for pair in ((a, b), (b, a))
+                )
+        pairs = np.array([*near], np.int64).reshape(-1, 2)
+        times = np.array([*near.values()], np.float64)
         total = np.bincount(pairs[:, 0], times, len(words))
         information = np.log(times * times.sum() / (total[pairs[:, 0]] * total[pairs[:, 1]]))
         kept = information > 0

@@ -55,7 +55,11 @@ def search(
         n = log_p.shape[-1]
         looks = state["weights"].view(batch, beams, -1)
         covered = looks if step == 1 else covered + looks
-        candidates, places = (total[..., None] + log_p).flatten(1).topk(2 * beams)
+        # A beam that died may have no word that it is allowed to say, whose log p is then no number.
+        dead = total[..., None].isneginf()
+        candidates, places = (
+            (total[..., None] + log_p).masked_fill(dead, -torch.inf).flatten(1).topk(2 * beams)
+        )
         beam, word = places // n, places % n
         ends = word == end
         if step == most:
@@ -73,7 +77,11 @@ def search(
             answers[b] = words[b, beam[b, k]].tolist() + last
         best = torch.maximum(best, top)
         finished += counted.sum(1)
-        if bool((finished >= beams).all()) or step == most:
+        if (
+            bool((finished >= beams).all())
+            or step == most
+            or bool(candidates.masked_fill(ends, -torch.inf).isneginf().all())
+        ):
             break
         candidates = candidates.masked_fill(ends, -torch.inf)
         total, chosen = candidates.topk(beams)

@@ -49,12 +49,13 @@ def of_text(
     """
     world = env.vector.world
     if not isinstance(world, SentenceWorld | NumberWorld | TreeWorld):
-        raise ValueError("only sentences and the names of numbers can be typed: leave out --text")
+        raise ValueError("only sentences and names of numbers can be typed: leave out --text")
     speaker = well_formed(model, world) if constrained else model
     pieces = world.encode(text)
     if not 0 < len(pieces) <= world.canvas_shape[0]:
         raise ValueError(
-            f"a text must have 1 to {world.canvas_shape[0]} pieces, and {text[:40]!r} has {len(pieces)}"
+            f"a text must have 1 to {world.canvas_shape[0]} words or pieces, and {text[:40]!r} has "
+            f"{len(pieces)}"
         )
     canvas = (torch.tensor([pieces]) + 1).to(device_of(model))
     with scoring(model, 0):

@@ -109,7 +109,7 @@ def read_lines(path: Path, what: str) -> list[str]:
     if not path.is_file():
         raise DatasetError(f"there is no file {path}: name one with {what}.")
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 (byte {error.start}): convert it.") from None
 

@@ -1,6 +1,6 @@
 """Documents with a question each, in which an entity is left out that is to be named (Hermann et al. 2015).
 
-Entities are @entity0, @entity1 … and the one that is asked for is @placeholder. "gum" has documents of 16
+Entities are @entity0, @entity1 … and the one that is asked for is @placeholder. "gum" has documents of many
 kinds of English texts (Zeldes 2017), twenty sentences each and a question from the next one. "stories" are
 made here, small ones of five sentences, and "file:PATH" is a file with a JSON object a line that holds
 "context", "query" and "answer".
@@ -96,7 +96,11 @@ def parse(line: str) -> Document:
     document = Document(tuple(read["context"].split()), tuple(read["query"].split()), read["answer"])
     if PLACEHOLDER not in document.question:
         raise ValueError(f"its query must have a {PLACEHOLDER}")
-    if document.answer not in document.context or not is_entity(document.answer):
+    if (
+        document.answer not in document.context
+        or document.answer == PLACEHOLDER
+        or not is_entity(document.answer)
+    ):
         raise ValueError(f"its answer {document.answer!r} must be an entity of its context")
     return document
 
@@ -128,7 +132,7 @@ def _read(path: Path) -> dict[str, tuple[Document, ...]]:
     for number, line in enumerate(lines):
         try:
             parts[files.TURNS[number % len(files.TURNS)]].append(parse(line))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DatasetError(f"line {number + 1} of {path} is no document ({error}): mend it.") from None
     return {split: tuple(some) for split, some in parts.items()}
 

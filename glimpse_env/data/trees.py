@@ -4,7 +4,7 @@
 )VP . )S": every word is XX and every mark of punctuation a full stop (Vinyals et al. 2015). Function tags, as
 that of NP-SBJ, are left away, and so is the root.
 
-"gum" has trees of 16 kinds of English texts (Zeldes 2017). They are silver: a parser made them from true
+"gum" has trees of many kinds of English texts (Zeldes 2017). They are silver: a parser made them from true
 parts of speech, so that a score here is agreement with that parser. "grammar" are sentences of a small
 grammar, made here, and "file:PATH" is a file with a tree a line.
 """
@@ -128,7 +128,19 @@ def parse(line: str) -> Tree:
     if opened or not words:
         raise ValueError("brackets are not closed" if opened else "it has no words")
     root = symbols[0] in ("(ROOT", "(TOP")
+    if root and _closed_at(symbols) < len(symbols) - 1:
+        raise ValueError("there is more than one tree")
     return Tree(tuple(words), tuple(symbols[1:-1] if root else symbols))
+
+
+def _closed_at(symbols: Sequence[str]) -> int:
+    """Where the first bracket closes."""
+    depth = 0
+    for place, symbol in enumerate(symbols):
+        depth += (symbol[0] == "(") - (symbol[0] == ")")
+        if depth == 0:
+            return place
+    return len(symbols)
 
 
 def brackets(symbols: Sequence[str], leaves: Sequence[str]) -> Counter[tuple[str, int, int]] | None:

@@ -15,7 +15,7 @@ FORMS = ("<B>", "<M>", "<E>")  # of a letter that begins, goes on or ends a word
 
 
 class Words:
-    """At most `most` units, learned from `texts`: the most frequent words, and what spells the others.
+    """About `most` units, learned from `texts`: what spells words, and as many frequent ones as find room.
 
     spelled: rare words are spelled letter by letter, in letters of three forms (the mixed word/character
     model of Wu et al. 2016, section 4.2), and letters that training lacks in bytes; else they are unknown.
@@ -63,7 +63,7 @@ class Words:
 
 def split(text: str) -> list[str]:
     """A text's words and marks, ▁ before those that a space, or the text's beginning, stands before."""
-    words: list[str] = re.findall(r"▁?\w+|▁?[^\w▁]|▁", "▁" + text.replace(" ", "▁"))
+    words: list[str] = re.findall(r"▁?\w+|▁?[^\w▁]|▁", "".join(f"▁{part}" for part in text.split()))
     return words
 
 

@@ -91,9 +91,12 @@ def _encoded(
         met: dict[str, int] = {}
         for side, out in ((one.context, document[i]), (one.question, question[i])):
             if len(side) > len(out):
+                of, mend = "", "raise canvas_size, or shorten it"
+                if side is one.question:
+                    of, mend = "the question of ", "shorten it"
                 raise DatasetError(
-                    f"document {i + 1} of the {split} split has {len(side)} words and room for {len(out)}: "
-                    "raise canvas_size, or shorten it."
+                    f"{of}document {i + 1} of the {split} split has {len(side)} words and room for "
+                    f"{len(out)}: {mend}."
                 )
             for place, word in enumerate(side):
                 if word == stories.PLACEHOLDER:

@@ -81,7 +81,7 @@ def _encoded(
         for i, encoded in enumerate(vocabulary.encode(side)):
             if len(encoded) > places:
                 raise DatasetError(
-                    f"sentence {i + 1} of the {split} split has {len(encoded)} {units} and the canvas "
+                    f"sentence {i + 1} of the {split} split has {len(encoded)} units and the canvas "
                     f"{places} places: raise canvas_size, or leave out {side[i][:40]!r} …"
                 )
             ids[i, : len(encoded)] = np.array(encoded, np.int32) + (padding + 1)
