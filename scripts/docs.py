@@ -46,7 +46,13 @@ PICTURES = {
     "ba2015": [("dram-pairs.png", "DRAM looks at the eight, then at the four")],
     "gregor2015": [("draw.png", "DRAW dreams of four digits, a row each, through the yellow window")],
     "sentences": [
-        ("alignment.png", "attention goes to each word in turn; the eye reads ahead and remembers the rest")
+        (
+            "translation.png",
+            "attention goes to each word in turn; the eye reads ahead and remembers the rest",
+        ),
+        ("alignment.png", "the same of numbers, whose parts turn"),
+        ("lengths.png", "BLEU by the length of the sentence"),
+        ("parse.png", "a parse, over the words that each of its symbols looked at"),
     ],
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
 }
