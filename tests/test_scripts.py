@@ -554,5 +554,5 @@ def test_what_one_types_is_said_in_german(tmp_path: Path) -> None:
     said = run("play", "luong-numbers", "--text", "forty two", "--out", picture)
     assert said.startswith("zweiundvierzig\n")
     assert picture.stat().st_size > 5000
-    assert "does not read whole texts" in run("play", "lookup-10", "--text", "x", fails=True)
+    assert "is not typed to" in run("play", "lookup-10", "--text", "x", fails=True)
     assert "drawn as .png" in run("play", "luong-numbers", "--text", "one", "--out", "x.gif", fails=True)
