@@ -332,7 +332,7 @@ def test_a_file_of_documents(tmp_path: Path) -> None:
         gymnasium.make(CLOZE, dataset=f"file:{broken}")
     with pytest.raises(DatasetError, match="has 4 words and room for 3"):
         gymnasium.make(CLOZE, dataset=f"file:{tmp_path}/a.jsonl", canvas_size=3)
-    with pytest.raises(DatasetError, match="has 2 documents"):
+    with pytest.raises(DatasetError, match="has 2 lines"):
         gymnasium.make(CLOZE, dataset=write(tmp_path / "few.jsonl", good, good))
     line = {**good, "context": "@entity7 met\u2028@entity9 ."}  # which ends no line of a file
     path = tmp_path / "line.jsonl"

@@ -325,8 +325,11 @@ def test_a_file_of_trees(tmp_path: Path) -> None:
         gymnasium.make(PARSE, dataset=f"file:{path}")
     path = tmp_path / "few.txt"
     path.write_text(EYE, encoding="utf-8")
-    with pytest.raises(DatasetError, match="has 1 trees"):
+    with pytest.raises(DatasetError, match="has 1 lines"):
         gymnasium.make(PARSE, dataset=f"file:{path}")
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(DatasetError, match="has 0 lines"):
+        gymnasium.make(PARSE, dataset=f"file:{tmp_path}/../{tmp_path.name}/few.txt")
     path = tmp_path / "label.txt"
     path.write_text("\n".join([EYE, "(ROOT (X (NN a)))", *[EYE] * 8]), encoding="utf-8")
     with pytest.raises(DatasetError, match="bracket 'X', which is not in training"):

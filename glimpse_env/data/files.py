@@ -13,7 +13,7 @@ import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 # Splits of every ten pictures of a class, or lines of a file, that names none, in their order. The first ones
 # serve training and test, so that a class of two is in both.
 TURNS = ("train", "test", "train", "train", "validation", "train", "train", "test", "train", "train")
+
+
+Item = TypeVar("Item")
 
 
 class DatasetError(RuntimeError):
@@ -109,9 +112,40 @@ def read_lines(path: Path, what: str) -> list[str]:
     if not path.is_file():
         raise DatasetError(f"there is no file {path}: name one with {what}.")
     try:
-        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+        text = path.read_text(encoding="utf-8-sig").removesuffix("\n")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 (byte {error.start}): convert it.") from None
+    return text.split("\n") if text else []  # splitlines() also cuts at U+2028, which JSON has within a line
+
+
+def read_shares(path: Path, what: str, parse: Callable[[str], Item]) -> dict[str, tuple[Item, ...]]:
+    """The items of a user's own file, one a line, of every ten lines shared out as TURNS has it.
+
+    what: what an item is called, as "tree". parse: an item of a line, or ValueError. Raises DatasetError for
+    fewer than ten lines and for the first line that is no such item.
+    """
+    lines = read_lines(path, f"a {what} a line")
+    if len(lines) < len(TURNS):
+        raise DatasetError(f"{path} has {len(lines)} lines: give at least {len(TURNS)}, each a {what}.")
+    parts: dict[str, list[Item]] = {turn: [] for turn in TURNS}
+    for number, line in enumerate(lines):
+        try:
+            parts[TURNS[number % len(TURNS)]].append(parse(line))
+        except (ValueError, RecursionError) as error:
+            raise DatasetError(f"line {number + 1} of {path} is no {what} ({error}): mend it.") from None
+    return {split: tuple(items) for split, items in parts.items()}
+
+
+def read_shared(folder: str, name: str, sha256: str, instead: str) -> list[str]:
+    """The lines of a .gz file that is found and not downloaded; DatasetError says what to do `instead`."""
+    path = find(folder, name)
+    if path is None:
+        raise DatasetError(
+            f"there is no {folder}/{name} in GLIMPSE_DATA or {cache_folder()}: put it there, or {instead}."
+        )
+    data = path.read_bytes()
+    check_sha256(path, data, sha256, "copy it anew")
+    return gzip.decompress(data).decode("utf-8").splitlines()
 
 
 def keep(path: Path, save: Callable[[Path], object]) -> None:

@@ -8,7 +8,6 @@ made here, small ones of five sentences, and "file:PATH" is a file with a JSON o
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from collections.abc import Sequence
@@ -20,7 +19,6 @@ import numpy as np
 
 from glimpse_env import checks
 from glimpse_env.data import files
-from glimpse_env.data.files import DatasetError
 from glimpse_env.data.words import Lexicon
 from glimpse_env.random import SPLITS
 
@@ -107,34 +105,14 @@ def parse(line: str) -> Document:
 
 @cache
 def _gum(split: str) -> tuple[Document, ...]:
-    name = f"{PARTS[split]}.jsonl.gz"
-    path = files.find("gum_cloze", name)
-    if path is None:
-        raise DatasetError(
-            f"there is no gum_cloze/{name} in GLIMPSE_DATA or {files.cache_folder()}: put it there, or use "
-            "dataset='stories', which needs no data, or dataset='file:PATH' with a JSON object a line."
-        )
-    mend = "copy it anew"
-    with files.reading(path, mend):
-        data = path.read_bytes()
-        files.check_sha256(path, data, SHA256[split], mend)
-        lines = gzip.decompress(data).decode("utf-8").splitlines()
+    instead = "use dataset='stories', which needs no data, or dataset='file:PATH' with a JSON object a line"
+    lines = files.read_shared("gum_cloze", f"{PARTS[split]}.jsonl.gz", SHA256[split], instead)
     return tuple(map(parse, lines))
 
 
 @cache
 def _read(path: Path) -> dict[str, tuple[Document, ...]]:
-    """The splits of a file: of ten lines seven are for training, one validates and two test."""
-    lines = files.read_lines(path, "a JSON object a line")
-    if len(lines) < len(files.TURNS):
-        raise DatasetError(f"{path} has {len(lines)} documents: give at least {len(files.TURNS)}.")
-    parts: dict[str, list[Document]] = {split: [] for split in SPLITS}
-    for number, line in enumerate(lines):
-        try:
-            parts[files.TURNS[number % len(files.TURNS)]].append(parse(line))
-        except (ValueError, RecursionError) as error:
-            raise DatasetError(f"line {number + 1} of {path} is no document ({error}): mend it.") from None
-    return {split: tuple(some) for split, some in parts.items()}
+    return files.read_shares(path, "document", parse)
 
 
 @cache

@@ -11,7 +11,6 @@ grammar, made here, and "file:PATH" is a file with a tree a line.
 
 from __future__ import annotations
 
-import gzip
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -23,7 +22,6 @@ import numpy as np
 
 from glimpse_env import checks
 from glimpse_env.data import files
-from glimpse_env.data.files import DatasetError
 from glimpse_env.data.words import Lexicon
 from glimpse_env.random import SPLITS
 
@@ -185,41 +183,14 @@ def f1(agreeing: float, said: float, right: float) -> float:
 
 @cache
 def _gum(split: str) -> tuple[Tree, ...]:
-    name = f"trees.{PARTS[split]}.txt.gz"
-    path = files.find("gum_const", name)
-    if path is None:
-        raise DatasetError(
-            f"there is no gum_const/{name} in GLIMPSE_DATA or {files.cache_folder()}: put it there, or use "
-            "dataset='grammar', which needs no data, or dataset='file:PATH' with a tree a line."
-        )
-    mend = "copy it anew"
-    with files.reading(path, mend):
-        data = path.read_bytes()
-        files.check_sha256(path, data, SHA256[split], mend)
-        lines = gzip.decompress(data).decode("utf-8").splitlines()
-    return _parsed(path, list(enumerate(lines)))
-
-
-def _parsed(path: Path, lines: Sequence[tuple[int, str]]) -> tuple[Tree, ...]:
-    trees = []
-    for number, line in lines:
-        try:
-            trees.append(parse(line))
-        except ValueError as error:
-            raise DatasetError(f"line {number + 1} of {path} is no tree ({error}): mend it.") from None
-    return tuple(trees)
+    instead = "use dataset='grammar', which needs no data, or dataset='file:PATH' with a tree a line"
+    lines = files.read_shared("gum_const", f"trees.{PARTS[split]}.txt.gz", SHA256[split], instead)
+    return tuple(map(parse, lines))
 
 
 @cache
 def _read(path: Path) -> dict[str, tuple[Tree, ...]]:
-    """The splits of a file of trees: of ten lines seven are for training, one validates and two test."""
-    lines = files.read_lines(path, "a tree a line")
-    parts: dict[str, list[tuple[int, str]]] = {split: [] for split in SPLITS}
-    for number, line in enumerate(lines):
-        parts[files.TURNS[number % len(files.TURNS)]].append((number, line))
-    if len(lines) < len(files.TURNS):
-        raise DatasetError(f"{path} has {len(lines)} trees: give at least {len(files.TURNS)}.")
-    return {split: _parsed(path, some) for split, some in parts.items()}
+    return files.read_shares(path, "tree", parse)
 
 
 @cache
