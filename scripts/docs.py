@@ -119,8 +119,9 @@ def paper_page(module: ModuleType) -> str:
     parts += [
         "## Rows",
         "[results/RESULTS.md](../results/RESULTS.md) explains the columns.",
-        tables.table(mine),
     ]
+    if any(line["metric"] == "test_error" for line in mine):
+        parts.append(tables.table(mine))
     if any(line["metric"] in ("nats", "cross_entropy") for line in mine):
         parts.append(tables.nats_table(mine))
     if any(line["metric"] in tables.TEXT_COLUMNS for line in mine):
