@@ -30,7 +30,8 @@ from agents.learn.files import write
 from agents.learn.language import NextStep
 from agents.learn.loop import Scorer
 from agents.learn.metrics import by_other_metrics
-from agents.learn.sentences import Reading, TeacherForcing, texts_of, world_of
+from agents.learn.reading import Reading
+from agents.learn.sentences import TeacherForcing, world_of
 from agents.learn.vectors import Vectors
 from agents.report import results
 from glimpse_env.data.files import DatasetError
@@ -180,10 +181,11 @@ def evaluate_by_learner(
         print(f"real ones, for comparison ({mode}): {told}")
     if options.metrics:
         assert isinstance(learner, TeacherForcing | Reading)
-        _, written, references = texts_of(learner, model, experiment.task, split)
-        world = world_of(experiment.task, "train")
+        world, trained = world_of(experiment.task, split), world_of(experiment.task, "train")
         assert isinstance(world, SentenceWorld)
-        vectors = Vectors(world.texts.target)
+        assert isinstance(trained, SentenceWorld)
+        written = [world.write(one) for one in learner.said(model, experiment.task, split)]
+        references, vectors = world.texts.target, Vectors(trained.texts.target)
         for metric, value in {
             **by_other_metrics(written, references),
             **{f"word vectors, {how}": value for how, value in vectors.likeness(written, references).items()},

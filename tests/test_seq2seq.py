@@ -19,15 +19,14 @@ from agents.experiments.experiment import to_config
 from agents.learn import metrics, vectors
 from agents.learn.envs import make_env, single_env
 from agents.learn.loop import Loop
+from agents.learn.reading import Reading, look_through
 from agents.learn.reinforce import Objective
 from agents.learn.run import Run
 from agents.learn.sentences import (
     HardLooks,
     Pool,
-    Reading,
     TeacherForcing,
     by_length,
-    look_through,
     translate,
     written,
 )

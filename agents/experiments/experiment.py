@@ -19,10 +19,11 @@ from agents.learn.generative import Generative
 from agents.learn.language import NextStep
 from agents.learn.loop import Loop, Task
 from agents.learn.ppo import PPOLearner, PPOLoop
+from agents.learn.reading import Reading
 from agents.learn.recall import Recall
 from agents.learn.reinforce import GivenGaze, Reinforce
 from agents.learn.run import Run
-from agents.learn.sentences import HardLooks, Reading, TeacherForcing
+from agents.learn.sentences import HardLooks, TeacherForcing
 from agents.learn.sequences import SEQUENCES, make_sequences
 from agents.learn.stopping import WhenToStop
 from agents.models.char_lm import CharLMSettings

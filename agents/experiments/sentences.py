@@ -16,7 +16,8 @@ from typing import Any
 
 from agents.experiments.experiment import Experiment
 from agents.learn.loop import Loop
-from agents.learn.sentences import HardLooks, Reading, TeacherForcing
+from agents.learn.reading import Reading
+from agents.learn.sentences import HardLooks, TeacherForcing
 from agents.models.reading_agent import ReadingAgentSettings
 from agents.models.seq2seq import Seq2SeqSettings
 from agents.models.transformer import TransformerSettings

@@ -1,6 +1,6 @@
 """Training and scoring of models that read a text and say another, word by word, the words before it told.
 
-Those that see the whole text are taught on all words at once; the reading agent acts in the environment.
+Those that see the whole text are taught here, on all words at once; the reading agent in learn/reading.py.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from agents import checks
-from agents.agent import Agent, device_of, select, to_action, to_tensors
+from agents.agent import Agent, device_of, to_action, to_tensors
 from agents.learn import losses, metrics
 from agents.learn.envs import frozen_batches, frozen_env, make_env, single_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
 from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task, error_on_validation
-from agents.learn.reinforce import Objective, Reinforce
-from agents.models.reading_agent import ReadingAgent, ReadingAgentSettings
+from agents.learn.reinforce import Objective
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
 from agents.models.transformer import Transformer, TransformerSettings
 from agents.parts import beam
@@ -34,15 +33,11 @@ from glimpse_env.wrappers import glimpse_env_of
 
 POOL = 32  # batches that are drawn together and sorted by length
 AT_ONCE = 100  # sentences that are searched side by side
-# The gradient is clipped as a whole, and that of the gazes is many times as long as that of the answers. They
-# share no weights, and AdamW's steps are as long for any scale: made small, it takes nothing from the others.
-GAZES = 0.01
 LENGTHS: dict[Mode, tuple[int, int]] = {  # words of a source sentence
     "up to 8 words": (1, 8), "9 to 11 words": (9, 11), "12 to 14 words": (12, 14),
     "15 words or more": (15, 10_000),
 }  # fmt: skip
 ENOUGH = 50  # sentences of a length, for BLEU to say anything
-CHUNKS = 4  # parts of a batch of episodes, by length, that are replayed one after the other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,13 +99,17 @@ class TeacherForcing(LoopLearner, Scorer):
         weights = (self.length_weight, self.coverage_weight)
         return translate(model, task, split, beams, *weights, constrained=self.constrained)
 
+    def said(self, model: Seq2Seq | Transformer, task: Task, split: str) -> list[list[int]]:
+        """What the best found answer is to each frozen text of a split."""
+        return self.answers(model, task, split, self.beams)
+
     def figures(self, model: Seq2Seq | Transformer, task: Task, split: str) -> dict[Mode, Evaluation]:
         """BLEU, cased without and with beams, and lower-cased; of trees F1; or the share not all right."""
         world = world_of(task, split)
         if world is None:
             return {"deterministic": evaluate(model, task.env_id, split, **task.env)}
         greedy = self.answers(model, task, split, beams=1)
-        searched = self.answers(model, task, split, self.beams)
+        searched = self.said(model, task, split)
         found: dict[Mode, Evaluation] = {
             "deterministic": judged(world, greedy),
             "beam": judged(world, searched),
@@ -166,140 +165,6 @@ class HardLooks(TeacherForcing):
         others = losses.leave_one_out(paid[None], self.samples)
         looks = losses.reinforce(looked.log_prob.flatten()[None], paid[None], others)
         return nats.mean() + looks - self.entropy_weight * looked.entropy.mean()
-
-
-@dataclasses.dataclass(frozen=True)
-class Reading(Reinforce, Scorer):
-    """Reinforce for an agent that writes: while it learns it hears what it should have said, not what it did.
-
-    The environment then pays every answer alike; `objective` "variational" pays a gaze by log p of the words
-    that it served.
-    """
-
-    TEACHES: ClassVar[tuple[type, ...]] = (ReadingAgentSettings,)
-
-    objective: Objective = "variational"
-    """What a gaze is paid with, see Reinforce: by the environment, it learns nothing here."""
-    held: float = 0.0
-    """The share of training in which the eye reads on as it began: until it understands something of what it
-    sees, all gazes are paid alike, and REINFORCE would lead it astray. In [0, 1)."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for a number out of range."""
-        super().__post_init__()
-        checks.share(self, "held")
-        kept = {"objective": "variational", "baseline": "learned", "rollouts": 1, "curriculum": 0}
-        for name, only in kept.items():
-            if getattr(self, name) != only:
-                raise ValueError(f"{name} can only be {only!r} for Reading, got {getattr(self, name)!r}")
-
-    def validation(self, task: Task) -> Callable[[Any], dict[str, float]]:
-        """How good what it says on its own is, or the share of answers not all right."""
-        return validation_of(task, lambda averaged: written(averaged, task, "validation", sample=False))
-
-    def batch(self, agent: ReadingAgent, env: Any, seeds: list[int] | None, progress: float) -> BatchResult:
-        """Look first, without a graph, and then learn from all glimpses at once.
-
-        What the eye sees does not depend on what is answered, for the answers are told.
-        """
-        inner = glimpse_env_of(env)
-        held = progress < self.held
-        read = look_through(agent, env, self.begin(agent, inner, seeds, progress), sample=not held)
-        loss, words, wrong = torch.zeros(()), 0, torch.zeros((), dtype=torch.long)
-        length = read.playing.sum(0)
-        for rows in length.argsort().chunk(CHUNKS):
-            steps = int(length[rows].max())
-            part = Read(*(views[:steps, rows] for views in read))
-            asked = torch.where(part.due & part.playing, part.next, -1)
-            scores, log_prob, baseline = agent.replay(
-                part.retina, part.said, part.gaze, part.chosen, part.playing, asked >= 0
-            )
-            target = asked[asked >= 0]
-            nats = F.cross_entropy(scores, target, reduction="none")
-            loss = loss + nats.sum() / inner.num_envs
-            paid = torch.zeros_like(log_prob).masked_scatter(asked >= 0, -nats.detach())
-            looked = part.playing[1:] & (part.next[1:] >= 0)
-            value = baseline[:-1] * looked
-            if held:
-                gaze_loss = losses.baseline_error(value, losses.returns(paid[1:], self.discount))
-            else:
-                gaze_loss = self.loss_of_gazes(log_prob[:-1], value, paid[1:])
-            loss = loss + GAZES * gaze_loss * len(rows) / inner.num_envs
-            words, wrong = words + len(target), wrong + (scores.argmax(-1) != target).sum()
-        return BatchResult(loss * inner.num_envs / words, {"words_wrong": 100 * wrong / words})
-
-    def figures(self, model: ReadingAgent, task: Task, split: str) -> dict[Mode, Evaluation]:
-        """BLEU or F1 along the deterministic gaze and a sampled one, or such errors."""
-        world = world_of(task, split)
-        if world is None:
-            modes: tuple[Mode, ...] = ("deterministic", "sampled")
-            return {mode: evaluate(model, task.env_id, split, mode, **task.env) for mode in modes}
-        said = written(model, task, split, sample=False)
-        found: dict[Mode, Evaluation] = {
-            "deterministic": judged(world, said),
-            "sampled": judged(world, written(model, task, split, sample=True)),
-        }
-        if isinstance(world, SentenceWorld):
-            found["lower case"] = judged(world, said, lowercase=True)
-            found |= by_length(world, said)
-        return found
-
-    def metric(self, task: Task, mode: Mode) -> str:
-        """BLEU of texts, F1 of trees, else an error in percent."""
-        return metric_of_words(task, mode)
-
-
-class Read(NamedTuple):
-    """T glimpses of B episodes in training, (T, B, …), as models.reading_agent replays them.
-
-    next: the answer that was to be said next, -1 where none was; due: whether it was taken; playing: whether
-    the episode was still played.
-    """
-
-    retina: Tensor
-    said: Tensor
-    gaze: Tensor
-    chosen: Tensor
-    next: Tensor
-    due: Tensor
-    playing: Tensor
-
-
-@torch.no_grad()
-def look_through(agent: ReadingAgent, env: Any, seeds: list[int] | None, *, sample: bool) -> Read:
-    """Play one episode in every row of a supervised env, saying what is right.
-
-    Nothing is dropped out here: gazes are drawn as whoever plays the agent draws them.
-    """
-    agent.eval()
-    device = device_of(agent)
-    observation, _ = env.reset(seed=seeds)
-    state = agent.initial(env.num_envs)
-    steps: list[tuple[Tensor, ...]] = []
-    playing = torch.ones(env.num_envs, dtype=torch.bool)
-    rows = playing.nonzero()[:, 0].to(device)
-    while len(rows):
-        tensors = to_tensors(observation, device)
-        views = {key: view[rows] for key, view in tensors.items()}
-        _, h, state = agent.read(views, state)
-        gaze, _, _ = agent.look(h, sample, views["gaze"])
-        chosen = tensors["gaze"].new_zeros(tensors["gaze"].shape).index_copy(0, rows, gaze)
-        told = observation["next"]
-        steps.append(
-            (
-                tensors["retina"], tensors["said"][:, 0], tensors["gaze"], chosen, tensors["next"],
-                tensors["due"].bool(), playing.to(device),
-            )
-        )  # fmt: skip
-        observation, _, terminated, truncated, _ = env.step(
-            {"gaze": chosen.cpu().numpy(), "answer": told.clip(0)}
-        )
-        playing = playing & ~torch.from_numpy(terminated | truncated)
-        state = select(state, playing[rows.cpu()].to(device))
-        rows = playing.nonzero()[:, 0].to(device)
-    agent.train()
-    torch.clear_autocast_cache()  # its copies of the weights were made without a graph
-    return Read(*map(torch.stack, zip(*steps, strict=True)))
 
 
 class Taught(NamedTuple):
@@ -396,23 +261,6 @@ def metric_of_words(task: Task, mode: Mode) -> str:
     if isinstance(world, SentenceWorld):
         return "bleu_lc" if mode.endswith("lower case") else "bleu"
     return "test_error" if world is None else "f1"
-
-
-def texts_of(
-    learner: TeacherForcing | Reading, model: Any, task: Task, split: str
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """The texts of a split, what a model says to each, with beams where it has them, and what a person said.
-
-    Raises ValueError for a task that does not ask for sentences.
-    """
-    world = world_of(task, split)
-    if not isinstance(world, SentenceWorld):
-        raise ValueError(f"{task.env_id} does not ask for sentences")
-    if isinstance(learner, TeacherForcing):
-        said = learner.answers(model, task, split, learner.beams)
-    else:
-        said = written(model, task, split, sample=False)
-    return world.texts.source, tuple(map(world.write, said)), world.texts.target
 
 
 def written(agent: Agent, task: Task, split: str, *, sample: bool) -> list[list[int]]:
