@@ -101,7 +101,8 @@ def test_all_forms_of_making(env_id: str) -> None:
     )
     assert isinstance(env.metadata["autoreset_mode"], AutoresetMode)
     env.reset(seed=0)
-    truncated = [env.step(env.action_space.sample())[3].all() for _ in range(2)]
+    looking = {**env.action_space.sample(), "answer": np.zeros(2, np.int64)}  # never END, which ends a text
+    truncated = [env.step(looking)[3].all() for _ in range(2)]
     assert truncated == [False, True]
 
 
