@@ -1,4 +1,4 @@
-"""One's own pictures, or sentences, as an environment, in a line."""
+"""One's own pictures, captioned pictures or sentences as an environment, in a line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 
+from glimpse_env.data import captions as captioned
 from glimpse_env.data import images as data
 from glimpse_env.data import own, pairs
 from glimpse_env.registry import SINGLE, VECTOR
@@ -20,6 +21,7 @@ def register_custom(
     labels: Any = None,
     *,
     names: Iterable[str] | None = None,
+    captions: Any = None,
     validation: own.Pair | None = None,
     test: own.Pair | None = None,
     **keywords: Any,
@@ -32,6 +34,10 @@ def register_custom(
     to train, one to validate, two to test. keywords: as of `GlimpseVectorEnv`; the canvas is as large as the
     pictures unless canvas_size says otherwise. What is not a picture's own is 0, which is background.
 
+    Captions: of each picture a list, in place of labels; or images is the path of a folder with pictures and
+    a file captions.jsonl (`data.captions`). validation, test: pictures and captions, both or neither. Unless
+    keywords say otherwise, an answer is asked at every glimpse.
+
     Sentences: images is a list of them and labels another, as long, of what they become; or images is the
     path of a .tsv file (`data.pairs`). validation, test: such pairs, both or neither. Unless keywords say
     otherwise the canvas is as long as the longest sentence, and an answer is asked at every glimpse.
@@ -40,7 +46,8 @@ def register_custom(
     data set (`file:PATH`) is found by every process of this machine.
     Raises ValueError or DatasetError for data that cannot be used and for a name that is taken.
     """
-    return _register(f"Glimpse/{name}-v0", *_made(images, labels, names, validation, test, keywords))
+    made = _made(images, labels, names, captions, validation, test, keywords)
+    return _register(f"Glimpse/{name}-v0", *made)
 
 
 def make_custom(
@@ -48,16 +55,17 @@ def make_custom(
     labels: Any = None,
     *,
     names: Iterable[str] | None = None,
+    captions: Any = None,
     validation: own.Pair | None = None,
     test: own.Pair | None = None,
     num_envs: int | None = None,
     **keywords: Any,
 ) -> Any:
-    """An environment over one's own pictures or sentences; with `num_envs` a vector env.
+    """An environment over one's own pictures, captioned or not, or sentences; with `num_envs` a vector env.
 
     See `register_custom`.
     """
-    dataset, keywords = _made(images, labels, names, validation, test, keywords)
+    dataset, keywords = _made(images, labels, names, captions, validation, test, keywords)
     hashed = hashlib.sha256(f"{dataset} {sorted(keywords.items())!r}".encode()).hexdigest()[:12]
     env_id = _register(f"Glimpse/Custom{hashed}-v0", dataset, keywords)
     if num_envs is None:
@@ -69,6 +77,7 @@ def _made(
     given: Any,
     labels: Any,
     names: Iterable[str] | None,
+    captions: Any,
     validation: own.Pair | None,
     test: own.Pair | None,
     keywords: dict[str, Any],
@@ -76,6 +85,9 @@ def _made(
     """The name of a data set, and the keywords of an environment of its kind."""
     if "dataset" in keywords:
         raise ValueError("dataset is made of what is given: leave it out")
+    listed = isinstance(given, str | Path) and (Path(given) / captioned.LISTED).is_file()
+    if captions is not None or listed:
+        return _captioned(given, labels, names, captions, validation, test, keywords)
     in_file = isinstance(given, str | Path) and Path(given).suffix == ".tsv"
     if not in_file and (isinstance(given, str | Path) or not _is_text(given)):
         dataset = _dataset(given, labels, names, validation, test)
@@ -93,6 +105,35 @@ def _made(
     made.setdefault("canvas_size", pairs.longest(dataset, "", made.get("units", "pieces")))
     if "glimpses_per_answer" not in made:
         made.setdefault("horizon", int(made["canvas_size"]) + 1)
+    return dataset, made
+
+
+def _captioned(
+    given: Any,
+    labels: Any,
+    names: Iterable[str] | None,
+    captions: Any,
+    validation: own.Pair | None,
+    test: own.Pair | None,
+    keywords: dict[str, Any],
+) -> tuple[str, dict[str, Any]]:
+    """The same of captioned pictures."""
+    if labels is not None or names is not None:
+        raise ValueError("captioned pictures need no labels and no names: leave them out")
+    in_folder = isinstance(given, str | Path)
+    if in_folder and any(part is not None for part in (captions, validation, test)):
+        raise ValueError(
+            f"a folder has captions and splits in {captioned.LISTED}: leave out captions, validation, test"
+        )
+    if in_folder:
+        dataset = f"folder:{Path(given).expanduser().resolve()}"
+    else:
+        dataset = captioned.store(given, captions, validation, test)
+    made = {"scene": "captions", "task": "read", "retina_size": 12, "scales": 3, **keywords}
+    if "canvas_size" not in made:
+        made["canvas_size"] = captioned.side(dataset)
+    if "horizon" not in made:
+        made.setdefault("glimpses_per_answer", 1)
     return dataset, made
 
 

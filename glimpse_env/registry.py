@@ -79,6 +79,11 @@ TABLE = {
         "A document of twenty sentences and a question about it: which entity is meant?",
         896, 0, 15, 1, 24, "gum", scene="documents", start_gaze="begin",
     ),
+    # A word every other glimpse, and END.
+    "Glimpse/Caption-v0": EnvConfig(
+        "A picture, to be described in a sentence, a word at a time.",
+        100, 0, 12, 4, 24, "digits", scene="captions", task="read",
+    ),
     # Up to five digits and END, three glimpses each, as in Ba et al. (2015).
     "Glimpse/HouseNumbers-v0": EnvConfig(
         "A house number of one to five digits in the layout of a real one (SVHN), read digit by digit.",
@@ -92,6 +97,7 @@ OFFLINE = {  # of texts that ask for data, what needs none
     "sentences": {"dataset": "number-names", "pair": "de-en"},
     "trees": {"dataset": "grammar"},
     "documents": {"dataset": "stories"},
+    "captions": {"dataset": "digits"},
 }
 DEFAULTS = {field.name: field.default for field in fields(EnvConfig)}
 

@@ -117,7 +117,7 @@ def advance(
     skip: NDArray[np.bool_],
     gaze_action: NDArray[np.float32],
     answer_action: NDArray[np.int64],
-    target: NDArray[np.int64],
+    ways: NDArray[np.int64],
     end: int,
     keep_looking: int,
     horizon: int,
@@ -130,21 +130,21 @@ def advance(
     path: NDArray[np.float32],
     answers: NDArray[np.int64],
     given: NDArray[np.int64],
-    correct: NDArray[np.bool_],
+    agrees: NDArray[np.bool_],
     reward: NDArray[np.float64],
     terminated: NDArray[np.bool_],
 ) -> None:
     """Apply one action to every row but those of `skip`, in place.
 
-    time (B,) counts the glimpses seen, given (B,) the answers, kept in answers (B, L); target (B, L) is
-    padded with -1. Without early answers (keep_looking is -1) an answer is taken after every
-    horizon / L glimpses; with them, whenever it is not `keep_looking`. The episode ends with the last
-    answer, with `end`, or with the last glimpse of the horizon. Else the gaze (B, 2) moves, clipped to
-    [-1, 1]², and is added to the scan path (B, horizon, 2). correct (B,): every answer so far was right,
-    and at the end none is missing. terminal: whether that is paid at the end; per_answer: whether each right
-    answer is, up to the first wrong one.
+    time (B,) counts the glimpses seen, given (B,) the answers, kept in answers (B, L); ways (B, R, L) are
+    all that is right, each padded with -1. Without early answers (keep_looking is -1) an answer is taken
+    after every horizon / L glimpses; with them, whenever it is not `keep_looking`. The episode ends with the
+    last answer, with `end`, or with the last glimpse of the horizon. Else the gaze (B, 2) moves, clipped to
+    [-1, 1]², and is added to the scan path (B, horizon, 2). agrees (B, R): every answer so far was that of a
+    way, and at the end none is missing. terminal: whether that is paid at the end; per_answer: whether each
+    right answer is, up to the first wrong one.
     """
-    length = target.shape[1]
+    length = ways.shape[2]
     share = horizon // length
     for b in range(time.shape[0]):
         if skip[b]:
@@ -157,15 +157,21 @@ def advance(
             said = given[b]
             answers[b, said] = answer_action[b]
             given[b] = said + 1
-            if answer_action[b] != target[b, said]:
-                correct[b] = False
-            elif per_answer and correct[b]:
+            right = False
+            for way in range(ways.shape[1]):
+                if answer_action[b] != ways[b, way, said]:
+                    agrees[b, way] = False
+                right |= agrees[b, way]
+            if per_answer and right:
                 reward[b] += 1.0
             done = said + 1 == length or answer_action[b] == end
         if done or time[b] == horizon:
-            if given[b] < length and target[b, given[b]] >= 0:
-                correct[b] = False
-            if correct[b] and terminal:
+            right = False
+            for way in range(ways.shape[1]):
+                if given[b] < length and ways[b, way, given[b]] >= 0:
+                    agrees[b, way] = False
+                right |= agrees[b, way]
+            if right and terminal:
                 reward[b] += 1.0
             terminated[b] = True
             continue

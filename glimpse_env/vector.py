@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from glimpse_env import checks, random, tasks
 from glimpse_env.sensors.retina import Retina, writable
 from glimpse_env.sensors.words import Words
+from glimpse_env.worlds.arrangements import ARRANGED, ArrangementWorld
+from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.worlds.cloze import QUESTION_PLACES, ClozeWorld
 from glimpse_env.worlds.digits import DigitWorld
 from glimpse_env.worlds.houses import HouseWorld
@@ -36,8 +38,9 @@ Observation = dict[str, NDArray[Any]]
 Info = dict[str, Any]
 
 TEXTS = ("lookup", "numbers", "sentences", "trees", "documents")
-SCENES = ("digits", "houses", *TEXTS)
-Scored = NumberWorld | SentenceWorld | TreeWorld
+SCENES = ("digits", "houses", "captions", *TEXTS)
+Captioned = ArrangementWorld | CaptionWorld
+Scored = NumberWorld | SentenceWorld | TreeWorld | Captioned
 START_GAZES = ("center", "begin", "random", "blind")
 RENDER_MODES = ["human", "rgb_array"]
 RENDER_FPS = 3
@@ -119,7 +122,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             "digits": (digits, 1), "distractors": (distractors, 0), "distractor_size": (distractor_size, 8),
             "jitter": (jitter, 0), "distortion": (distortion, 0), "distortion_share": (distortion_share, 1),
         }  # fmt: skip
-        self.world: DigitWorld | HouseWorld | LookupWorld | ClozeWorld | Scored
+        self.world: DigitWorld | HouseWorld | LookupWorld | ClozeWorld | Captioned | Scored
         self.sensor: Retina | Words
         if checks.choice("scene", scene, SCENES) in TEXTS:
             for name, (value, default) in {**of_digits, "scales": (scales, 1)}.items():
@@ -140,6 +143,13 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self.world = TreeWorld(dataset, split, canvas_size)
         elif scene == "documents":
             self.world = ClozeWorld(dataset, split, canvas_size)
+        elif scene == "captions":
+            arranged = dataset in ARRANGED
+            for name, (value, default) in of_digits.items():
+                if not (arranged and name.startswith("distortion")):
+                    checks.left_out(name, value, default, "scene 'captions' has pictures of its own")
+            made = ArrangementWorld if arranged else CaptionWorld
+            self.world = made(dataset, split, canvas_size)
         elif scene == "houses":
             for name, (value, default) in of_digits.items():
                 checks.left_out(name, value, default, "scene 'houses' has digits of its own")
@@ -160,7 +170,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 f"horizon must be a multiple of the task's {self.task.length} answers, got {horizon}: "
                 "or set glimpses_per_answer"
             )
-        if isinstance(self.world, DigitWorld | HouseWorld):
+        if isinstance(self.world, DigitWorld | HouseWorld | Captioned):
             self.sensor = Retina(num_envs, self.world.canvas_shape, retina_size, scales, context)
         else:
             whole = bool(checks.integer("context", int(context), 0, 1))
@@ -197,9 +207,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             "gaze": Box(-1.0, 1.0, axes, np.float32),
             "time": Box(0.0, 1.0, (1,), np.float32),
         }
-        if self.world.tokens:
-            if isinstance(self.world, ClozeWorld):
-                views["question"] = Box(0, len(self.world.tokens) - 1, (QUESTION_PLACES,), np.int64)
+        if isinstance(self.world, ClozeWorld):
+            views["question"] = Box(0, len(self.world.tokens) - 1, (QUESTION_PLACES,), np.int64)
+        self._says = bool(self.world.tokens) or isinstance(self.world, Captioned)
+        if self._says:
             views["said"] = Box(tasks.NO_ANSWER, len(self.answer_names) - 1, (1,), np.int64)
         self.single_observation_space = Dict(views)
         self.single_action_space = Dict(
@@ -211,21 +222,25 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self._key: NDArray[np.uint64] | None = None
         self._episode = np.zeros(num_envs, np.int64)
         symbols = self.world.max_digits
+        ways = self.world.ways if isinstance(self.world, Captioned) else 0
         self._drawn = Drawn(
             np.zeros((num_envs, *self.world.canvas_shape), self.world.dtype),
             np.zeros((num_envs, symbols), np.int64),
             np.zeros((num_envs, symbols, 4), np.int64),
             np.zeros((num_envs, self.sensor.axes), np.float32),
             np.zeros((num_envs, QUESTION_PLACES if "question" in views else 0), np.int64),
+            np.zeros((num_envs, ways, symbols), np.int64),
+            np.full(num_envs, -1, np.int64),
         )
         self._target = np.zeros((num_envs, self.task.length), np.int64)
+        self._ways = np.zeros((num_envs, max(ways, 1), self.task.length), np.int64)
         self._boxes = self._drawn.boxes
         self._time = np.zeros(num_envs, np.int64)
         self._gaze = np.zeros((num_envs, self.sensor.axes), np.float32)
         self._path = np.zeros((num_envs, self.horizon, self.sensor.axes), np.float32)
         self._answers = np.full((num_envs, self.task.length), tasks.NO_ANSWER, np.int64)
         self._given = np.zeros(num_envs, np.int64)
-        self._correct = np.zeros(num_envs, np.bool_)
+        self._agrees = np.zeros(self._ways.shape[:2], np.bool_)
         self._done = np.ones(num_envs, np.bool_)
         self._any_done = True
         self._ended = np.zeros(num_envs, np.bool_)
@@ -298,11 +313,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         reward = np.zeros(self.num_envs)
         terminated = np.zeros(self.num_envs, np.bool_)
         tasks.advance(
-            resetting, gaze, answer, self._target, self.task.end,
+            resetting, gaze, answer, self._ways, self.task.end,
             len(self.answer_names) - 1 if self.early_answer else -1,
             self.horizon, self.relative_gaze, self.reward == "terminal", self.reward == "per_answer",
             self.step_cost,
-            self._time, self._gaze, self._path, self._answers, self._given, self._correct,
+            self._time, self._gaze, self._path, self._answers, self._given, self._agrees,
             reward, terminated,
         )  # fmt: skip
         if self.reward == "score":
@@ -335,6 +350,12 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.world.draw(rows, keys, episodes, indices, aids, self._drawn)
         symbols, self._boxes = self.task.in_order(self._drawn.symbols, self._drawn.boxes)
         self._target[rows] = self.task.targets(symbols[rows])
+        if self._drawn.ways.size:
+            ways = self._drawn.ways[rows]
+            self._ways[rows] = self.task.targets(ways.reshape(-1, ways.shape[2])).reshape(*ways.shape[:2], -1)
+            self._ways[rows] = np.where(ways[..., :1] >= 0, self._ways[rows], tasks.NO_ANSWER)
+        else:
+            self._ways[rows, 0] = self._target[rows]
         self.sensor.prepare(rows, self._drawn.canvas)
         if self.start_gaze == "random":
             self._gaze[rows] = self._drawn.start_gaze[rows]
@@ -344,7 +365,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self._time[rows] = 1
         self._answers[rows] = tasks.NO_ANSWER
         self._given[rows] = 0
-        self._correct[rows] = True
+        self._agrees[rows] = self._ways[rows, :, 0] >= 0
         self._done = self._done & ~rows
         self._ended = self._ended & ~rows
         self._any_done = bool(self._done.any())
@@ -358,7 +379,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         observation: Observation = {**seen, "gaze": self._gaze.copy(), "time": time[:, None]}
         if self._drawn.question.size:
             observation["question"] = self._drawn.question.copy()
-        if self.world.tokens:
+        if self._says:
             last = np.take_along_axis(self._answers, np.maximum(self._given - 1, 0)[:, None], 1)
             observation["said"] = np.where(self._given[:, None] > 0, last, tasks.NO_ANSWER)
         return observation
@@ -367,11 +388,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         """Add to the reward of every row that has ended how good its sentence is."""
         assert isinstance(self.world, Scored)
         for row in np.flatnonzero(terminated):  # the library that scores takes one sentence at a time
-            said, right = (
+            said, *ways = (
                 [int(i) for i in answers if 0 <= i < self.task.end]
-                for answers in (self._answers[row], self._target[row])
+                for answers in (self._answers[row], *self._ways[row])
             )
-            reward[row] += self.world.score(said, right)
+            reward[row] += self.world.score(said, [way for way in ways if way])
 
     def _truncate(self, resetting: NDArray[np.bool_], terminated: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Rows cut off by `max_episode_steps`, as Gymnasium's TimeLimit does to a single env."""
@@ -383,7 +404,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     def _info(self, terminated: NDArray[np.bool_]) -> Info:
         if not (self.constant_info or terminated.any()):
             return {}
-        correct = terminated & self._correct
+        correct = terminated & self._agrees.any(1)
         target = np.where(terminated[:, None], self._target, -1 if self.constant_info else 0)
         return {
             "target": target[:, 0] if self.task.length == 1 else target,
@@ -467,6 +488,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             "due": due.astype(np.int64),
             "boxes": self._boxes.copy(),
         }
+
+    @property
+    def pictures(self) -> NDArray[np.int64]:
+        """Which captioned picture of the split every row shows, -1 for none: a copy, (B,)."""
+        return self._drawn.picture.copy()
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The attribute `name`, or what it returns if it is a method, once for every row: all share it."""

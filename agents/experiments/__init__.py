@@ -18,6 +18,7 @@ from agents.experiments import (
     mnih2014,
     reading,
     sentences,
+    xu2015,
 )
 from agents.experiments.experiment import Experiment
 
@@ -33,6 +34,7 @@ MODULES = (
     reading,
     sentences,
     hermann2015,
+    xu2015,
     demo,
 )
 EXPERIMENTS: dict[str, Experiment] = {

@@ -13,6 +13,7 @@ import tyro
 from agents.agent import SequenceSpec, Spec
 from agents.device import seeded
 from agents.learn import checkpoint
+from agents.learn.captioning import Captioning, HardCaptioning
 from agents.learn.differentiable import Comprehension, CrossEntropy, Windows
 from agents.learn.envs import EnvKeywords, check_keywords, spec_of
 from agents.learn.generative import Generative
@@ -26,6 +27,7 @@ from agents.learn.run import Run
 from agents.learn.sentences import HardLooks, TeacherForcing
 from agents.learn.sequences import SEQUENCES, make_sequences
 from agents.learn.stopping import WhenToStop
+from agents.models.captioner import CaptionerSettings
 from agents.models.char_lm import CharLMSettings
 from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAWClassifierSettings, DRAWSettings
@@ -62,6 +64,7 @@ ModelSettings = (
     | TransformerSettings
     | ReaderSettings
     | RasterSettings
+    | CaptionerSettings
 )
 AnyLearner = (
     Reinforce
@@ -77,6 +80,8 @@ AnyLearner = (
     | TeacherForcing
     | HardLooks
     | Reading
+    | Captioning
+    | HardCaptioning
 )
 AnyLoop = Loop | PPOLoop
 OF_TEXTS = (Seq2SeqSettings, ReadingAgentSettings, TransformerSettings, ReaderSettings)

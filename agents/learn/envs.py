@@ -111,12 +111,12 @@ def make_env(agent: Agent, env_id: str, num_envs: int, *, boxes: bool = False, *
     return VectorSupervision(env, boxes=boxes)
 
 
-def frozen_env(agent: Agent, env_id: str, split: str, **keywords: Any) -> Any:
+def frozen_env(agent: Agent, env_id: str, split: str, *, boxes: bool = False, **keywords: Any) -> Any:
     """The vector env that `agent` is scored in, with as many rows as `split` has scenes and memory allows."""
     scenes = single_env(env_id, keywords, split=split).vector
     canvas = int(np.prod(scenes.world.canvas_shape))
     rows = max(1, min(MOST_ROWS, scenes.num_scenes, MOST_BYTES // (8 * canvas)))
-    return make_env(agent, env_id, rows, split=split, **keywords)
+    return make_env(agent, env_id, rows, boxes=boxes, split=split, **keywords)
 
 
 def frozen_batches(env: Any, scenes: int | None = None) -> Iterator[NDArray[np.int64]]:

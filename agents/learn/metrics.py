@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from agents.learn.evaluate import Evaluation
+from agents.learn.evaluate import Evaluation, mean_of
 from glimpse_env.data import trees
 from glimpse_env.data.files import DatasetError
+from glimpse_env.scores import Cider
 
 RESAMPLES = 1000  # of the bootstrap
 
@@ -52,6 +54,54 @@ def f1(counts: NDArray[np.int64]) -> Evaluation:
 def plain_f1(counts: NDArray[np.int64]) -> float:
     """The same without the interval."""
     return 100 * trees.f1(*counts.sum(0).tolist())
+
+
+def caption_bleu(written: Sequence[str], references: Sequence[Sequence[str]], order: int = 4) -> float:
+    """BLEU of captions with n-grams up to `order`, in percent, without smoothing, several references each.
+
+    Words are taken as they are, and of the references that which is closest in length counts.
+    """
+    score: float = _bleu_of_captions(order).corpus_score(list(written), _streams(references)).score
+    return score
+
+
+def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Evaluation]:
+    """BLEU-1 to BLEU-4, METEOR and CIDEr-D of captions, several references each, by name, in percent.
+
+    METEOR is nltk's, as in `by_other_metrics`. CIDEr-D (`glimpse_env.scores`) counts how common n-grams are
+    in these references, and is 100 where it is 1 of its 10. BLEU's intervals are those of a bootstrap over
+    captions.
+    """
+    found = {}
+    for order in range(1, 5):
+        scored = _bleu_of_captions(order).corpus_score(
+            list(written), _streams(references), n_bootstrap=RESAMPLES
+        )
+        found[f"bleu{order}"] = Evaluation(
+            scored.score, (scored._mean - scored._ci, scored._mean + scored._ci), len(written)
+        )
+    from nltk.translate.meteor_score import meteor_score
+
+    pairs = [
+        (one.split(), [other.split() for other in others])
+        for one, others in zip(written, references, strict=True)
+    ]
+    cider = Cider([others for _, others in pairs])
+    of_each = {
+        "meteor": [meteor_score(others, one, wordnet=_NoSynonyms()) for one, others in pairs],
+        "cider": [cider(one, others) for one, others in pairs],
+    }
+    return found | {name: mean_of(100 * torch.tensor(values)) for name, values in of_each.items()}
+
+
+def _bleu_of_captions(order: int) -> Any:
+    return _sacrebleu().BLEU(tokenize="none", smooth_method="none", max_ngram_order=order)
+
+
+def _streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
+    """References as sacrebleu has them: of all pictures the first ones, the second ones, and so on."""
+    most = max(map(len, references))
+    return [[others[i] if i < len(others) else None for others in references] for i in range(most)]
 
 
 def by_other_metrics(written: Sequence[str], references: Sequence[str]) -> dict[str, float]:

@@ -78,16 +78,21 @@ class TeacherForcing(LoopLearner, Scorer):
         """
         if self.constrained and not isinstance(world_of(task, "train"), TreeWorld):
             raise ValueError("constrained is of trees: leave it out")
-        pool = Pool(model, task)
+        pool = self.pool(model, task)
 
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
             drawn = pool.batch(seeds)
             return BatchResult(self.loss(model, drawn.canvas, drawn.target), {})
 
-        def greedy(averaged: Any) -> list[list[int]]:
-            return self.answers(averaged, task, "validation", beams=1)
+        return Lesson(batch, self.validation(model, task), pool.env.close, "sentences")
 
-        return Lesson(batch, validation_of(task, greedy), pool.env.close, "sentences")
+    def pool(self, model: Any, task: Task) -> Any:
+        """Where batches come from: `batch(seeds)` gives what is `Taught`."""
+        return Pool(model, task)
+
+    def validation(self, model: Any, task: Task) -> Callable[[Any], dict[str, float]]:
+        """What a model is validated by."""
+        return validation_of(task, lambda averaged: self.answers(averaged, task, "validation", beams=1))
 
     def loss(self, model: Any, canvas: Tensor, target: Tensor) -> Tensor:
         """The mean over the words of targets (B, L), padded with -1, to texts (B, N)."""
@@ -142,11 +147,14 @@ class HardLooks(TeacherForcing):
     """How often each word looks; REINFORCE subtracts the mean of its other looks. At least 2."""
     entropy_weight: float = 0.002
     """The weight of the entropy of a look, of a nat."""
+    discount: float = 0.0
+    """What a look is paid of each later word, as many times this as there are words between, in [0, 1]; of
+    looks that are heard of later."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         super().__post_init__()
-        checks.not_negative(self, "entropy_weight")
+        checks.not_negative(self, "entropy_weight", "discount")
         if self.samples < 2:
             raise ValueError(f"samples must be at least 2, got {self.samples}")
 
@@ -162,6 +170,11 @@ class HardLooks(TeacherForcing):
         scores = looked.scores.flatten(0, 1)
         nats = F.cross_entropy(scores, words, reduction="none", label_smoothing=self.label_smoothing)
         paid = -nats.detach() if self.objective == "variational" else (scores.argmax(1) == words).float()
+        if self.discount:
+            each = paid.new_zeros(*target.shape, self.samples)
+            each[target >= 0] = paid.view(-1, self.samples)
+            later = losses.returns(each.transpose(0, 1).flatten(1), self.discount)
+            paid = later.view(-1, *each.shape[::2]).transpose(0, 1)[target >= 0].flatten()
         others = losses.leave_one_out(paid[None], self.samples)
         looks = losses.reinforce(looked.log_prob.flatten()[None], paid[None], others)
         return nats.mean() + looks - self.entropy_weight * looked.entropy.mean()

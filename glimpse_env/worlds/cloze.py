@@ -72,7 +72,7 @@ class ClozeWorld:
         out: Drawn,
     ) -> None:
         """Draw a scene, or that of `indices`, for every row of `rows` into `out`; nothing is augmented."""
-        draw_documents(rows, keys, episodes, indices, self.document, self.question, self.answer, *out)
+        draw_documents(rows, keys, episodes, indices, self.document, self.question, self.answer, *out[:5])
 
 
 @cache

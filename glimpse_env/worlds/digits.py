@@ -17,7 +17,7 @@ MAX_CANVAS, MAX_DISTRACTORS = 4096, 10_000  # a slip of the keyboard should not 
 
 
 @inlined
-def _add_clipped(
+def add_clipped(
     source: NDArray[np.uint8], top: int, left: int, height: int, width: int,
     canvas: NDArray[np.uint8], y: int, x: int,
 ) -> None:  # fmt: skip
@@ -162,7 +162,7 @@ def draw_scenes(
             x = below(canvas.shape[3] - distractor_size + 1, mix(state))
             state += GOLDEN
             if unit(mix(state)) < difficulty:
-                _add_clipped(images[other], top, left, distractor_size, distractor_size, picture, y, x)
+                add_clipped(images[other], top, left, distractor_size, distractor_size, picture, y, x)
         margin_y = int(room_y * (1.0 - difficulty) / 2.0)
         margin_x = int(room_x * (1.0 - difficulty) / 2.0)
         if num_digits == 2:  # leave room for both
@@ -197,9 +197,9 @@ def draw_scenes(
                     off = distortion * (2.0 * unit(mix(distortion_state)) - 1.0)
                     matrix[entry // 2, entry % 2] = off + (1.0 if entry % 3 == 0 else 0.0)
                 warp(digit, matrix, warped)
-                _add_clipped(warped, 0, 0, height, width, picture, place[k, 1], place[k, 0])
+                add_clipped(warped, 0, 0, height, width, picture, place[k, 1], place[k, 0])
             else:
-                _add_clipped(digit, 0, 0, height, width, picture, place[k, 1], place[k, 0])
+                add_clipped(digit, 0, 0, height, width, picture, place[k, 1], place[k, 0])
         state += GOLDEN
         start_gaze[b, 0] = 2.0 * unit(mix(state)) - 1.0
         state += GOLDEN

@@ -60,9 +60,9 @@ class NumberWorld:
         apart = {name: f" {name} " for name in ("Million", "Millionen")}
         return "".join(apart.get(name, name) for name in (self.names[i] for i in answers)).strip()
 
-    def score(self, said: Sequence[int], right: Sequence[int]) -> float:
-        """How good what was said is beside the right answers, from 0 to 1 (`scores.chrf`)."""
-        return scores.chrf(self.write(said), self.write(right))
+    def score(self, said: Sequence[int], ways: Sequence[Sequence[int]]) -> float:
+        """How good what was said is beside what may rightly be said, from 0 to 1 (`scores.chrf`)."""
+        return scores.chrf(self.write(said), [self.write(way) for way in ways])
 
     def draw(
         self,

@@ -51,9 +51,9 @@ class SentenceWorld:
         """The sentence that units spell."""
         return self.vocabulary.decode(answers)
 
-    def score(self, said: Sequence[int], right: Sequence[int]) -> float:
-        """How good what was said is beside the right answers, from 0 to 1 (`scores.chrf`)."""
-        return scores.chrf(self.write(said), self.write(right))
+    def score(self, said: Sequence[int], ways: Sequence[Sequence[int]]) -> float:
+        """How good what was said is beside what may rightly be said, from 0 to 1 (`scores.chrf`)."""
+        return scores.chrf(self.write(said), [self.write(way) for way in ways])
 
     def draw(
         self,

@@ -62,9 +62,9 @@ class TreeWorld:
         ours, theirs = ([self.names[i] for i in answers] for answers in (said, right))
         return trees.matched(ours, theirs)
 
-    def score(self, said: Sequence[int], right: Sequence[int]) -> float:
+    def score(self, said: Sequence[int], ways: Sequence[Sequence[int]]) -> float:
         """How well a tree agrees with the right one, from 0 to 1: the F1 of its brackets."""
-        return trees.f1(*self.matched(said, right))
+        return max(trees.f1(*self.matched(said, way)) for way in ways)
 
     def draw(
         self,

@@ -1,0 +1,267 @@
+"""Training and scoring of captioners, which see a picture at once and say what is there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from agents import checks
+from agents.agent import device_of, to_action, to_tensors
+from agents.learn import metrics
+from agents.learn.envs import frozen_batches, frozen_env, make_env, single_env
+from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring, wilson
+from agents.learn.features import features_of
+from agents.learn.loop import Task, error_on_validation
+from agents.learn.sentences import HardLooks, Taught, TeacherForcing
+from agents.models.captioner import Captioner, CaptionerSettings
+from agents.parts import beam
+from glimpse_env.worlds.captions import CaptionWorld
+from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
+
+POOL = 4  # batches that are drawn together and sorted by length
+AT_ONCE = 100  # pictures that are described side by side
+OTHERS: dict[Mode, str] = {
+    "beam, BLEU-1": "bleu1", "beam, BLEU-2": "bleu2", "beam, BLEU-3": "bleu3", "beam, METEOR": "meteor",
+    "beam, CIDEr": "cider",
+}  # fmt: skip
+
+
+class _OfPictures:
+    """What learners of captioners have in common: their pictures, and how captions are judged.
+
+    Captions of people are judged by BLEU and its like. Where there is one right answer, or a few, the
+    environment says whether the whole is right.
+    """
+
+    beams: int
+    length_weight: float
+    coverage_weight: float
+
+    def pool(self, model: Any, task: Task) -> Pictures:
+        """Where batches come from."""
+        return Pictures(model, task)
+
+    def validation(self, model: Any, task: Task) -> Any:
+        """BLEU-4 of what it says on its own, or the share of answers not all right."""
+        world = _people(task, "validation")
+        if world is None:
+            return error_on_validation(task)
+
+        def validate(averaged: Captioner) -> dict[str, float]:
+            found = metrics.caption_bleu(
+                _written(world, self.answers(averaged, task, "validation", 1)), _references(world)
+            )
+            return {"validation_100_less_bleu4": 100 - found, "validation_bleu4": found}
+
+        return validate
+
+    def answers(self, model: Any, task: Task, split: str, beams: int) -> list[list[int]]:
+        """What a captioner says of each frozen picture of a split, END left out."""
+        task_ = single_env(task.env_id, task.env, split=split).vector.task
+        said = []
+        with scoring(model, 0):
+            for seen in frozen_views(model, task, split):
+                said += beam.search(
+                    model, seen, task_.end, task_.length,
+                    beams=beams, length_weight=self.length_weight, coverage_weight=self.coverage_weight,
+                )  # fmt: skip
+        return said
+
+    def figures(self, model: Any, task: Task, split: str) -> dict[Mode, Evaluation]:
+        """BLEU-4, greedy and with beams, and other metrics; or the error, and how often it is on target."""
+        world = _people(task, split)
+        if world is None:
+            return {
+                "deterministic": evaluate(model, task.env_id, split, **task.env),
+                "on target": on_target(model, task, split),
+            }
+        references = _references(world)
+        greedy = _written(world, self.answers(model, task, split, 1))
+        searched = _written(world, self.answers(model, task, split, self.beams))
+        scored = metrics.captions(searched, references)
+        return {
+            "deterministic": metrics.captions(greedy, references)["bleu4"],
+            "beam": scored["bleu4"],
+            **{mode: scored[name] for mode, name in OTHERS.items()},
+        }
+
+    def metric(self, task: Task, mode: Mode) -> str:
+        """What a figure is that is counted so."""
+        if mode == "on target":
+            return "on_target"
+        return "test_error" if _people(task, "validation") is None else OTHERS.get(mode, "bleu4")
+
+
+@dataclasses.dataclass(frozen=True)
+class Captioning(_OfPictures, TeacherForcing):
+    """The cross-entropy of each word of one caption a picture, the true words before it being heard."""
+
+    TEACHES: ClassVar[tuple[type, ...]] = (CaptionerSettings,)
+
+    even_weight: float = 0.0
+    """The weight of the doubly stochastic regulariser: the mean over places of (T / N - what the T words
+    looked at them)², N being how many there are (Xu et al. 2015, section 4.2.1, where T / N is 1)."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        super().__post_init__()
+        checks.not_negative(self, "even_weight")
+
+    def check(self, model: object) -> None:
+        """Raise ValueError for hard looks, which have no derivative, and for even ones without attention."""
+        assert isinstance(model, CaptionerSettings)
+        if model.hard:
+            raise ValueError("hard looks are learned by HardCaptioning: set hard to False")
+        if self.even_weight and model.attention == "none":
+            raise ValueError("even_weight is of attention: set it to 0, or choose an attention")
+
+    def loss(self, model: Captioner, canvas: Tensor, target: Tensor) -> Tensor:
+        """The mean over the words of targets (B, L), padded with -1, of pictures."""
+        scores, looks = model.teach(canvas, target)
+        nats = F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
+        if not self.even_weight:
+            return nats
+        said = (target >= 0).to(looks.dtype)
+        share = said.sum(1, keepdim=True) / looks.shape[2]
+        return nats + self.even_weight * (share - (looks * said[..., None]).sum(1)).square().mean()
+
+
+@dataclasses.dataclass(frozen=True)
+class HardCaptioning(_OfPictures, HardLooks):
+    """HardLooks for captioners."""
+
+    TEACHES: ClassVar[tuple[type, ...]] = (CaptionerSettings,)
+
+    def check(self, model: object) -> None:
+        """Raise ValueError for looks that are not hard, and for paid looks that nobody hears of later."""
+        assert isinstance(model, CaptionerSettings)
+        if not model.hard:
+            raise ValueError("HardCaptioning teaches hard looks: set hard to True")
+        if self.discount and model.feeding == "none":
+            raise ValueError("discount is of looks that are heard of later: set feeding to 'context'")
+
+
+class Pictures:
+    """Scenes of the training side, those with targets of like length together."""
+
+    def __init__(self, model: Captioner, task: Task) -> None:
+        self.size, self.device = task.loop.batch_size, device_of(model)
+        self.features = known_features(model, task, "train")
+        keywords = {**task.env, "split": "train"}
+        if self.features is None:
+            self.env = make_env(model, task.env_id, POOL * self.size, **keywords)
+        else:  # the canvas is not looked at
+            made = gymnasium.make_vec(task.env_id, POOL * self.size, "vector_entry_point", **keywords)
+            self.env = VectorSupervision(made)
+        self.batches: Iterator[Taught] = iter(())
+
+    def batch(self, seeds: list[int] | None) -> Taught:
+        """The next batch; with seeds, the first of scenes that they draw."""
+        if seeds is not None:
+            first = seeds[0] * POOL
+            self.batches = self._draw(list(range(first, first + POOL * self.size)))
+        drawn = next(self.batches, None)
+        if drawn is None:
+            self.batches = self._draw(None)
+            drawn = next(self.batches)
+        return drawn
+
+    def _draw(self, seeds: list[int] | None) -> Iterator[Taught]:
+        observation, _ = self.env.reset(seed=seeds)
+        target = torch.from_numpy(observation["target"])
+        length = (target >= 0).sum(1)
+        order, shown = length.argsort(), glimpse_env_of(self.env).pictures
+        for i in torch.randperm(POOL).tolist():
+            rows = order[i * self.size : (i + 1) * self.size]
+            if self.features is None:
+                seen = torch.from_numpy(observation["canvas"])[rows]
+            else:
+                seen = torch.from_numpy(self.features[shown[rows.numpy()]]).float()
+            yield Taught(seen.to(self.device), target[rows, : int(length[rows].max())].to(self.device))
+
+
+def known_features(model: Captioner, task: Task, split: str) -> NDArray[np.float16] | None:
+    """What the pretrained eye sees of a split's pictures, if the model has it and they are kept."""
+    world = single_env(task.env_id, task.env, split=split).vector.world
+    if model.cnn is not None or not isinstance(world, CaptionWorld):
+        return None
+    return features_of(*world.named, world.canvas_shape[1])
+
+
+def frozen_views(model: Captioner, task: Task, split: str) -> Iterator[Tensor]:
+    """What a captioner is given of the frozen scenes of a split, AT_ONCE at a time."""
+    features = known_features(model, task, split)
+    if features is not None:
+        for first in range(0, len(features), AT_ONCE):
+            yield torch.tensor(features[first : first + AT_ONCE]).to(device_of(model)).float()
+        return
+    env = frozen_env(model, task.env_id, split, **task.env)
+    left = glimpse_env_of(env).num_scenes
+    for index in frozen_batches(env):
+        observation, _ = env.reset(options={"index": index})
+        canvas = torch.from_numpy(observation["canvas"])[:left]
+        left -= len(canvas)
+        for part in torch.split(canvas, AT_ONCE):
+            yield part.to(device_of(model))
+    env.close()
+
+
+def on_target(model: Captioner, task: Task, split: str) -> Evaluation:
+    """How often, in percent, the place looked at most lies in the box of what the word names.
+
+    Of all words that are said and name something in the scene: where several things have that name, the box
+    of any.
+    """
+    env = frozen_env(model, task.env_id, split, boxes=True, **task.env)
+    inner = glimpse_env_of(env)
+    end, left = inner.task.end, inner.num_scenes
+    size = np.array(inner.world.canvas_shape[:0:-1])
+    hits = asked = 0
+    with scoring(model, 0):
+        for index in frozen_batches(env):
+            observation, _ = env.reset(options={"index": index})
+            rows = np.arange(env.num_envs) < left
+            left -= int(rows.sum())
+            state, playing = model.initial(env.num_envs), rows.copy()
+            names, boxes = observation["target"], observation["boxes"]
+            names = np.where(boxes.any(-1), names[:, : boxes.shape[1]], -1)
+            while playing.any():
+                step, state = model(to_tensors(observation, device_of(model)), state, False)
+                action = to_action(step)
+                pixel = (action["gaze"] + 1) / 2 * (size - 1)
+                within = (pixel[:, None] >= boxes[..., :2] - 0.5) & (
+                    pixel[:, None] < boxes[..., :2] + boxes[..., 2:] - 0.5
+                )
+                named = (names == action["answer"][:, None]) & playing[:, None]
+                asked += int(named.any(1).sum())
+                hits += int((named & within.all(-1)).any(1).sum())
+                playing &= action["answer"] != end
+                observation, _, terminated, truncated, _ = env.step(action)
+                playing &= ~(terminated | truncated)
+    env.close()
+    if not asked:
+        return Evaluation(0.0, (0.0, 100.0), 0)
+    return Evaluation(100 * hits / asked, wilson(hits, asked), asked)
+
+
+def _people(task: Task, split: str) -> CaptionWorld | None:
+    """The world of a split whose captions people wrote, else None."""
+    world = single_env(task.env_id, task.env, split=split).vector.world
+    return world if isinstance(world, CaptionWorld) else None
+
+
+def _written(world: CaptionWorld, said: list[list[int]]) -> list[str]:
+    return [world.write(one) for one in said]
+
+
+def _references(world: CaptionWorld) -> list[list[str]]:
+    """What people said of each frozen scene."""
+    return [[" ".join(one) for one in world.references(scene)] for scene in range(world.num_scenes)]

@@ -1,0 +1,131 @@
+"""Captioners: an eye sees a picture at once, and a voice says what is there, word by word.
+
+Show and Tell (Vinyals et al. 2015) knows the picture as a whole when it begins to speak and sees no more
+of it. Show, Attend and Tell (Xu et al. 2015) looks at the places of a grid before every word: softly, or
+hard, at one. The eye is a small CNN that is trained here, or a pretrained one that is not (parts/eye.py).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agents import checks
+from agents.agent import Spec, State, device_of
+from agents.parts import eye
+from agents.parts.voice import Voice, VoiceSettings
+
+Eye = Literal["cnn", "pretrained"]
+EYES: tuple[Eye, ...] = get_args(Eye)
+NARROW = 16  # numbers of each place from which the CNN's view of the whole is made
+
+
+@dataclasses.dataclass(frozen=True)
+class CaptionerSettings(VoiceSettings):
+    """What a captioner is built from."""
+
+    eye: Eye = "cnn"
+    """What sees the picture."""
+    filters: int = 16
+    """How many filters the first layer of the CNN has; the second has twice as many, the others four times as
+    many."""
+    pictures_dropout: float = 0.0
+    """The share of what the eye sees that training drops, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range and for parts that do not fit each other."""
+        super().__post_init__()
+        checks.positive(self, "filters")
+        checks.share(self, "pictures_dropout")
+        if self.eye not in EYES:
+            raise ValueError(f"eye must be one of {EYES}, got {self.eye!r}")
+        if self.attention == "last":
+            raise ValueError("a picture has no last place: choose another attention")
+        if self.eye == "pretrained" and self.filters != 16:
+            raise ValueError("filters are of the CNN: leave them out, or set eye to 'cnn'")
+
+    def build(self, spec: Spec) -> Captioner:
+        """The captioner with fresh weights for pictures of `spec`."""
+        return Captioner(spec, self)
+
+
+class Captioner(Voice):
+    """Eye and voice: see the settings. Raises ValueError for a canvas that does not fit the eye."""
+
+    settings: CaptionerSettings
+
+    def __init__(self, spec: Spec, settings: CaptionerSettings) -> None:
+        super().__init__(spec)
+        own = settings
+        channels, height, width = spec.canvas
+        if own.eye == "pretrained":
+            if channels != 3:
+                raise ValueError(f"the pretrained eye sees colour, and the canvas has {channels} channel(s)")
+            self.lines, self.columns = 7, 7
+            self.cnn, seen, whole = None, eye.CHANNELS, eye.WHOLE
+            self.normal, self.normal_whole = nn.LayerNorm(seen), nn.LayerNorm(whole)
+        else:
+            self.lines, self.columns = math.ceil(height / 8), math.ceil(width / 8)
+            self.cnn, seen = _cnn(channels, own.filters), 4 * own.filters
+            self.narrow = nn.Conv2d(seen, NARROW, 1)
+            whole = NARROW * self.lines * self.columns
+        places = self.lines * self.columns
+        self.key = nn.Linear(seen, own.hidden)
+        self.place = nn.Parameter(0.1 * torch.randn(places, own.hidden))
+        self.first = nn.Linear(whole, own.hidden * own.layers)
+        heard = nn.Embedding(spec.num_answers + 1, own.embedding)
+        nn.init.normal_(heard.weight, std=own.embedding**-0.5)
+        self._build_voice(spec, own, heard)
+        self.blur = nn.Dropout(own.pictures_dropout)
+        across, down = (
+            _middles(places, pixels, 8 if self.cnn else pixels / places)
+            for places, pixels in ((self.columns, width), (self.lines, height))
+        )
+        middle = torch.stack([across.repeat(self.lines), down.repeat_interleave(self.columns)], 1)
+        self.register_buffer("middle", middle, persistent=False)
+
+    def gaze_of(self, weights: Tensor) -> Tensor:
+        """The middle of the place that a word looked at most, (B, 2); of no look the canvas's."""
+        gaze: Tensor = self.middle[weights.argmax(1)] * (weights > 0).any(1, keepdim=True)  # type: ignore[index]
+        return gaze.detach()
+
+    def read(self, canvas: Tensor) -> State:
+        """Pictures (B, C, H, W) in [0, 1], or features (B, F) of the pretrained eye -> the state."""
+        own = self.settings
+        if self.cnn is None:
+            features = canvas if canvas.ndim == 2 else eye.pretrained(device_of(self)).features(canvas)
+            grid, whole = features.float().tensor_split([eye.GRID * eye.CHANNELS], 1)
+            grid = self.normal(grid.view(-1, eye.GRID, eye.CHANNELS))
+            whole = self.normal_whole(whole)
+        else:
+            seen = self.cnn(canvas)
+            grid = seen.flatten(2).transpose(1, 2)
+            whole = F.relu(self.narrow(seen)).flatten(1)
+        keys = F.relu(self.key(self.blur(grid))) + self.place
+        lasts = torch.tanh(self.first(self.blur(whole))).chunk(own.layers, 1)
+        there = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device)
+        return self.begin(keys, there, list(lasts))
+
+
+def _middles(places: int, pixels: int, side: float) -> Tensor:
+    """Gazes at the middles of places that are `side` pixels wide, (places,)."""
+    middle = (torch.arange(places) + 0.5) * side - 0.5
+    return (2 * middle / max(pixels - 1, 1) - 1).clamp(-1, 1)
+
+
+def _cnn(channels: int, filters: int) -> nn.Sequential:
+    """Five convolutions, each normalised: (B, C, H, W) -> (B, 4 filters, H / 8, W / 8), rounded up."""
+    wide = (filters, 2 * filters, 4 * filters, 4 * filters, 4 * filters)
+    layers: list[nn.Module] = []
+    for number, (seen, width) in enumerate(zip((channels, *wide), wide, strict=False)):
+        first = number == 0
+        conv = nn.Conv2d(seen, width, 5 if first else 3, 2 if first else 1, 2 if first else 1, bias=False)
+        layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
+        if number in (1, 3):
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+    return nn.Sequential(*layers)

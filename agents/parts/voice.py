@@ -1,0 +1,307 @@
+"""A voice: what says words one by one, and looks back at what was read or seen as it needs it.
+
+It is the decoder of every encoder-decoder here, whatever was encoded. Without attention it knows what it
+begins with (Sutskever, Vinyals, Le 2014), which it may also hear at every word (Cho et al. 2014); with it
+every word looks softly at all places: after the decoder's step (Luong, Pham, Manning 2015) or before it
+(Bahdanau, Cho, Bengio 2015). It may also look at one place alone ("hard", Xu et al. 2015).
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from agents import checks
+from agents.agent import Agent, Sees, Spec, Step, select
+from agents.cores import LSTM, Core, Stack, State
+from agents.parts.alignment import Alignment
+from agents.parts.vocabulary import check_answers_every_glimpse
+
+Attention = Literal["none", "last", "dot", "general", "concat"]
+ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
+Feeding = Literal["none", "readout", "context"]
+FEEDINGS: tuple[Feeding, ...] = get_args(Feeding)
+
+
+@dataclasses.dataclass(frozen=True)
+class VoiceSettings:
+    """What a voice is built from."""
+
+    hidden: int = 256
+    """The width of the cores, in units."""
+    embedding: int = 256
+    """The width of a word's embedding and of what the answers are scored from, in units."""
+    layers: int = 1
+    """How many LSTMs lie above each other."""
+    residual: bool = False
+    """Whether a layer, from the second on, adds its output to what it sees."""
+    attention: Attention = "general"
+    """How places are compared with what is said (parts/alignment.py); "last" is the encoder's last output at
+    every word, "none" its state to begin with and nothing else."""
+    hard: bool = False
+    """Whether a word looks at one place alone, drawn in training and then the likeliest, and not at the
+    weighted mean of all."""
+    feeding: Feeding = "none"
+    """What the decoder sees beside the last word: nothing, the readout that the last word was scored from
+    (input feeding), or the context, attended to before the step, as Bahdanau's does."""
+    dropout: float = 0.3
+    """The share of the embeddings' and the readout's units that training drops, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range and for parts that do not fit each other."""
+        checks.positive(self, "hidden", "embedding", "layers")
+        checks.share(self, "dropout")
+        if self.attention not in ATTENTIONS or self.feeding not in FEEDINGS:
+            raise ValueError(
+                f"attention must be one of {ATTENTIONS} and feeding one of {FEEDINGS}, got "
+                f"{self.attention!r} and {self.feeding!r}"
+            )
+        if self.hard and (self.attention in ("none", "last") or self.feeding == "readout"):
+            raise ValueError("hard is of dot, general or concat, and feeding of none or context")
+        if self.attention == "none" and self.feeding == "context":
+            raise ValueError("feeding 'context' needs attention: choose another, or last")
+        if self.residual and self.layers == 1:
+            raise ValueError("residual joins layers: set layers to 2 or more")
+
+
+class Voice(Agent):
+    """Base of agents that read the canvas once and then say words: decoder, alignment and readout.
+
+    It hears the last word that was said, whoever said it. heard: embeddings of what is heard, 0 being nothing
+    and n + 1 answer n, by which answers are scored, too. local: how many places local attention spans, 0 is
+    all. pointer: see `Seq2SeqSettings`. Raises ValueError for an environment with more than one glimpse an
+    answer, for it needs none.
+    """
+
+    sees: Sees = "canvas"
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        check_answers_every_glimpse(spec)
+
+    def _build_voice(
+        self, spec: Spec, settings: VoiceSettings, heard: nn.Embedding, local: int = 0, pointer: int = 0
+    ) -> None:
+        """Make the decoder, once the encoder is made: weights are drawn in reading order."""
+        own = settings
+        self.settings, self.heard, self.pointer = settings, heard, pointer
+        fed = {"none": 0, "readout": own.embedding, "context": own.hidden}[own.feeding]
+        fed += own.hidden * (pointer > 0)
+        layers = [
+            LSTM((own.embedding + fed if i == 0 else own.hidden), own.hidden) for i in range(own.layers)
+        ]
+        self.decoder: Core = (
+            layers[0] if own.layers == 1 else Stack(layers, "residual" if own.residual else "plain")
+        )
+        attends = own.attention not in ("none", "last")
+        self.alignment = Alignment(own.attention, own.hidden, own.hidden, local) if attends else None  # type: ignore[arg-type]
+        self.readout = nn.Linear(own.hidden * (1 if own.attention == "none" else 2), own.embedding)
+        self.bias = nn.Parameter(torch.zeros(spec.num_answers))
+        self.dropout = nn.Dropout(own.dropout)
+
+    @abc.abstractmethod
+    def read(self, canvas: Tensor) -> State:
+        """What is read or seen (B, …) -> the state before the first word, as `begin` makes it."""
+
+    @abc.abstractmethod
+    def gaze_of(self, weights: Tensor) -> Tensor:
+        """The gaze (B, axes) that attention weights (B, N) are shown as, detached."""
+
+    def begin(self, keys: Tensor, there: Tensor, lasts: list[Tensor]) -> State:
+        """The state before the first word.
+
+        keys (B, N, hidden): the places; there bool (B, N): which there are. lasts: of each layer what it
+        begins with, (B, hidden).
+        """
+        begun = [layer.begin_from(last) for layer, last in zip(self._layers(), lasts, strict=True)]
+        state: dict[str, Any] = {
+            "there": there,
+            "core": begun[0] if len(begun) == 1 else tuple(begun),
+            "weights": there.new_zeros(there.shape, dtype=torch.float32),
+        }
+        if self.alignment is not None:
+            state |= {"keys": keys, "prepared": self.alignment.prepare(keys)}
+        elif self.settings.attention == "last":
+            state["keys"] = lasts[-1][:, None]
+        if self.settings.feeding == "readout":
+            state["fed"] = keys.new_zeros(len(keys), self.settings.embedding)
+        if self.pointer:
+            state |= {"words": keys * there[..., None], "named": there.new_zeros(len(keys), dtype=torch.long)}
+        return state
+
+    # -- as an agent: a word a step -------------------------------------------------------------------------
+
+    def initial(self, batch_size: int) -> State:
+        """Nothing is read yet."""
+        return None
+
+    def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
+        """See `Agent.forward`; its gaze is where the word looked."""
+        if state is None:
+            state = self.read(observation["canvas"])
+        logits, state = self.say(observation["said"][:, 0] + 1, state)
+        zeros = logits.new_zeros(len(logits))
+        weights = state["weights"]
+        return Step(self.gaze_of(weights), logits, zeros, zeros, attention=weights), state
+
+    def say(self, heard: Tensor, state: State) -> tuple[Tensor, State]:
+        """The word that was said last, one more than its answer or 0, (B,) -> scores (B, n) and the state."""
+        read, state, _ = self._step(heard, state)
+        return self._score(read), state
+
+    def _step(self, heard: Tensor, state: State, draw: bool = False) -> tuple[Tensor, State, Tensor]:
+        """As `say`, but what the scores are made of, (B, embedding), and the soft look (B, N).
+
+        draw: whether a hard look is drawn by its weights, else it is the likeliest.
+        """
+        seen, named = self._hear(heard[:, None], state)
+        seen = seen[:, 0]
+        if self.settings.feeding == "context":
+            weights = self._weigh(_top(state["core"])[:, None], state)
+            look = self._chosen(weights, draw)
+            context = self._seen(look, state)
+            assert context is not None
+            seen = torch.cat([seen, context[:, 0].to(seen.dtype)], -1)
+        elif self.settings.feeding == "readout":
+            seen = torch.cat([seen, state["fed"].to(seen.dtype)], -1)
+        y, core = self.decoder(seen, state["core"])
+        if self.settings.feeding != "context":
+            weights = self._weigh(y[:, None], state)
+            look = self._chosen(weights, draw)
+            context = self._seen(look, state)
+        read = self._read_out(y[:, None], context)[:, 0]
+        after = {**state, "core": core, "weights": look[:, 0]}
+        if named is not None:
+            after["named"] = named[:, 0]
+        if self.settings.feeding == "readout":
+            after["fed"] = read
+        return read, after, weights[:, 0]
+
+    # -- as a whole, for teaching ---------------------------------------------------------------------------
+
+    def teach(self, canvas: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of all M words of the targets, those before each being heard: (M, n), and all looks.
+
+        canvas: as in `read`. target: int64 (B, L), padded with -1; M are its words, row after row. The looks
+        are (B, L, N), zeros without attention.
+        """
+        state = self.read(canvas)
+        heard = F.pad(target[:, :-1] + 1, (1, 0))
+        if self.settings.feeding == "none":
+            ys = self._unroll(heard, state)
+            looks = self._chosen(self._weigh(ys, state), draw=False)
+            read = self._read_out(ys, self._seen(looks, state))
+        else:
+            each, looked = [], []
+            for word in heard.t():
+                one, state, _ = self._step(word, state)
+                each.append(one)
+                looked.append(state["weights"])
+            read, looks = torch.stack(each, 1), torch.stack(looked, 1)
+        return self._score(read[target >= 0]), looks
+
+    def teach_hard(self, canvas: Tensor, target: Tensor, samples: int) -> Looked:
+        """As `teach`, each word looking `samples` times at one place that is drawn by its weights.
+
+        Where the decoder is fed with what it saw, these are so many courses of the whole text.
+        """
+        state = self.read(canvas)
+        heard = F.pad(target[:, :-1] + 1, (1, 0))
+        if self.settings.feeding == "none":
+            row, step = (target >= 0).nonzero(as_tuple=True)
+            ys = self._unroll(heard, state)
+            weights = self._weigh(ys, state)[row, step]
+            place = torch.multinomial(weights.detach(), samples, replacement=True)
+            log = weights.clamp_min(1e-9).log()
+            read = self._read_out(
+                ys[row, step][:, None].expand(-1, samples, -1), state["keys"][row[:, None], place]
+            )
+            return Looked(self._score(read), log.gather(1, place), -(weights * log).sum(1))
+        rows = torch.arange(len(target), device=target.device).repeat_interleave(samples)
+        state = select(state, rows)
+        each = []
+        for word in heard[rows].t():
+            read, state, soft = self._step(word, state, draw=True)
+            log = soft.clamp_min(1e-9).log()
+            each.append((read, (state["weights"] * log).sum(1), -(soft * log).sum(1)))
+        read, log_prob, entropy = (
+            torch.stack(part, 1)
+            .view(len(target), samples, target.shape[1], *part[0].shape[1:])
+            .transpose(1, 2)[target >= 0]
+            for part in zip(*each, strict=True)
+        )
+        return Looked(self._score(read), log_prob, entropy.mean(1))
+
+    def _unroll(self, heard: Tensor, state: State) -> Tensor:
+        """The decoder's outputs (B, T, hidden) to what it hears, (B, T), without feeding."""
+        seen, _ = self._hear(heard, state)
+        ys, _ = self.decoder.unroll(seen.transpose(0, 1), state["core"])
+        return ys.transpose(0, 1)
+
+    def _hear(self, heard: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
+        """What is heard (B, T), embedded, beside the next word, and how many are then named, (B, T)."""
+        seen = self.dropout(self.heard(heard))
+        if not self.pointer:
+            return seen, None
+        named = state["named"][:, None] + ((heard > 0) & (heard <= self.pointer)).cumsum(1)
+        words = F.pad(state["words"], (0, 0, 0, 1))  # after the last one nothing
+        place = named.clamp_max(words.shape[1] - 1)[..., None].expand(-1, -1, words.shape[2])
+        return torch.cat([seen, words.gather(1, place).to(seen.dtype)], -1), named
+
+    def _weigh(self, query: Tensor, state: State) -> Tensor:
+        """How much queries (B, T, hidden) attend to each place, (B, T, N); without attention zeros."""
+        if self.alignment is None:
+            none: Tensor = state["weights"][:, None].expand(-1, query.shape[1], -1)
+            return none
+        weights: Tensor = self.alignment(query, state["prepared"], state["there"])
+        return weights
+
+    def _chosen(self, weights: Tensor, draw: bool) -> Tensor:
+        """Looks of weights (B, T, N): they themselves, or of hard ones 1 at one place and 0 elsewhere."""
+        if not self.settings.hard:
+            return weights
+        place = weights.argmax(-1)
+        if draw:
+            place = torch.multinomial(weights.detach().flatten(0, 1), 1).view(place.shape)
+        return F.one_hot(place, weights.shape[-1]).to(weights.dtype)
+
+    def _seen(self, looks: Tensor, state: State) -> Tensor | None:
+        """What looks (B, T, N) see, (B, T, hidden); None without attention."""
+        if self.alignment is None:
+            last = state.get("keys")
+            return None if last is None else last.expand(-1, looks.shape[1], -1)
+        seen: Tensor = looks.to(state["keys"].dtype) @ state["keys"]
+        return seen
+
+    def _read_out(self, ys: Tensor, context: Tensor | None) -> Tensor:
+        """tanh(W [y; context]) (Luong et al. 2015, equation 5), (B, T, embedding)."""
+        seen = ys if context is None else torch.cat([ys, context.to(ys.dtype)], -1)
+        read: Tensor = self.dropout(torch.tanh(self.readout(seen)))
+        return read
+
+    def _score(self, read: Tensor) -> Tensor:
+        """Scores of the answers by their embeddings: (M, embedding) -> float32 (M, n)."""
+        return F.linear(read, self.heard.weight[1:], self.bias).float()
+
+    def _layers(self) -> list[Core]:
+        return self.decoder.cores() if isinstance(self.decoder, Stack) else [self.decoder]
+
+
+class Looked(NamedTuple):
+    """M words of which each looked K times: scores (M, K, n), log p of each look (M, K), entropies (M,)."""
+
+    scores: Tensor
+    log_prob: Tensor
+    entropy: Tensor
+
+
+def _top(core: State) -> Tensor:
+    """The last output of the highest LSTM of a decoder's state (B, n)."""
+    highest = core if isinstance(core[0], Tensor) else core[-1]
+    top: Tensor = highest[0]
+    return top

