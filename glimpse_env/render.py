@@ -6,6 +6,7 @@ knows pygame; environments import it when something is drawn.
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cache
 from typing import Literal, NamedTuple
@@ -26,6 +27,7 @@ SIZES: dict[Layout, tuple[int, int]] = {"full": (960, 540), "strip": (240, 492)}
 LARGEST_WINDOW = (1600, 1000)
 MAX_BARS = 13  # of belief, one below the other
 LONGEST_NAME = 12  # of an answer beside its bar
+DIM = 0.2  # how bright what nobody attends to is
 NO_BELIEF = "(no belief offered)"
 NO_DISPLAY = "there is no display to open a window on: use render_mode='rgb_array', or play.py with --out"
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
@@ -60,7 +62,8 @@ class View(NamedTuple):
     blind: whether the eye was shut at the first gaze. context: the small view of the whole canvas, uint8
     (C, n, n), where the environment shows one. aim: where a person is about to look in a text, a gaze.
     question: word ids int64 (Q,), 0 beyond its end, where one is asked in words. attention: how much an agent
-    that sees all of a text attends to each word, (N,) in [0, 1], in place of a window.
+    that sees all attends to each word of a text, or to each place of a square grid on a picture, line by
+    line, (N,) in [0, 1], in place of a window. says: whether the answers are words of a caption.
     """
 
     canvas: NDArray[np.uint8]
@@ -80,6 +83,7 @@ class View(NamedTuple):
     aim: float | None = None
     question: NDArray[np.int64] | None = None
     attention: NDArray[np.float32] | None = None
+    says: bool = False
 
 
 WORD, END = "▁", "end"  # what a piece begins with that begins a word, and the answer that ends a text
@@ -100,7 +104,7 @@ def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False
 
         render_text.draw(pen, view, layout, hide_canvas=hide_canvas)
         return _smooth(surface, width, height)
-    picture = assembled(view) if hide_canvas else _to_rgb(view.canvas)
+    picture = assembled(view) if hide_canvas or view.attention is not None else _to_rgb(view.canvas)
     if layout == "full":
         _draw_canvas(pen, view, picture, (30, 32), 476)
         _draw_side(pen, view, 540, 388)
@@ -120,6 +124,18 @@ def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False
             draw_belief(pen, view, view.belief, 13, 383, 216, 100)
         else:
             pen.text(NO_BELIEF, 120, 433, 15, FAINT, center=True)
+    return _smooth(surface, width, height)
+
+
+def draw_word(view: View, word: str) -> Frame:
+    """A small frame, uint8 (228, 200, 3): where the eye is on the canvas, and the word that it says there."""
+    width, height = 200, 228
+    surface = pygame.Surface((width * SHARPNESS, height * SHARPNESS))
+    surface.fill(BACKGROUND)
+    pen = Pen(surface)
+    picture = _to_rgb(view.canvas) if view.attention is None else assembled(view)
+    _draw_canvas(pen, view._replace(path=view.path[-1:], target=None), picture, (4, 4), 192)
+    pen.text(word, 100, 212, min(22.0, 2.4 * 192 / max(len(word), 1)), TEXT, center=True)
     return _smooth(surface, width, height)
 
 
@@ -154,6 +170,8 @@ def tile(frames: tuple[Frame, ...] | list[Frame], columns: int | None = None) ->
 
 def assembled(view: View) -> Frame:
     """The picture the eye has put together so far, (H, W, 3): the finest glimpse of each pixel wins."""
+    if view.attention is not None:
+        return lit(view.canvas, view.attention)
     _, height, width = view.canvas.shape
     picture = np.full((height, width, 3), UNSEEN, np.uint8)
     if view.windows is not None and view.patches is not None:
@@ -185,6 +203,24 @@ def assembled(view: View) -> Frame:
     return picture
 
 
+def lit(canvas: NDArray[np.uint8], attention: NDArray[np.float32]) -> Frame:
+    """A canvas (C, H, W) as it is attended to, (H, W, 3): the place that is looked at most is bright.
+
+    attention (N,): of a square grid, line by line. One place alone is a square, several are light.
+    """
+    side = math.isqrt(len(attention))
+    light = attention.reshape(side, side) / max(float(attention.max()), 1e-6)
+    lines, columns = (np.linspace(-0.5, side - 0.5, n) for n in canvas.shape[1:])
+    if (attention > 0).sum() == 1:
+        light = light[np.rint(lines).astype(int).clip(0, side - 1)]
+        light = light[:, np.rint(columns).astype(int).clip(0, side - 1)]
+    else:
+        light = np.stack([np.interp(lines, np.arange(side), column) for column in light.T], 1)
+        light = np.stack([np.interp(columns, np.arange(side), line) for line in light])
+    frame: Frame = (_to_rgb(canvas) * (DIM + (1 - DIM) * light[..., None])).astype(np.uint8)
+    return frame
+
+
 def parallelogram(
     theta: NDArray[np.float32], width: int, height: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
@@ -199,10 +235,23 @@ def _glimpse(view: View) -> list[NDArray[np.uint8]]:
     """The patches (C, s, s) of the present glimpse, finest first, or that of its window."""
     if view.patches is not None:
         return [view.patches[-1]]
+    if view.attention is not None:
+        return [_place(view)]
     channels = len(view.canvas)
     glimpse = retina.look(view.canvas[None], view.path[-1:], view.retina_size, view.scales)[0]
     patches = (255 * glimpse * (not _shut(view)) + 0.5).astype(np.uint8)
     return [patches[k : k + channels] for k in range(0, len(patches), channels)]
+
+
+def _place(view: View) -> NDArray[np.uint8]:
+    """The place of the grid that is looked at most, (C, s, s), as much of it as lies on the canvas."""
+    assert view.attention is not None
+    _, height, width = view.canvas.shape
+    side = math.isqrt(len(view.attention))
+    line, column = divmod(int(view.attention.argmax()), side)
+    cell = -(-max(height, width) // side)
+    top, left = (min(at * cell, n - cell) for at, n in ((line, height), (column, width)))
+    return view.canvas[:, top : top + cell, left : left + cell]
 
 
 def _shown(view: View) -> list[tuple[NDArray[np.uint8], Color]]:
@@ -330,7 +379,8 @@ def _draw_canvas(pen: Pen, view: View, picture: Frame, at: tuple[float, float], 
     zoom = side / max(height, width)
     pen.image(picture, at, side)
     pen.clip(x0, y0, side, side)
-    for k in reversed(range(0 if view.windows is not None or _shut(view) else view.scales)):
+    no_retina = view.windows is not None or view.attention is not None or _shut(view)
+    for k in reversed(range(0 if no_retina else view.scales)):
         extent = view.retina_size * 2**k
         x = x0 + zoom * retina.patch_start(view.path[-1, 0], width, extent)
         y = y0 + zoom * retina.patch_start(view.path[-1, 1], height, extent)
@@ -378,9 +428,25 @@ def _draw_side(pen: Pen, view: View, x: float, width: float) -> None:
     pen.text("TIME LEFT", x, 416, 15, FAINT)
     draw_time(pen, view, (x, 436), width)
     if view.target is not None:
-        pen.text(outcome(view), x, 472, 32, verdict(view))
+        _wrap(pen, outcome(view), x, 462, width, verdict(view))
     elif view.answers:
-        pen.text(f"so far {said(view, view.answers)}", x, 472, 32, FAINT)
+        _wrap(pen, f"so far {said(view, view.answers)}", x, 462, width, FAINT)
+
+
+def _wrap(pen: Pen, text: str, x: float, y: float, width: float, color: Color) -> None:
+    """A text in a line, or in as many smaller ones as it takes."""
+    for size in (32.0, 24.0, 20.0, 17.0):
+        lines = [""]
+        for word in text.split(" "):
+            longer = f"{lines[-1]} {word}".strip()
+            if pen.width(longer, size) <= width or not lines[-1]:
+                lines[-1] = longer
+            else:
+                lines.append(word)
+        if len(lines) * size <= 66:
+            break
+    for number, line in enumerate(lines):
+        pen.text(line, x, y + (10 if len(lines) == 1 else number * size), size, color)
 
 
 def _draw_glimpse(pen: Pen, view: View, at: tuple[float, float], cell: float, columns: int) -> None:
@@ -440,7 +506,9 @@ def outcome(view: View) -> str:
 
 
 def said(view: View, answers: tuple[int, ...]) -> str:
-    """Answers by their names; pieces of words are joined."""
+    """Answers by their names; pieces of words are joined, and the end of several is left away."""
+    if len(answers) > 1 and view.answer_names[answers[-1]] == END:
+        answers = answers[:-1]
     names = [name_of(view.answer_names, answer) for answer in answers]
     apart = [begins_a_word(view.answer_names, answer) for answer in answers]
     return "".join(f" {name}" if new else name for name, new in zip(names, apart, strict=True)).strip()

@@ -530,12 +530,19 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             answer_names=self.answer_names,
             belief=None if self.belief is None else np.array(self.belief[row]),
             answers=tuple(self._answers[row, : self._given[row]].tolist()),
-            target=tuple(t for t in self._target[row].tolist() if t >= 0) if self._ended[row] else None,
+            target=self._right(row) if self._ended[row] else None,
             blind=self.start_gaze == "blind",
             context=self.sensor.coarse(row),
             tokens=self.world.tokens,
             question=self._drawn.question[row].copy(),
+            says=isinstance(self.world, Captioned),
         )
+
+    def _right(self, row: int) -> tuple[int, ...]:
+        """What is right in a row: of several ways that which was said, else that which teaches."""
+        said = self._agrees[row]
+        way = self._ways[row, said.argmax()] if said.any() else self._target[row]
+        return tuple(answer for answer in way.tolist() if answer >= 0)
 
     def render(self) -> tuple[NDArray[np.uint8], ...] | None:
         """Frames uint8 (H, W, 3), one a row ("rgb_array"), or None after showing them tiled ("human").

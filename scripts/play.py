@@ -6,8 +6,9 @@ sees only what the retina sees; over a text the arrows aim and the letters write
 x.html` records without a display instead; the html page plays in a browser, several `--episodes` in one.
 `draw-mnist` draws the pictures of those scenes, or `--dream`s. `char-lstm` writes on from a `--prompt`,
 `luong-small-de-en` translates a `--text` and shows which word looked at which (`--out x.png` draws it,
-`--interactive` keeps asking). `--compare OTHER` plays both on the same scenes, side by side (on the html page
-one after the other). Live, these two know space and right; any other key closes the window.
+`--interactive` keeps asking), `soft-flickr8k` says what is on an `--image`. `--compare OTHER` plays both on
+the same scenes, side by side (on the html page one after the other). Live, these two know space and right;
+any other key closes the window.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from agents.learn.envs import check_fits, parse_keyword, single_env, spec_of
 from agents.learn.generative import Generative, binary_generator, make_scenes, pictures
 from agents.learn.sentences import TeacherForcing
 from agents.learn.sequences import opening
+from agents.models.captioner import Captioner
 from agents.models.char_lm import CharLM
 from agents.models.draw import DRAW
 from agents.models.seq2seq import Seq2Seq
@@ -45,15 +47,17 @@ from agents.show.playback import (
     AgentPlayer,
     Player,
     RandomPlayer,
+    described,
     episode,
     grid,
     save,
 )
+from glimpse_env.data.captions import Captioned
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.words import words_of
 from glimpse_env.random import SPLITS
 from glimpse_env.registry import TABLE
-from glimpse_env.render import Frame, NoDisplayError, View, Window, tile
+from glimpse_env.render import Frame, NoDisplayError, View, Window, said, tile
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.vector import TEXTS
 from glimpse_env.worlds.trees import TreeWorld
@@ -88,6 +92,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--temperature", type=float, default=1.0, help="0 writes what is most probable")
     parser.add_argument("--length", type=int, default=500, help="how many characters it writes")
     parser.add_argument("--text", help="what is translated, or parsed, in place of a frozen scene")
+    parser.add_argument("--image", type=Path, help="a photograph to be described in place of a frozen scene")
     parser.add_argument("--interactive", action="store_true", help="ask for texts until an empty line")
     parser.add_argument("--out", type=Path, help=f"write to this file, which ends in {', '.join(FORMATS)}")
     options = parser.parse_args(arguments)
@@ -108,6 +113,11 @@ def main(arguments: list[str]) -> None:
         if not isinstance(agent, Seq2Seq) or experiment is None:
             raise ValueError(f"{options.player} is not typed to: leave out --text and --interactive")
         say(agent, experiment, options)
+        return
+    if options.image is not None:
+        if not isinstance(agent, Captioner) or experiment is None:
+            raise ValueError(f"{options.player} describes no pictures: leave out --image")
+        describe(agent, experiment, options)
         return
     if isinstance(agent, CharLM) and agent.spec.symbols:
         write(agent, options)
@@ -222,6 +232,24 @@ def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> 
         if not options.interactive:
             return
         text = None
+
+
+def describe(model: Captioner, experiment: Experiment, options: argparse.Namespace) -> None:
+    """Say what is on a photograph, and record where each word looked."""
+    if options.compare or options.env_id or options.grid or options.env or options.dataset:
+        raise ValueError("--image goes to one captioner: leave out --compare, --env-id, --env and --grid")
+    env = single_env(experiment.env_id, experiment.env)
+    channels, size, _ = env.vector.world.canvas_shape
+    if channels != 3:
+        raise ValueError(f"{options.player} sees no colour: name a captioner of photographs")
+    if not options.image.is_file():
+        raise ValueError(f"there is no picture {options.image}: name a file")
+    picture = Captioned((options.image,), ()).draw(0, size)
+    views = list(described(AgentPlayer(model), env, picture))
+    print(said(views[-1], views[-1].answers))
+    if options.out is not None:
+        save(options.out, [(options.image.name, views)])
+        print(f"wrote {options.out}")
 
 
 def draws(experiment: Experiment | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,18 +80,45 @@ def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dic
         found[f"bleu{order}"] = Evaluation(
             scored.score, (scored._mean - scored._ci, scored._mean + scored._ci), len(written)
         )
-    from nltk.translate.meteor_score import meteor_score
-
+    meteor = _meteor()
     pairs = [
         (one.split(), [other.split() for other in others])
         for one, others in zip(written, references, strict=True)
     ]
     cider = Cider([others for _, others in pairs])
     of_each = {
-        "meteor": [meteor_score(others, one, wordnet=_NoSynonyms()) for one, others in pairs],
+        "meteor": [meteor(others, one, wordnet=_NoSynonyms()) for one, others in pairs],
         "cider": [cider(one, others) for one, others in pairs],
     }
     return found | {name: mean_of(100 * torch.tensor(values)) for name, values in of_each.items()}
+
+
+def of_one_caption() -> dict[str, Callable[[str, list[str]], float]]:
+    """Metrics of one caption beside several references, the higher the better, by name.
+
+    BLEU counts where no n-gram matches as if a billionth did, so that captions can be compared; TER has its
+    sign changed. Raises DatasetError where a library is not installed.
+    """
+    sacrebleu, rouge, meteor = _sacrebleu(), _rouge(), _meteor()
+
+    def bleu_of(order: int) -> Callable[[str, list[str]], float]:
+        scorer = sacrebleu.BLEU(
+            tokenize="none", smooth_method="floor", smooth_value=1e-9, max_ngram_order=order
+        )
+        scorer.effective_order = False
+        return lambda said, others: float(scorer.corpus_score([said], [[other] for other in others]).score)
+
+    chrf, ter = sacrebleu.CHRF(), sacrebleu.TER()
+    return {
+        **{f"BLEU-{order}": bleu_of(order) for order in range(1, 5)},
+        "METEOR": lambda said, others: float(
+            meteor([other.split() for other in others], said.split(), wordnet=_NoSynonyms())
+        ),
+        "TER": lambda said, others: -float(ter.sentence_score(said, others).score),
+        "LEPOR": lambda said, others: max(lepor(said.split(), other.split()) for other in others),
+        "ROUGE-L": lambda said, others: float(rouge.score_multi(others, said)["rougeL"].fmeasure),
+        "chrF": lambda said, others: float(chrf.sentence_score(said, others).score),
+    }
 
 
 def _bleu_of_captions(order: int) -> Any:
@@ -112,21 +139,13 @@ def by_other_metrics(written: Sequence[str], references: Sequence[str]) -> dict[
     words and English stems without synonyms, which is not METEOR 1.5) and LEPOR. Raises DatasetError where a
     library is not installed.
     """
-    sacrebleu = _sacrebleu()
-    try:
-        from nltk.translate.meteor_score import single_meteor_score
-        from rouge_score.rouge_scorer import RougeScorer
-    except ImportError:
-        raise DatasetError(
-            "these metrics need nltk and rouge-score: pip install 'glimpse_env[text]'."
-        ) from None
-    rouge = RougeScorer(["rougeL"], tokenizer=_Tokens())
+    sacrebleu, rouge, meteor = _sacrebleu(), _rouge(), _meteor()
     both = [(tokens(one), tokens(other)) for one, other in zip(written, references, strict=True)]
     means = {
         "ROUGE-L": [
             rouge.score(other, one)["rougeL"].fmeasure for one, other in zip(written, references, strict=True)
         ],
-        "METEOR": [single_meteor_score(other, one, wordnet=_NoSynonyms()) for one, other in both],
+        "METEOR": [meteor([other], one, wordnet=_NoSynonyms()) for one, other in both],
         "LEPOR": [lepor(one, other) for one, other in both],
     }
     return {
@@ -189,6 +208,22 @@ class _Tokens:
 def tokens(text: str) -> list[str]:
     """Words and marks in small letters."""
     return re.findall(r"\w+|[^\w\s]", text.lower())
+
+
+def _meteor() -> Any:
+    try:
+        from nltk.translate.meteor_score import meteor_score
+    except ImportError:
+        raise DatasetError("METEOR needs nltk: pip install 'glimpse_env[text]', or nltk.") from None
+    return meteor_score
+
+
+def _rouge() -> Any:
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError:
+        raise DatasetError("ROUGE needs rouge-score: pip install 'glimpse_env[text]'.") from None
+    return RougeScorer(["rougeL"], tokenizer=_Tokens())
 
 
 def _sacrebleu() -> Any:

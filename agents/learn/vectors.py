@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from agents.learn.metrics import tokens
 
 WINDOW, WIDTH = 5, 100  # words to either side that count as near; numbers of a vector
+WAYS = ("average", "extrema", "greedy", "weighted")  # of comparing two texts by their words' vectors
 LEAST = 3  # how often a word occurs to have a vector
 
 
@@ -27,6 +29,8 @@ class Vectors:
         count = Counter(word for sentence in sentences for word in sentence)
         words = sorted(word for word, times in count.items() if times >= LEAST)
         self._number = {word: i for i, word in enumerate(words)}
+        having = Counter(word for sentence in sentences for word in set(sentence))
+        self._rare = {word: math.log(len(sentences) / having[word]) for word in words}
         near: Counter[tuple[int, int]] = Counter()
         for sentence in sentences:
             ids = [self._number.get(word, -1) for word in sentence]
@@ -60,24 +64,34 @@ class Vectors:
         """The unit vectors (n, WIDTH) of a text's known words."""
         return self.table[[self._number[word] for word in tokens(text) if word in self._number]]
 
-    def likeness(self, written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-        """How like texts are to their references, in percent, means over texts (Liu et al. 2016, section 3).
+    def like(self, one: str, other: str) -> dict[str, float]:
+        """How like two texts are, from -1 to 1; 0 where one has no known word (Liu et al. 2016, section 3).
 
         "average": the cosine of the mean vectors; "extrema": that of the vectors of each dimension's most
-        extreme value; "greedy": the mean, both ways, of each word's cosine with its nearest.
+        extreme value; "greedy": the mean, both ways, of each word's cosine with its nearest; "weighted": the
+        same, but a word counts as much as it is rare, log(texts / texts with it) (Zhang et al. 2020).
         """
-        found: dict[str, list[float]] = {"average": [], "extrema": [], "greedy": []}
-        for one, other in zip(written, references, strict=True):
-            a, b = self.of(one), self.of(other)
-            if not len(a) or not len(b):
-                for values in found.values():
-                    values.append(0.0)
-                continue
-            found["average"].append(_cosine(a.mean(0), b.mean(0)))
-            found["extrema"].append(_cosine(_extrema(a), _extrema(b)))
-            each = a @ b.T
-            found["greedy"].append(float(each.max(0).mean() + each.max(1).mean()) / 2)
-        return {name: 100 * float(np.mean(values)) for name, values in found.items()}
+        a, b = self.of(one), self.of(other)
+        if not len(a) or not len(b):
+            return dict.fromkeys(WAYS, 0.0)
+        each = a @ b.T
+        near = each.max(1), each.max(0)
+        rare = [
+            np.array([self._rare[word] for word in tokens(text) if word in self._rare])
+            for text in (one, other)
+        ]
+        weighted = [float(n @ r) / max(float(r.sum()), 1e-9) for n, r in zip(near, rare, strict=True)]
+        return {
+            "average": _cosine(a.mean(0), b.mean(0)),
+            "extrema": _cosine(_extrema(a), _extrema(b)),
+            "greedy": float(near[0].mean() + near[1].mean()) / 2,
+            "weighted": sum(weighted) / 2,
+        }
+
+    def likeness(self, written: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+        """The same of many texts beside one reference each: means, in percent."""
+        found = [self.like(one, other) for one, other in zip(written, references, strict=True)]
+        return {way: 100 * float(np.mean([each[way] for each in found])) for way in WAYS}
 
 
 def _extrema(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,13 @@ from numpy.typing import NDArray
 from agents.agent import Agent, Sees, device_of, to_action, to_tensors
 from agents.learn.files import write_whole
 from agents.show.page import write_html
-from glimpse_env.render import BACKGROUND, Frame, View, caption, draw_frame, tile
+from glimpse_env.render import BACKGROUND, Frame, View, caption, draw_frame, draw_word, said, tile
 from glimpse_env.single import GlimpseEnv
 
 FORMATS = (".gif", ".mp4", ".png", ".html")
 SECONDS_A_GLIMPSE = 0.8
 SECONDS_AT_THE_END = 2.4
+COLUMNS = 8  # words of a caption in a row
 
 
 class Moment(NamedTuple):
@@ -109,14 +111,20 @@ def _as_played(env: GlimpseEnv, looks: list[Moment]) -> View:
     if not looks:
         return view
     if looks[-1].attention is not None:
-        return view._replace(attention=looks[-1].attention)
+        path = view.path if view.tokens else np.stack([look.action["gaze"] for look in looks])
+        return view._replace(attention=looks[-1].attention, path=path)
     windows = np.stack([look.window for look in looks if look.window is not None])
     patches = np.stack([look.patch for look in looks if look.patch is not None])
     return view._replace(path=windows[:, :, 2], windows=windows, patches=patches)
 
 
 def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:
-    """A row an episode, its caption above; a column a glimpse, the last one with what came of it."""
+    """A row an episode, its caption above; a column a glimpse, the last one with what came of it.
+
+    Of captions there is a picture a word, and what was said is above them.
+    """
+    if episodes[0][1][0].says:
+        return np.concatenate([_words(text, views) for text, views in episodes])
     episodes = [(text, _each_glimpse_once(views)) for text, views in episodes]
     longest = max(len(views) for _, views in episodes)
     rows = []
@@ -125,6 +133,46 @@ def film_strip(episodes: list[tuple[str, list[View]]]) -> Frame:
         frames += [np.full_like(frames[0], BACKGROUND)] * (longest - len(frames))
         rows.append(caption(tile(frames, columns=longest), text))
     return np.concatenate(rows)
+
+
+def _words(text: str, views: list[View]) -> Frame:
+    """An episode of one caption: each word with where the eye was as it was said, COLUMNS in a row."""
+    moments = [
+        (view, said(after, after.answers[-1:]))
+        for view, after in pairwise(views)
+        if len(after.answers) > len(view.answers)
+    ]
+    frames = [draw_word(view, word) for view, word in moments]
+    frames += [np.full_like(frames[0], BACKGROUND)] * (-len(frames) % COLUMNS)
+    return caption(tile(frames, columns=COLUMNS), f"{text}: {said(views[-1], views[-1].answers)}")
+
+
+def described(player: AgentPlayer, env: GlimpseEnv, picture: NDArray[np.uint8]) -> Iterator[View]:
+    """A view of every word that an agent which sees all says of a picture, uint8 (C, H, W), as `episode`."""
+    answers: list[int] = []
+    looks: list[Moment] = []
+    player.begin()
+    task = env.vector.task
+    canvas = picture.astype(np.float32) / 255
+    while len(answers) < task.length and task.end not in answers:
+        last = np.array(answers[-1:] or [-1])
+        moment = player.act({"canvas": canvas, "said": last})
+        looks.append(moment)
+        view = View(
+            canvas=picture,
+            path=np.stack([look.action["gaze"] for look in looks]),
+            retina_size=0,
+            scales=0,
+            horizon=task.length,
+            answer_names=env.vector.answer_names,
+            belief=moment.belief,
+            answers=tuple(answers),
+            attention=moment.attention,
+            says=True,
+        )
+        yield view
+        answers.append(int(moment.action["answer"]))
+    yield view._replace(answers=tuple(answers))
 
 
 def _each_glimpse_once(views: list[View]) -> list[View]:

@@ -46,11 +46,13 @@ Words = tuple[str, ...]
 class Captioned:
     """The pictures of a split and what is said of each.
 
-    pictures: encoded files, or their paths. captions: of each picture one or more, as words.
+    pictures: encoded files, or their paths. captions: of each picture one or more, as words. names: what
+    Flickr8k calls its pictures.
     """
 
     pictures: tuple[bytes | Path, ...]
     captions: tuple[tuple[Words, ...], ...]
+    names: tuple[str, ...] = ()
 
     def draw(self, number: int, size: int) -> NDArray[np.uint8]:
         """A picture, squashed to a square: uint8 (3, size, size); DatasetError for a damaged one."""
@@ -233,5 +235,6 @@ def _flickr8k() -> dict[str, Captioned]:
         found[name] = Captioned(
             tuple(joined[offset[row] : offset[row + 1]] for row in rows),
             tuple(tuple(words_of(caption) for caption in entries[row]["captions"]) for row in rows),
+            tuple(entries[row]["image"] for row in rows),
         )
     return found
