@@ -231,12 +231,13 @@ def test_bad_sentences_are_named(given: tuple[Any, Any], says: str) -> None:
 
 def test_a_sentence_is_paid_by_how_good_it_is() -> None:
     """chrF by hand, of three and four letters: n-grams up to three, of which recall counts four times."""
-    assert scores.chrf("abcd", "abcd") == 1
-    assert scores.chrf("", "abcd") == scores.chrf("xyz", "abcd") == 0
+    assert scores.chrf("abcd", ["abcd"]) == 1
+    assert scores.chrf("", ["abcd"]) == scores.chrf("xyz", ["abcd"]) == 0
     right, said, whole = np.array([3, 2, 1]), np.array([3, 2, 1]), np.array([4, 3, 2])
     precision, recall = (right / said).mean(), (right / whole).mean()
     by_hand = 5 * precision * recall / (4 * precision + recall)
-    assert scores.chrf("abc", "abcd") == pytest.approx(by_hand)
+    assert scores.chrf("abc", ["abcd"]) == pytest.approx(by_hand)
+    assert scores.chrf("abc", ["xyz", "abcd"]) == pytest.approx(by_hand)  # the closest counts
     env: Any = gymnasium.make(TRANSLATE, split="test", reward="score", step_cost=0.01, **OFFLINE)
     env.reset(options={"index": 3})
     target = [int(i) for i in env.unwrapped.vector.present_scenes().target[0] if i >= 0]
@@ -245,7 +246,7 @@ def test_a_sentence_is_paid_by_how_good_it_is() -> None:
     for word in said_words:
         rewards.append(env.step({"gaze": gaze, "answer": word})[1])
     world = env.unwrapped.vector.world
-    expected = scores.chrf(world.write(said_words[:-1]), world.write(target[:-1]))
+    expected = scores.chrf(world.write(said_words[:-1]), [world.write(target[:-1])])
     assert 0.3 < expected < 1
     assert rewards == pytest.approx([-0.01] * (len(said_words) - 1) + [expected - 0.01])
     with pytest.raises(ValueError, match="reward 'score' is of sentences"):

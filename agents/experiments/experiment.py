@@ -32,6 +32,7 @@ from agents.models.char_lm import CharLMSettings
 from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAWClassifierSettings, DRAWSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
+from agents.models.gaze_captioner import GazeCaptionerSettings
 from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.raster import RasterSettings
 from agents.models.reader import ReaderSettings
@@ -65,6 +66,7 @@ ModelSettings = (
     | ReaderSettings
     | RasterSettings
     | CaptionerSettings
+    | GazeCaptionerSettings
 )
 AnyLearner = (
     Reinforce

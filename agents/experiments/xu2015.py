@@ -20,7 +20,9 @@ from typing import Any
 from agents.experiments.experiment import Experiment
 from agents.learn.captioning import Captioning, HardCaptioning
 from agents.learn.loop import Loop
+from agents.learn.reading import Reading
 from agents.models.captioner import CaptionerSettings
+from agents.models.gaze_captioner import GazeCaptionerSettings
 
 SHOW_AND_TELL: dict[str, Any] = {"model": {"attention": "none", "feeding": "none"}}
 
@@ -78,6 +80,12 @@ EXPERIMENTS = {
         model={"hard": True}, learner=HARD, loop={"epochs": 6, "learning_rate": 5e-4}, init="soft-digits"
     ),
     "show-tell-digits": SOFT_DIGITS.but(**SHOW_AND_TELL),
+    "gaze-digits": SOFT_DIGITS.but(
+        env={"dataset": "mnist", "distortion": 0.2, "retina_size": 20, "scales": 3},
+        model=GazeCaptionerSettings(),
+        learner=Reading(sigma_start=0.2, reinforce_weight=0.5, discount=0.8),
+        loop={"epochs": 40, "learning_rate": 1e-3},
+    ),
     "soft-house": SOFT_HOUSE,
     "hard-house": SOFT_HOUSE.but(
         model={"hard": True}, learner=HARD, loop={"epochs": 6, "learning_rate": 5e-4}, init="soft-house"

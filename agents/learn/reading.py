@@ -17,6 +17,7 @@ from agents.learn.evaluate import Evaluation, Mode, evaluate
 from agents.learn.loop import BatchResult, Scorer, Task
 from agents.learn.reinforce import Objective, Reinforce
 from agents.learn.sentences import by_length, judged, metric_of_words, validation_of, world_of, written
+from agents.models.gaze_captioner import GazeCaptioner, GazeCaptionerSettings
 from agents.models.reading_agent import ReadingAgent, ReadingAgentSettings
 from glimpse_env.worlds.sentences import SentenceWorld
 from glimpse_env.wrappers import glimpse_env_of
@@ -24,6 +25,7 @@ from glimpse_env.wrappers import glimpse_env_of
 # The gradient is clipped as a whole, and that of the gazes is many times as long as that of the answers. They
 # share no weights, and AdamW's steps are as long for any scale: made small, it takes nothing from the others.
 GAZES = 0.01
+Looker = ReadingAgent | GazeCaptioner
 CHUNKS = 4  # parts of a batch of episodes, by length, that are replayed one after the other
 
 
@@ -35,7 +37,7 @@ class Reading(Reinforce, Scorer):
     that it served.
     """
 
-    TEACHES: ClassVar[tuple[type, ...]] = (ReadingAgentSettings,)
+    TEACHES: ClassVar[tuple[type, ...]] = (ReadingAgentSettings, GazeCaptionerSettings)
 
     objective: Objective = "variational"
     """What a gaze is paid with, see Reinforce: by the environment, it learns nothing here."""
@@ -56,7 +58,7 @@ class Reading(Reinforce, Scorer):
         """How good what it says on its own is, or the share of answers not all right."""
         return validation_of(task, lambda averaged: written(averaged, task, "validation", sample=False))
 
-    def batch(self, agent: ReadingAgent, env: Any, seeds: list[int] | None, progress: float) -> BatchResult:
+    def batch(self, agent: Looker, env: Any, seeds: list[int] | None, progress: float) -> BatchResult:
         """Look first, without a graph, and then learn from all glimpses at once.
 
         What the eye sees does not depend on what is answered, for the answers are told.
@@ -87,11 +89,11 @@ class Reading(Reinforce, Scorer):
             words, wrong = words + len(target), wrong + (scores.argmax(-1) != target).sum()
         return BatchResult(loss * inner.num_envs / words, {"words_wrong": 100 * wrong / words})
 
-    def said(self, model: ReadingAgent, task: Task, split: str) -> list[list[int]]:
+    def said(self, model: Looker, task: Task, split: str) -> list[list[int]]:
         """What it says to each frozen text of a split along the deterministic gaze."""
         return written(model, task, split, sample=False)
 
-    def figures(self, model: ReadingAgent, task: Task, split: str) -> dict[Mode, Evaluation]:
+    def figures(self, model: Looker, task: Task, split: str) -> dict[Mode, Evaluation]:
         """BLEU or F1 along the deterministic gaze and a sampled one, or such errors."""
         world = world_of(task, split)
         if world is None:
@@ -129,7 +131,7 @@ class Read(NamedTuple):
 
 
 @torch.no_grad()
-def look_through(agent: ReadingAgent, env: Any, seeds: list[int] | None, *, sample: bool) -> Read:
+def look_through(agent: Looker, env: Any, seeds: list[int] | None, *, sample: bool) -> Read:
     """Play one episode in every row of a supervised env, saying what is right.
 
     Nothing is dropped out here: gazes are drawn as whoever plays the agent draws them.

@@ -1,4 +1,4 @@
-"""Metrics against people: does what a metric says of a caption agree with what people say of it?
+"""Metrics against people: whether what a metric says of a caption agrees with what people say of it.
 
 5,664 captions of Flickr8k, each beside a picture that it was not written for, were judged by three experts,
 from 1, "does not describe the picture", to 4, "describes it without any errors" (Hodosh, Young, Hockenmaier

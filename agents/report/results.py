@@ -221,9 +221,10 @@ def over_seeds(lines: list[Line]) -> dict[str, Line]:
 
 
 def find_checkpoint(source: str, seed: int = 1) -> Path:
-    """The best checkpoint that `source` names: a file, a run folder or a published experiment.
+    """The best checkpoint that `source` names: a file, a run folder or an experiment.
 
-    Raises ValueError for what is none of them, and for an experiment whose checkpoint is not published.
+    An experiment's is the published one, else that of its run here. Raises ValueError for what is none of
+    them, and for an experiment that has neither.
     """
     path = Path(source)
     if path.is_dir():
@@ -232,6 +233,9 @@ def find_checkpoint(source: str, seed: int = 1) -> Path:
         return path
     published = pretrained_path(source, seed)
     if not published.exists():
+        own = Path("runs") / f"{source}-s{seed}" / run.BEST
+        if source in EXPERIMENTS and own.is_file():
+            return own
         if source in EXPERIMENTS:
             which = source if seed == 1 else f"{source} --seed {seed}"
             raise ValueError(
