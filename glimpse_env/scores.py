@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from glimpse_env.data.files import DatasetError
 
@@ -48,32 +49,40 @@ class Cider:
 
     def __call__(self, said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
         """How good a caption is beside a picture's references, from 0 to 10; 0 without any."""
-        ours = self._vector(said)
-        norm = self._norm(ours)
-        total = 0.0
-        for reference in references:
-            theirs = self._vector(reference)
-            other = self._norm(theirs)
-            shared = [0.0] * LONGEST
-            for gram, weight in ours.items():
-                shared[len(gram) - 1] += min(weight, theirs.get(gram, 0.0)) * theirs.get(gram, 0.0)
-            cosines = (s / (a * b) if a and b else 0.0 for s, a, b in zip(shared, norm, other, strict=True))
-            penalty = math.exp(-((len(said) - len(reference)) ** 2) / (2 * SIGMA**2))
-            total += penalty * sum(cosines) / LONGEST
-        return 10 * total / max(len(references), 1)
+        ours = self.vector(said)
+        total = sum(self.likeness(ours, self.vector(reference)) for reference in references)
+        return total / max(len(references), 1)
 
-    def _vector(self, words: Sequence[str]) -> dict[tuple[str, ...], float]:
-        return {
+    def vector(self, words: Sequence[str]) -> Vector:
+        """A caption as its weighted n-grams."""
+        weights = {
             gram: times * (self.log_pictures - math.log(max(self.common[gram], 1)))
             for gram, times in _grams(words).items()
         }
+        squares = [0.0] * LONGEST
+        for gram, weight in weights.items():
+            squares[len(gram) - 1] += weight**2
+        return Vector(weights, [math.sqrt(square) for square in squares], len(words))
 
     @staticmethod
-    def _norm(vector: dict[tuple[str, ...], float]) -> list[float]:
-        squares = [0.0] * LONGEST
-        for gram, weight in vector.items():
-            squares[len(gram) - 1] += weight**2
-        return [math.sqrt(square) for square in squares]
+    def likeness(said: Vector, reference: Vector) -> float:
+        """How good a caption is beside one reference, from 0 to 10."""
+        shared = [0.0] * LONGEST
+        for gram, weight in said.weights.items():
+            there = reference.weights.get(gram, 0.0)
+            shared[len(gram) - 1] += min(weight, there) * there
+        norms = zip(shared, said.norms, reference.norms, strict=True)
+        cosines = sum(s / (a * b) for s, a, b in norms if a and b)
+        off = said.length - reference.length
+        return 10 * math.exp(-(off**2) / (2 * SIGMA**2)) * cosines / LONGEST
+
+
+class Vector(NamedTuple):
+    """A caption's n-grams with their weights, the norms of those of each n, and how many words it has."""
+
+    weights: dict[tuple[str, ...], float]
+    norms: list[float]
+    length: int
 
 
 def _grams(words: Sequence[str]) -> Counter[tuple[str, ...]]:

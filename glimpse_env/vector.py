@@ -494,6 +494,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         """Which captioned picture of the split every row shows, -1 for none: a copy, (B,)."""
         return self._drawn.picture.copy()
 
+    @property
+    def ways(self) -> NDArray[np.int64]:
+        """All that may rightly be said in every row, each padded with -1: a copy, (B, R, L)."""
+        return self._ways.copy()
+
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """The attribute `name`, or what it returns if it is a method, once for every row: all share it."""
         found = getattr(self, name)

@@ -1,6 +1,8 @@
-"""Compare metrics of captions with what people say: `python scripts/judge.py` prints Kendall's tau_c.
+"""What captions of Flickr8k are compared with: `python scripts/judge.py`.
 
-`--publish` keeps the figures in results/judgements.jsonl, which docs/captions.md is printed from.
+It prints how well people describe the test pictures, by the metrics that captioners are scored by, and so
+do the captions of pictures that look alike; then Kendall's tau_c of every metric with what experts say.
+`--publish` keeps the figures in results/judgements.jsonl, which docs/xu2015.md is printed from.
 """
 
 from __future__ import annotations
@@ -8,13 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
+from typing import Any
 
 from agents.learn.files import write
 from agents.report import judgements, results
 from glimpse_env.data.files import DatasetError
-
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "judgements.jsonl"
 
 
 def main(arguments: list[str]) -> None:
@@ -24,8 +24,13 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--publish", action="store_true", help="keep the figures")
     options = parser.parse_args(arguments)
+    lines: list[dict[str, Any]] = []
+    yardsticks = {"one person": judgements.people, "the consensus of 12 neighbours": judgements.neighbours}
+    for who, of in yardsticks.items():
+        scored = {name: round(figure.error, 3) for name, figure in of("test").items()}
+        print(f"{who}: " + ", ".join(f"{name} {value:.1f}" for name, value in scored.items()))
+        lines.append({"who": who, **scored, "commit": results.commit()})
     judged = judgements.load()
-    lines = []
     for metric, values in judgements.values_of(judged).items():
         tau = judgements.agreement(values, judged)
         published = judgements.PUBLISHED.get(metric)
@@ -40,8 +45,8 @@ def main(arguments: list[str]) -> None:
             }
         )
     if options.publish:
-        write(RESULTS, "".join(json.dumps(line) + "\n" for line in lines))
-        print(f"wrote {RESULTS}")
+        write(results.JUDGEMENTS, "".join(json.dumps(line) + "\n" for line in lines))
+        print(f"wrote {results.JUDGEMENTS}")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--sentences", action="store_true", help="print who translates, parses and reads how well"
     )
+    parser.add_argument("--captions", action="store_true", help="print who describes pictures how well")
     parser.add_argument("--pictures", type=Path, help="draw the pictures into this folder")
     options = parser.parse_args(arguments)
     lines = results.read(options.results)
@@ -55,6 +56,10 @@ def main(arguments: list[str]) -> None:
         which, table = f"{which} --nats", tables.nats_table(lines)
     elif options.sentences:
         which, table = f"{which} --sentences", tables.sentence_table(lines)
+    elif options.captions:
+        judged = results.read(results.JUDGEMENTS, ())
+        which = f"{which} --captions"
+        table = f"{tables.caption_table(lines, judged)}\n\n{tables.judgement_table(judged)}"
     elif options.memory:
         from agents.report import memory
 

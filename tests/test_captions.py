@@ -611,3 +611,34 @@ def test_beams_of_a_captioner_find_what_greedy_words_find_or_better() -> None:
 
     for row in range(4):
         assert value(row, wide[row]) >= value(row, greedy[row]) - 1e-5
+
+
+def test_self_critical_captions_climb_what_they_are_paid() -> None:
+    """The gradient of many drawn captions is that of the mean of all captions of at most two words."""
+    spec = Spec((1, 4, 4), (1, 16, 16), 3, (), 2, 2)  # two words, and END
+    torch.manual_seed(2)
+    model = CaptionerSettings(
+        hidden=8, embedding=6, filters=2, attention="general", feeding="context", dropout=0.0
+    ).build(spec).eval()  # fmt: skip
+    worth = {(2,): 0.1, (0,): 0.9, (1,): 0.3, (0, 0): 0.2, (0, 1): 1.0, (1, 0): 0.5, (1, 1): 0.0}
+    picture, learner = torch.rand(1, 1, 16, 16), captioning.SelfCritical(samples=4000)
+    seen = picture.repeat(4000, 1, 1, 1)
+    torch.manual_seed(3)
+    said = captioning.sampled(model, seen, 2, 2)
+    told = [tuple(word for word in one if word >= 0) for one in said.tolist()]
+    assert all(one[-1] == 2 or len(one) == 2 for one in told)
+    paid = torch.tensor([worth[one[:1] if one[-1] == 2 and len(one) == 2 else one] for one in told])
+    weight = model.readout.weight
+    (found,) = torch.autograd.grad(learner.loss_of(model, seen, said, paid), weight)
+    total = torch.zeros(())
+    for caption, value in worth.items():
+        target = torch.tensor([[*caption, *([2] if len(caption) == 1 and caption != (2,) else [])]])
+        given_, _ = model.teach(picture, target)
+        log_p = given_.log_softmax(1).gather(1, target[target >= 0][:, None]).sum()
+        total = total - log_p.exp() * value
+    (exact,) = torch.autograd.grad(total, weight)
+    assert (found - exact).norm() < 0.15 * exact.norm()
+    with pytest.raises(ValueError, match="at least 2"):
+        captioning.SelfCritical(samples=1)
+    with pytest.raises(ValueError, match="set hard to False"):
+        learner.check(CaptionerSettings(hard=True))

@@ -13,7 +13,7 @@ import tyro
 from agents.agent import SequenceSpec, Spec
 from agents.device import seeded
 from agents.learn import checkpoint
-from agents.learn.captioning import Captioning, HardCaptioning
+from agents.learn.captioning import Captioning, HardCaptioning, SelfCritical
 from agents.learn.differentiable import Comprehension, CrossEntropy, Windows
 from agents.learn.envs import EnvKeywords, check_keywords, spec_of
 from agents.learn.generative import Generative
@@ -84,6 +84,7 @@ AnyLearner = (
     | Reading
     | Captioning
     | HardCaptioning
+    | SelfCritical
 )
 AnyLoop = Loop | PPOLoop
 OF_TEXTS = (Seq2SeqSettings, ReadingAgentSettings, TransformerSettings, ReaderSettings)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.experiments.experiment import Experiment
-from agents.learn.captioning import Captioning, HardCaptioning
+from agents.learn.captioning import Captioning, HardCaptioning, SelfCritical
 from agents.learn.loop import Loop
 from agents.learn.reading import Reading
 from agents.models.captioner import CaptionerSettings
@@ -72,6 +72,11 @@ EXPERIMENTS = {
         model={"hard": True},
         learner=HardCaptioning(discount=0.5, label_smoothing=0.1),
         loop={"epochs": 6, "learning_rate": 5e-4},
+        init="soft-flickr8k",
+    ),
+    "soft-flickr8k-critical": SOFT_FLICKR8K.but(
+        learner=SelfCritical(),
+        loop={"epochs": 4, "images_per_epoch": 6_000, "batch_size": 32, "learning_rate": 1e-4},
         init="soft-flickr8k",
     ),
     "show-tell-flickr8k": photographs(PHOTOGRAPHS).but(**SHOW_AND_TELL),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -15,14 +15,15 @@ from torch.nn import functional as F
 
 from agents import checks
 from agents.agent import device_of, to_action, to_tensors
-from agents.learn import metrics
+from agents.learn import losses, metrics
 from agents.learn.envs import frozen_batches, frozen_env, make_env, single_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring, wilson
 from agents.learn.features import features_of
-from agents.learn.loop import Task, error_on_validation
-from agents.learn.sentences import HardLooks, Taught, TeacherForcing
+from agents.learn.loop import BatchResult, Lesson, Task, error_on_validation
+from agents.learn.sentences import HardLooks, TeacherForcing
 from agents.models.captioner import Captioner, CaptionerSettings
 from agents.parts import beam
+from glimpse_env.vector import Scored
 from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
 
@@ -149,6 +150,90 @@ class HardCaptioning(_OfPictures, HardLooks):
             raise ValueError("discount is of looks that are heard of later: set feeding to 'context'")
 
 
+@dataclasses.dataclass(frozen=True)
+class SelfCritical(_OfPictures, TeacherForcing):
+    """REINFORCE for whole captions, paid what the environment pays them with reward="score".
+
+    Several captions of a picture are drawn, and each is better or worse than the mean of the others: that is
+    self-critical training (Rennie et al. 2017), whose baseline is the greedy caption, with a baseline that is
+    drawn (Luo 2020).
+    """
+
+    TEACHES: ClassVar[tuple[type, ...]] = (CaptionerSettings,)
+
+    samples: int = 5
+    """How many captions of a picture are drawn. At least 2."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        super().__post_init__()
+        if self.samples < 2:
+            raise ValueError(f"samples must be at least 2, got {self.samples}")
+
+    def check(self, model: object) -> None:
+        """Raise ValueError for hard looks, whose captions are drawn twice over."""
+        if isinstance(model, CaptionerSettings) and model.hard:
+            raise ValueError("SelfCritical draws words and no looks: set hard to False")
+
+    def lesson(self, model: Any, task: Task) -> Lesson[Any]:
+        """Train on pictures of the environment's own generator; ValueError where it scores no sentences."""
+        scores = single_env(task.env_id, {**task.env, "reward": "score"}).vector.world
+        assert isinstance(scores, Scored)
+        pool = Pictures(model, task)
+        inner = glimpse_env_of(pool.env)
+
+        def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+            drawn = pool.batch(seeds)
+            seen = drawn.canvas.repeat_interleave(self.samples, 0)
+            said = sampled(model, seen, inner.task.end, inner.task.length)
+            told = [[word for word in one if 0 <= word < inner.task.end] for one in said.tolist()]
+            paid = [scores.score(one, drawn.ways[i // self.samples]) for i, one in enumerate(told)]
+            rewards = torch.tensor(paid, device=seen.device)
+            return BatchResult(self.loss_of(model, seen, said, rewards), {"paid": rewards.mean()})
+
+        return Lesson(batch, self.validation(model, task), pool.env.close, "sentences")
+
+    def loss_of(self, model: Captioner, seen: Tensor, said: Tensor, paid: Tensor) -> Tensor:
+        """Minus the mean over captions of (what is paid - the others' mean) log p.
+
+        seen: pictures, each `samples` times; said int64 (B, L), padded with -1; paid (B,).
+        """
+        scores, _ = model.teach(seen, said)
+        each = said.new_zeros(said.shape, dtype=torch.float32)
+        nats = F.cross_entropy(scores, said[said >= 0], reduction="none")
+        log_p = -each.masked_scatter(said >= 0, nats).sum(1)
+        others = losses.leave_one_out(paid[None], self.samples)[0]
+        return -((paid - others) * log_p).mean()
+
+
+@torch.no_grad()
+def sampled(model: Captioner, seen: Tensor, end: int, most: int) -> Tensor:
+    """Captions that are drawn word by word, END included, padded with -1: (B, L)."""
+    state = model.read(seen)
+    heard = torch.zeros(len(seen), dtype=torch.long, device=seen.device)
+    playing, said = torch.ones_like(heard, dtype=torch.bool), []
+    for _ in range(most):
+        scores, state = model.say(heard, state)
+        word = torch.multinomial(scores.softmax(-1), 1)[:, 0]
+        said.append(torch.where(playing, word, -1))
+        playing = playing & (word != end)
+        heard = word + 1
+        if not playing.any():
+            break
+    return torch.stack(said, 1)
+
+
+class Shown(NamedTuple):
+    """Pictures (B, C, H, W), or their features (B, F), the caption of each that teaches and all right ones.
+
+    target: int64 (B, L), -1 beyond its end. ways: a list of them for every picture, each of words.
+    """
+
+    canvas: Tensor
+    target: Tensor
+    ways: list[list[list[int]]]
+
+
 class Pictures:
     """Scenes of the training side, those with targets of like length together."""
 
@@ -161,9 +246,9 @@ class Pictures:
         else:  # the canvas is not looked at
             made = gymnasium.make_vec(task.env_id, POOL * self.size, "vector_entry_point", **keywords)
             self.env = VectorSupervision(made)
-        self.batches: Iterator[Taught] = iter(())
+        self.batches: Iterator[Shown] = iter(())
 
-    def batch(self, seeds: list[int] | None) -> Taught:
+    def batch(self, seeds: list[int] | None) -> Shown:
         """The next batch; with seeds, the first of scenes that they draw."""
         if seeds is not None:
             first = seeds[0] * POOL
@@ -174,18 +259,24 @@ class Pictures:
             drawn = next(self.batches)
         return drawn
 
-    def _draw(self, seeds: list[int] | None) -> Iterator[Taught]:
+    def _draw(self, seeds: list[int] | None) -> Iterator[Shown]:
         observation, _ = self.env.reset(seed=seeds)
         target = torch.from_numpy(observation["target"])
         length = (target >= 0).sum(1)
-        order, shown = length.argsort(), glimpse_env_of(self.env).pictures
+        inner = glimpse_env_of(self.env)
+        order, shown, ways = length.argsort(), inner.pictures, inner.ways.tolist()
         for i in torch.randperm(POOL).tolist():
             rows = order[i * self.size : (i + 1) * self.size]
             if self.features is None:
                 seen = torch.from_numpy(observation["canvas"])[rows]
             else:
                 seen = torch.from_numpy(self.features[shown[rows.numpy()]]).float()
-            yield Taught(seen.to(self.device), target[rows, : int(length[rows].max())].to(self.device))
+            right = [
+                [[word for word in way if 0 <= word < inner.task.end] for way in ways[row] if way[0] >= 0]
+                for row in rows.tolist()
+            ]
+            said = target[rows, : int(length[rows].max())]
+            yield Shown(seen.to(self.device), said.to(self.device), right)
 
 
 def known_features(model: Captioner, task: Task, split: str) -> NDArray[np.float16] | None:

@@ -1,4 +1,4 @@
-"""Metrics against people: whether what a metric says of a caption agrees with what people say of it.
+"""What captions are compared with: people, pictures that look alike, and what people say of metrics.
 
 5,664 captions of Flickr8k, each beside a picture that it was not written for, were judged by three experts,
 from 1, "does not describe the picture", to 4, "describes it without any errors" (Hodosh, Young, Hockenmaier
@@ -14,9 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, rankdata
+from tqdm import tqdm
 
 from agents.learn import metrics
+from agents.learn.evaluate import Evaluation
+from agents.learn.features import features_of
 from agents.learn.vectors import WAYS, Vectors
+from agents.parts.eye import SIZE, WHOLE
 from glimpse_env.data import captions, files
 from glimpse_env.data.captions import Words
 from glimpse_env.data.files import DatasetError
@@ -55,6 +59,46 @@ def load() -> list[Judged]:
                 first, second, third = map(int, given)
                 judged.append(Judged(of[name][int(number)], of[picture], (first, second, third)))
     return judged
+
+
+def people(split: str) -> dict[str, Evaluation]:
+    """Each person's captions of Flickr8k against those of the other four, by every metric: means."""
+    said = captions.load("flickr8k", split).captions
+    found = []
+    for person in range(len(said[0])):
+        own = [" ".join(several[person]) for several in said]
+        others = [[" ".join(one) for i, one in enumerate(several) if i != person] for several in said]
+        found.append(metrics.captions(own, others))
+    return {
+        name: Evaluation(
+            float(np.mean([one[name].error for one in found])),
+            tuple(np.mean([one[name].ci95 for one in found], 0).tolist()),
+            len(said),
+        )
+        for name in found[0]
+    }
+
+
+def neighbours(split: str, near: int = 12) -> dict[str, Evaluation]:
+    """What is said of pictures that look alike, by every metric (Devlin et al. 2015).
+
+    Of the captions of the `near` training pictures whose features (parts/eye.py) have the largest cosine with
+    a picture's own, the one that is most like all the others by CIDEr-D. Nothing is trained.
+    """
+    known, asked = (
+        features_of("flickr8k", part, SIZE)[:, -WHOLE:].astype(np.float32) for part in ("train", split)
+    )
+    known, asked = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (known, asked))
+    training = captions.load("flickr8k", "train").captions
+    cider = Cider(training)
+    vectors = [[cider.vector(caption) for caption in several] for several in training]
+    said = []
+    for closest in tqdm(np.argsort(-asked @ known.T, axis=1)[:, :near].tolist(), "pictures"):
+        offered = [pair for i in closest for pair in zip(vectors[i], training[i], strict=True)]
+        worth = [sum(cider.likeness(one, other) for other, _ in offered) for one, _ in offered]
+        said.append(" ".join(offered[int(np.argmax(worth))][1]))
+    references = [[" ".join(one) for one in several] for several in captions.load("flickr8k", split).captions]
+    return metrics.captions(said, references)
 
 
 def agreement(values: NDArray[np.float64], judged: Sequence[Judged]) -> float:

@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ Line = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "results"  # from wherever a script is called
 RESULTS, PRETRAINED, METRICS = HOME / "results.jsonl", HOME / "pretrained", HOME / "metrics"
+JUDGEMENTS = HOME / "judgements.jsonl"  # of scripts/judge.py
 LARGEST = 3 * 2**20 - 2**14  # bytes of a published checkpoint's weights, its config beside them
 VARIANTS = (
     "task",
@@ -116,17 +117,17 @@ def append(lines: list[Line], path: Path = RESULTS) -> None:
         write(path, before + "".join(json.dumps(line) + "\n" for line in lines))
 
 
-def read(path: Path = RESULTS) -> list[Line]:
-    """All lines; ValueError naming the first that is not a JSON object with the keys of a result."""
+def read(path: Path = RESULTS, keys: Collection[str] = KEYS) -> list[Line]:
+    """All lines; ValueError naming the first that is not a JSON object with these keys, of a result."""
     lines = []
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         try:
             line = json.loads(text)
         except json.JSONDecodeError:
             line = None
-        if not (isinstance(line, dict) and line.keys() >= KEYS):
+        if not (isinstance(line, dict) and line.keys() >= set(keys)):
             raise ValueError(
-                f"line {number} of {path} is not a JSON object with {', '.join(sorted(KEYS))}: restore "
+                f"line {number} of {path} is not a JSON object with {', '.join(sorted(keys))}: restore "
                 "the file"
             )
         lines.append(line)

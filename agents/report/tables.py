@@ -184,6 +184,72 @@ def sentence_table(lines: list[Line]) -> str:
     return "\n".join(out[:-1])
 
 
+CAPTION_COLUMNS = {  # how a column of captions is headed, and its metric
+    "BLEU-1": "bleu1", "BLEU-2": "bleu2", "BLEU-3": "bleu3", "BLEU-4": "bleu4", "METEOR": "meteor",
+    "CIDEr": "cider",
+}  # fmt: skip
+
+
+def caption_table(lines: list[Line], judged: list[Line]) -> str:
+    """Markdown tables of captions: of people's pictures by every metric, and how often looks are on target.
+
+    judged: lines of results/judgements.jsonl, of which those with `who` are what nobody trained.
+    """
+    found: dict[str, dict[str, Line]] = {}
+    on_target: dict[str, dict[str, Line]] = {}
+    for line in lines:
+        if line["metric"] in CAPTION_COLUMNS.values():
+            key = f"greedy {line['metric']}" if line["mode"] == "deterministic" else line["metric"]
+            found.setdefault(line["experiment"], {})[key] = line
+        elif line["metric"] == "on_target":
+            on_target.setdefault(line["experiment"], {})["on_target"] = line
+    for line in lines:
+        if line["experiment"] in on_target and line["mode"] == "deterministic":
+            on_target[line["experiment"]]["error"] = line
+    out = [
+        f"| captions by | sees | parameters | minutes | {' | '.join(CAPTION_COLUMNS)} | BLEU-4, greedy |",
+        f"|---|---|---:|---:|{'---:|' * (len(CAPTION_COLUMNS) + 1)}",
+    ]
+    for name, metrics in sorted(found.items(), key=lambda item: -item[1]["bleu4"]["value"]):
+        line = metrics["bleu4"]
+        cells = [f"{metrics[metric]['value']:.1f}" for metric in CAPTION_COLUMNS.values()]
+        cells[3] = "**{:.1f}** [{:.1f}, {:.1f}]".format(line["value"], *line["ci95"])
+        out.append(
+            f"| {name} | {line['sees']} | {line['parameters']:,} | {line['minutes']:.0f} "
+            f"| {' | '.join(cells)} | {metrics['greedy bleu4']['value']:.1f} |"
+        )
+    for line in judged:
+        if "who" in line:
+            cells = [f"{line[metric]:.1f}" for metric in CAPTION_COLUMNS.values()]
+            out.append(f"| {line['who']} | – | – | – | {' | '.join(cells)} | – |")
+    if on_target:
+        out += [
+            "",
+            "| experiment | sees | parameters | minutes | wrong, % | words on target, % |",
+            "|---|---|---:|---:|---:|---:|",
+        ]
+        for name, parts in sorted(on_target.items(), key=lambda item: item[1]["error"]["value"]):
+            line = parts["error"]
+            cells = [
+                "**{:.2f}** [{:.2f}, {:.2f}]".format(one["value"], *one["ci95"])
+                for one in (line, parts["on_target"])
+            ]
+            out.append(
+                f"| {name} | {line['sees']} | {line['parameters']:,} | {line['minutes']:.0f} "
+                f"| {' | '.join(cells)} |"
+            )
+    return "\n".join(out)
+
+
+def judgement_table(judged: list[Line]) -> str:
+    """A Markdown table of how far metrics agree with experts, best first."""
+    metrics = sorted((line for line in judged if "tau_c" in line), key=lambda line: -line["tau_c"])
+    out = ["| metric | tau_c here | published |", "|---|---:|---:|"]
+    for line in metrics:
+        out.append(f"| {line['metric']} | {line['tau_c']:.1f} | {line['published'] or '–'} |")
+    return "\n".join(out)
+
+
 def figures_of(lines: list[Line], env_id: str, metric: str) -> dict[str, float]:
     """The latest figure of each experiment on an id's own data, with a beam where it has one, best first."""
     own = [line for line in lines if line["env_id"] == env_id and not line["env"]]
