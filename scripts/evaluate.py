@@ -45,6 +45,10 @@ UNITS = {  # how a figure is said, with its 95 % interval
     "steps": "{:.2f} steps [{:.2f}, {:.2f}]",
     "bleu": "{:.2f} BLEU [{:.2f}, {:.2f}]",
     "bleu_lc": "{:.2f} BLEU [{:.2f}, {:.2f}]",
+    **{f"bleu{n}": f"{{:.2f}} BLEU-{n} [{{:.2f}}, {{:.2f}}]" for n in range(1, 5)},
+    "meteor": "{:.2f} METEOR [{:.2f}, {:.2f}]",
+    "cider": "{:.2f} CIDEr-D [{:.2f}, {:.2f}]",
+    "on_target": "{:.2f}% of looks on target [{:.2f}, {:.2f}]",
     "f1": "{:.2f}% F1 [{:.2f}, {:.2f}]",
     "accuracy": "{:.2f}% right [{:.2f}, {:.2f}]",
     "squared_error": "{:.6f} mean squared error [{:.6f}, {:.6f}]",
@@ -55,6 +59,7 @@ OF = {  # what a figure is of, where that is no frozen sequence
     "windows": "windows",
     "written": "texts of its own",
     "completed": "digits that it completed",
+    "on target": "words that name something",
 }
 
 

@@ -12,6 +12,7 @@ from agents import device
 from agents.agent import SequenceSpec, Spec, device_of
 from agents.cores import KINDS
 from agents.experiments import EXPERIMENTS
+from agents.models.captioner import CaptionerSettings
 from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAW, DRAWClassifierSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
@@ -35,6 +36,8 @@ MODELS = {
 def spec_for(model: Any) -> Spec:
     if isinstance(model, ReaderSettings):
         return ASKED
+    if isinstance(model, CaptionerSettings):  # which answers at every glimpse
+        return SPEC._replace(length=3, horizon=3)
     return TEXT if type(model) in (Seq2SeqSettings, ReadingAgentSettings, TransformerSettings) else SPEC
 
 
@@ -47,7 +50,8 @@ def words(batch: int, on: str) -> dict[str, torch.Tensor]:
 def views(batch: int, on: str) -> dict[str, torch.Tensor]:
     shapes = {"gaze": (2,), "time": (1,)}
     shapes |= {key: getattr(SPEC, key) for key in ("retina", "canvas", "context")}
-    return {key: torch.rand(batch, *shape, device=on) for key, shape in shapes.items()}
+    said = torch.zeros(batch, 1, dtype=torch.long, device=on)
+    return {"said": said, **{key: torch.rand(batch, *shape, device=on) for key, shape in shapes.items()}}
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))

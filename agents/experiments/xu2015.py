@@ -70,8 +70,8 @@ EXPERIMENTS = {
     "soft-flickr8k": SOFT_FLICKR8K,
     "hard-flickr8k": SOFT_FLICKR8K.but(
         model={"hard": True},
-        learner=HardCaptioning(discount=0.5, label_smoothing=0.1),
-        loop={"epochs": 6, "learning_rate": 5e-4},
+        learner=HardCaptioning(discount=0.5, label_smoothing=0.1, samples=2),
+        loop={"epochs": 4, "learning_rate": 5e-4},
         init="soft-flickr8k",
     ),
     "soft-flickr8k-critical": SOFT_FLICKR8K.but(

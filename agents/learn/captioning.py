@@ -23,6 +23,7 @@ from agents.learn.loop import BatchResult, Lesson, Task, error_on_validation
 from agents.learn.sentences import HardLooks, TeacherForcing
 from agents.models.captioner import Captioner, CaptionerSettings
 from agents.parts import beam
+from glimpse_env.data.captions import OTHER
 from glimpse_env.vector import Scored
 from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
@@ -66,13 +67,15 @@ class _OfPictures:
 
     def answers(self, model: Any, task: Task, split: str, beams: int) -> list[list[int]]:
         """What a captioner says of each frozen picture of a split, END left out."""
-        task_ = single_env(task.env_id, task.env, split=split).vector.task
+        inner = single_env(task.env_id, task.env, split=split).vector
+        people = isinstance(inner.world, CaptionWorld)
+        never = [inner.answer_names.index(OTHER)] if people else []  # which is no word
         said = []
         with scoring(model, 0):
             for seen in frozen_views(model, task, split):
                 said += beam.search(
-                    model, seen, task_.end, task_.length,
-                    beams=beams, length_weight=self.length_weight, coverage_weight=self.coverage_weight,
+                    model, seen, inner.task.end, inner.task.length, beams=beams, never=never,
+                    length_weight=self.length_weight, coverage_weight=self.coverage_weight,
                 )  # fmt: skip
         return said
 

@@ -74,9 +74,8 @@ class Captioner(Voice):
             self.cnn, seen = _cnn(channels, own.filters), 4 * own.filters
             self.narrow = nn.Conv2d(seen, NARROW, 1)
             whole = NARROW * self.lines * self.columns
-        places = self.lines * self.columns
         self.key = nn.Linear(seen, own.hidden)
-        self.place = nn.Parameter(0.1 * torch.randn(places, own.hidden))
+        self.place = nn.Parameter(_waves(self.lines, self.columns, own.hidden))
         self.first = nn.Linear(whole, own.hidden * own.layers)
         heard = nn.Embedding(spec.num_answers + 1, own.embedding)
         nn.init.normal_(heard.weight, std=own.embedding**-0.5)
@@ -110,6 +109,24 @@ class Captioner(Voice):
         lasts = torch.tanh(self.first(self.blur(whole))).chunk(own.layers, 1)
         there = torch.ones(keys.shape[:2], dtype=torch.bool, device=keys.device)
         return self.begin(keys, there, list(lasts))
+
+
+def _waves(lines: int, columns: int, width: int) -> Tensor:
+    """What places begin with, (lines * columns, width): sines and cosines of their y and x.
+
+    Wavelengths go from twice the grid down to two places, as in Vaswani et al. (2017), so that how two places
+    lie can be told from the first step on.
+    """
+    waves = []
+    for count, repeat in (
+        (lines, lambda w: w.repeat_interleave(columns, 0)),
+        (columns, lambda w: w.repeat(lines, 1)),
+    ):
+        quarter = -(-width // 4)
+        turns = torch.logspace(-1, 0, quarter, base=max(count, 2)) * torch.pi
+        angle = torch.arange(count)[:, None] * turns
+        waves.append(repeat(torch.cat([angle.sin(), angle.cos()], 1)))
+    return torch.cat(waves, 1)[:, :width]
 
 
 def _middles(places: int, pixels: int, side: float) -> Tensor:

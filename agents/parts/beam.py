@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -30,13 +31,14 @@ def search(
     beams: int = 5,
     length_weight: float = 1.0,
     coverage_weight: float = 0.0,
+    never: Sequence[int] = (),
 ) -> list[list[int]]:
     """The best answers to texts (B, N) that are found with so many beams, `end` left out.
 
     Of finished answers Y to X that one is the best whose log p / ((5 + |Y|) / 6)^length_weight +
     coverage_weight * sum_i log min(sum_j weights_ij, 1) is the highest (Wu et al. 2016, equation 14); with
     one beam that is the most probable word at every step. most: how many words an answer may have, `end`
-    included; one that has not ended by then is cut.
+    included; one that has not ended by then is cut. never: words that no answer may have.
     """
     batch, device = len(canvas), canvas.device
     state = select(model.read(canvas), torch.arange(batch, device=device).repeat_interleave(beams))
@@ -52,6 +54,7 @@ def search(
     for step in range(1, most + 1):
         scores, state = model.say(heard, state)
         log_p = scores.float().log_softmax(-1).view(batch, beams, -1)
+        log_p[..., list(never)] = -torch.inf
         n = log_p.shape[-1]
         looks = state["weights"].view(batch, beams, -1)
         covered = looks if step == 1 else covered + looks
