@@ -61,7 +61,7 @@ PHOTOGRAPHS = CaptionerSettings(
     hidden=384, embedding=256, attention="general", feeding="context", dropout=0.5, eye="pretrained",
     pictures_dropout=0.3,
 )  # fmt: skip
-DIGITS = CaptionerSettings(hidden=192, embedding=64, attention="concat", feeding="context", dropout=0.1)
+DIGITS = CaptionerSettings(hidden=128, embedding=64, attention="general", feeding="context", dropout=0.1)
 HARD = HardCaptioning(discount=0.5, beams=1)
 SOFT_FLICKR8K = photographs(PHOTOGRAPHS, even_weight=1.0)
 SOFT_DIGITS = small("Glimpse/Caption-v0", DIGITS, 20, dataset="mnist", distortion=0.2)
