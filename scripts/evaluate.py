@@ -49,6 +49,7 @@ UNITS = {  # how a figure is said, with its 95 % interval
     "meteor": "{:.2f} METEOR [{:.2f}, {:.2f}]",
     "cider": "{:.2f} CIDEr-D [{:.2f}, {:.2f}]",
     "on_target": "{:.2f}% of looks on target [{:.2f}, {:.2f}]",
+    "mass_on_target": "{:.2f}% of attention on target [{:.2f}, {:.2f}]",
     "f1": "{:.2f}% F1 [{:.2f}, {:.2f}]",
     "accuracy": "{:.2f}% right [{:.2f}, {:.2f}]",
     "squared_error": "{:.6f} mean squared error [{:.6f}, {:.6f}]",

@@ -27,10 +27,12 @@ from agents.learn import captioning, metrics
 from agents.learn.captioning import Captioning, HardCaptioning
 from agents.learn.features import features_of
 from agents.learn.loop import Loop, Task
+from agents.learn.reading import Reading
 from agents.models.captioner import CaptionerSettings
+from agents.models.gaze_captioner import GazeCaptionerSettings
 from agents.parts import beam, eye
 from glimpse_env import make_custom, scores
-from glimpse_env.data import captions
+from glimpse_env.data import captions, codraw
 from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
 from glimpse_env.worlds import arrangements
@@ -642,3 +644,127 @@ def test_self_critical_captions_climb_what_they_are_paid() -> None:
         captioning.SelfCritical(samples=1)
     with pytest.raises(ValueError, match="set hard to False"):
         learner.check(CaptionerSettings(hard=True))
+
+
+@pytest.mark.skipif(
+    not (Path(os.environ.get("GLIMPSE_DATA", "")) / "codraw" / codraw.SCENES).is_file(),
+    reason="needs CoDraw: set GLIMPSE_DATA to a folder that holds codraw/",
+)
+def test_words_have_the_box_of_the_one_thing_they_name() -> None:
+    things = codraw.things_of(
+        [
+            ["s_3s.png", 3, 0, 253.0, 64.0, 0, 1],
+            ["hb0_10s.png", 10, 2, 88.0, 274.0, 1, 0],
+            ["p_7s.png", 0, 0, 400.0, 200.0, 2, 0],
+            ["p_8s.png", 0, 0, 100.0, 200.0, 2, 0],
+            ["e_2s.png", 0, 0, 10.0, 390.0, 0, 0],
+        ]
+    )
+    assert [thing.depth for thing in things] == [2, 2, 1, 0, 0]  # what is far is painted first
+    said = ["the", "sun", "a", "boy", "mike", "pine", "tree", "hot", "dog", "cat"]
+    boxes = codraw.boxes_of(said, things)
+    assert [box is not None for box in boxes] == [
+        False, True, False, True, True, True, False, False, True, False,
+    ]  # fmt: skip
+    assert boxes[1] == pytest.approx((179 / 500, 0, 148 / 500, 138 / 400))  # 148 x 148, cut off at the top
+    x, y, _, height = boxes[8] or (0, 0, 0, 0)
+    assert (x, y + height) == pytest.approx((0, 1))
+    assert boxes[3] == boxes[4]
+    painted = codraw.paint(things, 100)
+    sun = painted[:, 5:25, 45:57].mean((1, 2))
+    assert sun[0] > 200
+    assert sun[2] < 100
+    assert codraw.paint(things[3:4], 100).tobytes() != painted.tobytes()
+
+
+def test_a_place_is_covered_as_far_as_a_box_goes() -> None:
+    model = captioner(attention="general")  # 6 x 5 places of eight pixels
+    boxes = torch.tensor([[8.0, 0, 8, 8], [4, 4, 8, 8], [0, 0, 36, 44], [35, 43, 50, 50]])
+    cover = model.covered(boxes).view(4, 6, 5)
+    assert cover[0].sum() == cover[0, 0, 1] == 1
+    assert cover[1, :2, :2].tolist() == [[0.25, 0.25], [0.25, 0.25]]
+    assert cover[1].sum() == 1
+    assert cover[2].sum() == 5.5 * 4.5
+    assert cover[3, 5, 4] == pytest.approx(5 * 5 / 64)  # the last place goes beyond the canvas
+    assert (cover >= 0).all()
+
+
+def test_attention_on_target_is_counted_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model that looks at one place alone the mass is how much of that place the boxes cover."""
+    task = Task(CAPTION, {"glimpses_per_answer": 1}, Loop(), 1)
+    spec = Spec((4, 12, 12), (1, 100, 100), 19, (), 12, 12)
+    torch.manual_seed(0)
+    model = CaptionerSettings(hidden=8, embedding=6, filters=2, attention="general").build(spec).eval()
+
+    def teach(canvas: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        looks = torch.zeros(*target.shape, 169)
+        looks[..., 13 * 6 + 6] = 1  # pixels 48 to 55, both ways
+        return torch.zeros(0), looks
+
+    monkeypatch.setattr(model, "teach", teach)
+    monkeypatch.setattr(captioning, "frozen_batches", lambda env: iter([np.arange(50)]))
+    small = captioning.make_env(model, CAPTION, 50, split="test", boxes=True, glimpses_per_answer=1)
+    monkeypatch.setattr(captioning, "frozen_env", lambda *_, **__: small)
+    found = captioning.mass_on_target(model, task, "test")
+    env = vector(50, split="test", glimpses_per_answer=1)
+    env.reset(options={"index": np.arange(50)})
+    masses = []
+    for x, y, width, height in env.present_scenes().boxes.reshape(-1, 4).tolist():
+        if width:
+            across, down = (
+                max(0, min(first + side, 56) - max(first, 48)) / 8
+                for first, side in ((x, width), (y, height))
+            )
+            masses.append(100 * across * down)
+    assert found["mass on target"].error == pytest.approx(np.mean(masses), rel=1e-4)
+    assert found["mass on target"].scenes == len(masses)
+    still = found["mass on target, one look"].error
+    assert 100 * (28 / 104) ** 2 * 0.8 < still < 40  # better than a look that is spread over all
+
+
+def test_the_gazing_captioner_replays_what_it_has_seen() -> None:
+    spec = Spec((2, 12, 12), (1, 60, 60), 7, (), 3, 6)
+    torch.manual_seed(0)
+    model = GazeCaptionerSettings(hidden=16, embedding=8).build(spec).eval()
+    steps, batch = 6, 3
+    retina, gaze = torch.rand(steps, batch, 2, 12, 12), 2 * torch.rand(steps, batch, 2) - 1
+    said = torch.randint(-1, 6, (steps, batch))
+    chosen, playing = 2 * torch.rand(steps, batch, 2) - 1, torch.ones(steps, batch, dtype=torch.bool)
+    answered = torch.rand(steps, batch) < 0.5
+    scores_, log_prob, baseline = model.replay(retina, said, gaze, chosen, playing, answered)
+    state, logits = model.initial(batch), []
+    for t in range(steps):
+        seen = {"retina": retina[t], "said": said[t][:, None], "gaze": gaze[t]}
+        step, state = model(seen, state, False)
+        logits.append(step.logits)
+        torch.testing.assert_close(step.baseline, baseline[t], rtol=1e-4, atol=1e-5)
+        normal = torch.distributions.Normal(step.gaze, model.settings.sigma)
+        torch.testing.assert_close(log_prob[t], normal.log_prob(chosen[t]).sum(-1), rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(scores_, torch.stack(logits)[answered], rtol=1e-4, atol=1e-5)
+    # What it has not looked at yet counts for nothing.
+    later = retina.clone()
+    later[4:] = 0
+    again, *_ = model.replay(later, said, gaze, chosen, playing, answered)
+    early = answered[:4].sum()
+    torch.testing.assert_close(again[:early], scores_[:early])
+    # The words teach all but the locator, and the gazes it alone.
+    gradients = torch.autograd.grad(log_prob.sum(), list(model.parameters()), allow_unused=True)
+    moved = {
+        name.split(".")[0]
+        for (name, _), g in zip(model.named_parameters(), gradients, strict=True)
+        if g is not None and g.any()
+    }
+    assert moved == {"judge", "locator"}
+
+
+def test_the_gazing_captioner_learns_in_its_environment() -> None:
+    task = Task(CAPTION, {"retina_size": 12, "scales": 2}, Loop(batch_size=8, images_per_epoch=16), 1)
+    spec = Spec((2, 12, 12), (1, 100, 100), 19, (), 12, 24)
+    model = GazeCaptionerSettings(hidden=16, embedding=8).build(spec)
+    learner = Reading(sigma_start=0.2)
+    lesson = learner.lesson(model, task)
+    result = lesson.batch(list(range(8)), 0.5)
+    result.loss.backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert 50 < float(result.figures["words_wrong"]) <= 100
+    lesson.close()

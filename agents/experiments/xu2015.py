@@ -65,6 +65,11 @@ DIGITS = CaptionerSettings(hidden=128, embedding=64, attention="general", feedin
 HARD = HardCaptioning(discount=0.5, beams=1)
 SOFT_FLICKR8K = photographs(PHOTOGRAPHS, even_weight=1.0)
 SOFT_DIGITS = small("Glimpse/Caption-v0", DIGITS, 20, dataset="mnist", distortion=0.2)
+SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 10, dataset="codraw", canvas_size=112).but(
+    model={"filters": 24, "embedding": 128, "dropout": 0.3},
+    learner={"label_smoothing": 0.1, "beams": 5},
+    loop={"images_per_epoch": 15_000},
+)
 SOFT_HOUSE = small("Glimpse/HouseNumbers-v0", DIGITS, 30)
 EXPERIMENTS = {
     "soft-flickr8k": SOFT_FLICKR8K,
@@ -80,6 +85,7 @@ EXPERIMENTS = {
         init="soft-flickr8k",
     ),
     "show-tell-flickr8k": photographs(PHOTOGRAPHS).but(**SHOW_AND_TELL),
+    "soft-codraw": SOFT_CODRAW,
     "soft-digits": SOFT_DIGITS,
     "hard-digits": SOFT_DIGITS.but(
         model={"hard": True}, learner=HARD, loop={"epochs": 6, "learning_rate": 5e-4}, init="soft-digits"

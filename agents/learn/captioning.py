@@ -17,7 +17,7 @@ from agents import checks
 from agents.agent import device_of, to_action, to_tensors
 from agents.learn import losses, metrics
 from agents.learn.envs import frozen_batches, frozen_env, make_env, single_env
-from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring, wilson
+from agents.learn.evaluate import Evaluation, Mode, evaluate, mean_of, scoring, wilson
 from agents.learn.features import features_of
 from agents.learn.loop import BatchResult, Lesson, Task, error_on_validation
 from agents.learn.sentences import HardLooks, TeacherForcing
@@ -91,16 +91,18 @@ class _OfPictures:
         greedy = _written(world, self.answers(model, task, split, 1))
         searched = _written(world, self.answers(model, task, split, self.beams))
         scored = metrics.captions(searched, references)
+        boxes = {} if world.boxes is None else mass_on_target(model, task, split)
         return {
             "deterministic": metrics.captions(greedy, references)["bleu4"],
             "beam": scored["bleu4"],
             **{mode: scored[name] for mode, name in OTHERS.items()},
+            **boxes,
         }
 
     def metric(self, task: Task, mode: Mode) -> str:
         """What a figure is that is counted so."""
-        if mode == "on target":
-            return "on_target"
+        if "on target" in mode:
+            return "on_target" if mode == "on target" else "mass_on_target"
         return "test_error" if _people(task, "validation") is None else OTHERS.get(mode, "bleu4")
 
 
@@ -344,6 +346,36 @@ def on_target(model: Captioner, task: Task, split: str) -> Evaluation:
     if not asked:
         return Evaluation(0.0, (0.0, 100.0), 0)
     return Evaluation(100 * hits / asked, wilson(hits, asked), asked)
+
+
+def mass_on_target(model: Captioner, task: Task, split: str) -> dict[Mode, Evaluation]:
+    """How much of the attention, in percent, lies in the box of what a word of a frozen caption names.
+
+    Every caption that teaches is heard word by word, and means are over its words that have a box. Beside it
+    the same of one look that never moves: where boxes lie on the average.
+    """
+    env = frozen_env(model, task.env_id, split, boxes=True, **task.env)
+    left, mass, boxes = glimpse_env_of(env).num_scenes, [], []
+    with scoring(model, 0):
+        for index in frozen_batches(env):
+            observation, _ = env.reset(options={"index": index})
+            seen = to_tensors(observation, device_of(model))
+            rows = torch.split(torch.arange(min(left, env.num_envs)), AT_ONCE)
+            left -= env.num_envs
+            for part in rows:
+                target, places = seen["target"][part], seen["boxes"][part].float()
+                _, looks = model.teach(seen["canvas"][part], target)
+                named = places.any(-1)
+                cover = model.covered(places[named])
+                mass.append((looks[:, : named.shape[1]][named] * cover).sum(1).cpu())
+                boxes.append(cover.cpu())
+    env.close()
+    cover = torch.cat(boxes)
+    still = cover.sum(0) / cover.sum()
+    return {
+        "mass on target": mean_of(100 * torch.cat(mass)),
+        "mass on target, one look": mean_of(100 * (cover @ still)),
+    }
 
 
 def _people(task: Task, split: str) -> CaptionWorld | None:

@@ -27,7 +27,10 @@ def features_of(dataset: str, split: str, size: int) -> NDArray[np.float16]:
     given = captions.load(dataset, split)
     hashed = hashlib.sha256(f"efficientnet-lite0 {size}".encode())
     for picture in given.pictures:
-        hashed.update(picture if isinstance(picture, bytes) else picture.read_bytes())
+        if isinstance(picture, tuple):
+            hashed.update(repr(picture).encode())
+        else:
+            hashed.update(picture if isinstance(picture, bytes) else picture.read_bytes())
     path = files.cache_folder() / "features" / f"{hashed.hexdigest()[:20]}.npy"
     if not path.exists():
         made = _computed(given, f"{dataset} {split}", size)

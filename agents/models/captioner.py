@@ -81,9 +81,12 @@ class Captioner(Voice):
         nn.init.normal_(heard.weight, std=own.embedding**-0.5)
         self._build_voice(spec, own, heard)
         self.blur = nn.Dropout(own.pictures_dropout)
+        self.cell = (8.0, 8.0) if self.cnn else (width / self.columns, height / self.lines)
         across, down = (
-            _middles(places, pixels, 8 if self.cnn else pixels / places)
-            for places, pixels in ((self.columns, width), (self.lines, height))
+            _middles(places, pixels, side)
+            for places, pixels, side in zip(
+                (self.columns, self.lines), (width, height), self.cell, strict=True
+            )
         )
         middle = torch.stack([across.repeat(self.lines), down.repeat_interleave(self.columns)], 1)
         self.register_buffer("middle", middle, persistent=False)
@@ -92,6 +95,17 @@ class Captioner(Voice):
         """The middle of the place that a word looked at most, (B, 2); of no look the canvas's."""
         gaze: Tensor = self.middle[weights.argmax(1)] * (weights > 0).any(1, keepdim=True)  # type: ignore[index]
         return gaze.detach()
+
+    def covered(self, boxes: Tensor) -> Tensor:
+        """How much of each place lies in boxes (…, 4) of x, y, width, height in pixels: (…, N) in [0, 1]."""
+        shares = []
+        for axis, places in enumerate((self.columns, self.lines)):
+            first = torch.arange(places, device=boxes.device) * self.cell[axis]
+            begin, end = boxes[..., axis, None], (boxes[..., axis] + boxes[..., axis + 2])[..., None]
+            inside = torch.minimum(end, first + self.cell[axis]) - torch.maximum(begin, first)
+            shares.append(inside.clamp_min(0) / self.cell[axis])
+        across, down = shares
+        return (down[..., :, None] * across[..., None, :]).flatten(-2)
 
     def read(self, canvas: Tensor) -> State:
         """Pictures (B, C, H, W) in [0, 1], or features (B, F) of the pretrained eye -> the state."""

@@ -2,10 +2,10 @@
 
 "flickr8k" are 8,091 photographs with five captions each (Hodosh, Young, Hockenmaier 2013), found and not
 downloaded: its owners ask everyone to request it, and scripts/prepare_flickr8k.py makes the files from
-what they send. "folder:PATH" is anybody's folder of pictures with a file captions.jsonl, a line a picture:
-{"image": "dog.jpg", "captions": ["a dog runs", …]}, and if one likes "split": "train", "validation" or
-"test"; without it every ten lines are shared out, seven, one and two. A caption is its words in small
-letters, without marks.
+what they send. "codraw" are 9,993 scenes of clip art (data/codraw.py), found likewise. "folder:PATH" is
+anybody's folder of pictures with a file captions.jsonl, a line a picture: {"image": "dog.jpg", "captions":
+["a dog runs", …]}, and if one likes "split": "train", "validation" or "test"; without it every ten lines are
+shared out, seven, one and two. A caption is its words in small letters, without marks.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_env import checks
-from glimpse_env.data import files, own
+from glimpse_env.data import codraw, files, own
 from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
 
-NAMED = ("flickr8k",)
+NAMED = ("flickr8k", "codraw")
 LISTED = "captions.jsonl"
 FLICKR8K = ("flickr8k_224.npz", "captions.jsonl.gz")
 PARTS = ("train", "dev", "test")  # as Flickr8k names the splits, in SPLITS' order
@@ -46,19 +46,23 @@ Words = tuple[str, ...]
 class Captioned:
     """The pictures of a split and what is said of each.
 
-    pictures: encoded files, or their paths. captions: of each picture one or more, as words. names: what
-    Flickr8k calls its pictures.
+    pictures: encoded files, their paths, or clip art to paint. captions: of each picture one or more, as
+    words. names: what Flickr8k calls its pictures. boxes: of each word of the captions where the thing lies
+    that it names, x, y, width, height as shares of the picture, or None; empty where nobody knows.
     """
 
-    pictures: tuple[bytes | Path, ...]
+    pictures: tuple[bytes | Path | tuple[codraw.Thing, ...], ...]
     captions: tuple[tuple[Words, ...], ...]
     names: tuple[str, ...] = ()
+    boxes: tuple[tuple[tuple[codraw.Box | None, ...], ...], ...] = ()
 
     def draw(self, number: int, size: int) -> NDArray[np.uint8]:
         """A picture, squashed to a square: uint8 (3, size, size); DatasetError for a damaged one."""
         from PIL import Image, ImageOps
 
         given = self.pictures[number]
+        if isinstance(given, tuple):
+            return codraw.paint(given, size)
         name = given if isinstance(given, Path) else Path(f"picture {number + 1}")
         with (
             files.reading(name, "delete or replace it"),
@@ -90,7 +94,7 @@ def load(name: str, split: str) -> Captioned:
             f"there are no captions {name!r}{checks.did_you_mean(name, NAMED) or ':'} use 'digits', "
             f"{', '.join(map(repr, NAMED))}, or 'folder:PATH' for a folder with a file {LISTED}"
         )
-    return _flickr8k()[split]
+    return _flickr8k()[split] if name == "flickr8k" else _codraw(split)
 
 
 @cache
@@ -113,6 +117,7 @@ def side(name: str) -> int:
     from PIL import Image
 
     first = load(name, "train").pictures[0]
+    assert not isinstance(first, tuple)  # clip art has no size
     named = first if isinstance(first, Path) else Path("picture 1")
     with (
         files.reading(named, "delete or replace it"),
@@ -238,3 +243,21 @@ def _flickr8k() -> dict[str, Captioned]:
             tuple(entries[row]["image"] for row in rows),
         )
     return found
+
+
+@cache
+def _codraw(split: str) -> Captioned:
+    pictures, captions, boxes = [], [], []
+    for things, messages in codraw.scenes()[split]:
+        said = [words_of(message) for message in messages]
+        told = [
+            (words, codraw.boxes_of(words, things))
+            for words in said
+            if codraw.LEAST <= len(words) <= codraw.MOST and not codraw.CORRECTING & set(words)
+        ]
+        told = [(words, named) for words, named in told if any(named)]
+        if told:
+            pictures.append(things)
+            captions.append(tuple(words for words, _ in told))
+            boxes.append(tuple(named for _, named in told))
+    return Captioned(tuple(pictures), tuple(captions), (), tuple(boxes))

@@ -38,6 +38,7 @@ class CaptionWorld:
         self.names = captions.vocabulary(dataset)
         self.max_digits = captions.longest(dataset)
         self.symbols, self.count = _encoded(dataset, split)
+        self.boxes = _boxes(dataset, split, size) if self.captioned.boxes else None
         self.num_scenes, self.ways = self.symbols.shape[:2]
         self._kept = _kept(dataset, split, size)
 
@@ -74,7 +75,7 @@ class CaptionWorld:
         out.canvas[rows] = self._kept.of(pictures)
         out.ways[rows] = self.symbols[pictures]
         out.symbols[rows] = self.symbols[pictures, chosen[rows]]
-        out.boxes[rows] = 0
+        out.boxes[rows] = 0 if self.boxes is None else self.boxes[pictures, chosen[rows]]
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickled without its pictures, which every process has of its own."""
@@ -128,6 +129,20 @@ def _encoded(dataset: str, split: str) -> tuple[NDArray[np.int64], NDArray[np.in
         for caption, row in zip(several, rows, strict=False):
             row[: len(caption)] = [number.get(word, len(names) - 1) for word in caption]
     return symbols, count
+
+
+@cache
+def _boxes(dataset: str, split: str, size: int) -> NDArray[np.int16]:
+    """The boxes of the words of all captions in pixels, (n, R, K, 4), zeros where there is none."""
+    given = captions.load(dataset, split).boxes
+    boxes = np.zeros((len(given), max(map(len, given)), captions.longest(dataset), 4), np.int16)
+    for several, out in zip(given, boxes, strict=True):
+        for caption, row in zip(several, out, strict=False):
+            for place, box in enumerate(caption):
+                if box is not None:
+                    x, y, width, height = (round(size * share) for share in box)
+                    row[place] = x, y, max(width, 1), max(height, 1)
+    return boxes
 
 
 @kernel
