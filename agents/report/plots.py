@@ -95,7 +95,7 @@ def draw_lengths(lines: list[Line]) -> Figure:
     panel.set(ylabel="BLEU, 95 %", ylim=(0, None))
     panel.grid(alpha=0.3)
     if panel.has_data():
-        panel.legend(frameon=False, fontsize=8, loc="lower left")
+        panel.legend(fontsize=8, frameon=False, loc=(0.02, 0.42))
     return figure
 
 
