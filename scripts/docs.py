@@ -57,15 +57,15 @@ PICTURES = {
     ],
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
 }
-METRICS_AND_PEOPLE = """METEOR is nltk's, of equal words and stems, not METEOR 1.5; CIDEr is 100 where
+METRICS_AND_PEOPLE = """METEOR is that of version 1.5 without its table of paraphrases; CIDEr is 100 where
 CIDEr-D is 1 of its 10. People's row is the mean over the five captions of a picture, each against the other
 four; the neighbours' is what is said of the twelve training pictures that look most alike.
 
 ## Metrics against people
 
 Kendall's tau_c, in percent, with what three experts say of 5,664 captions of Flickr8k, each beside a picture
-that it was not written for (`python scripts/judge.py`). Published figures are those of Hessel et al. (2021),
-whose METEOR is 1.5. Word vectors, and how rare a word is, are learned from Flickr8k's training captions;
+that it was not written for (`python scripts/judge.py`). Published figures are those of Hessel et al. (2021).
+Word vectors, and how rare a word is, are learned from Flickr8k's training captions;
 "combined" is the mean of the ranks of CIDEr and of the weighted word vectors."""
 SAID = "; `said`, the last answer, -1 before it"
 CAPTIONED = (

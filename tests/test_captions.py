@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from agents.agent import Agent, Spec, Step
-from agents.learn import captioning, metrics
+from agents.learn import captioning, meteor, metrics
 from agents.learn.captioning import Captioning, HardCaptioning
 from agents.learn.features import features_of
 from agents.learn.loop import Loop, Task
@@ -768,3 +769,49 @@ def test_the_gazing_captioner_learns_in_its_environment() -> None:
     assert all(p.grad is not None for p in model.parameters())
     assert 50 < float(result.figures["words_wrong"]) <= 100
     lesson.close()
+
+
+@pytest.mark.skipif(not meteor.at_hand(), reason="needs METEOR's lists: set GLIMPSE_DATA to what has meteor/")
+def test_meteor_by_hand_and_beside_its_own_program() -> None:
+    def words_of(text: str) -> list[str]:
+        return text.split()
+
+    same = meteor.meteor(words_of("the dog runs"), [words_of("a cat"), words_of("the dog runs")])
+    assert same.score == 1
+    assert meteor.meteor(words_of("zebra"), [words_of("the dog")]).score == 0
+    # "the" only serves: it counts 0.25, others 0.75. Two chunks of three matches, one of them a stem's.
+    found = meteor.meteor(words_of("the dog quickly walked"), [words_of("the dog was walking")])
+    assert found.matches == 3
+    assert found.chunks == 2
+    assert found.found == pytest.approx(0.25 + 0.75 + 0.75 * found_worth())
+    assert found.said == pytest.approx(0.25 + 3 * 0.75)
+    precision, recall = found.found / found.said, found.known / found.right
+    mean = precision * recall / (0.85 * precision + 0.15 * recall)
+    assert found.score == pytest.approx(mean * (1 - 0.6 * (2 / 3) ** 0.2))
+    crossed = meteor.meteor(words_of("runs dog a"), [words_of("a dog runs")])
+    assert (crossed.matches, crossed.chunks) == (3, 3)
+    # Of two places for a word that which makes fewer chunks.
+    twice = meteor.meteor(words_of("big dog sees cat"), [words_of("dog big dog sees cat")])
+    assert (twice.matches, twice.chunks) == (4, 1)
+    total = meteor.whole([found, same])
+    assert min(found.score, same.score) < total < 1
+
+
+def found_worth() -> float:
+    """walked and walking are forms of one verb, which is in a set of synonyms with itself."""
+    return 0.8
+
+
+@needs_flickr8k
+@pytest.mark.skipif(not meteor.at_hand(), reason="needs METEOR's lists: set GLIMPSE_DATA to what has meteor/")
+def test_meteor_is_near_that_of_its_own_program_which_knows_paraphrases() -> None:
+    """Java's METEOR 1.5 on each test picture's first caption against the others, marks and all: 0.25498."""
+    path = Path(os.environ["GLIMPSE_DATA"]) / "flickr8k" / captions.FLICKR8K[1]
+    entries = map(json.loads, gzip.decompress(path.read_bytes()).decode().splitlines())
+    texts = [
+        [re.findall(r"\w+|[^\w\s]", caption.lower()) for caption in entry["captions"]]
+        for entry in entries
+        if entry["split"] == "test"
+    ]
+    counts = [meteor.meteor(first, others) for first, *others in texts]
+    assert meteor.whole(counts) == pytest.approx(0.25498, abs=0.003)

@@ -95,7 +95,7 @@ class _OfPictures:
         return {
             "deterministic": metrics.captions(greedy, references)["bleu4"],
             "beam": scored["bleu4"],
-            **{mode: scored[name] for mode, name in OTHERS.items()},
+            **{mode: scored[name] for mode, name in OTHERS.items() if name in scored},
             **boxes,
         }
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from agents.learn import meteor
 from agents.learn.evaluate import Evaluation, mean_of
 from glimpse_env.data import trees
 from glimpse_env.data.files import DatasetError
@@ -68,9 +69,9 @@ def caption_bleu(written: Sequence[str], references: Sequence[Sequence[str]], or
 def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Evaluation]:
     """BLEU-1 to BLEU-4, METEOR and CIDEr-D of captions, several references each, by name, in percent.
 
-    METEOR is nltk's, as in `by_other_metrics`. CIDEr-D (`glimpse_env.scores`) counts how common n-grams are
-    in these references, and is 100 where it is 1 of its 10. BLEU's intervals are those of a bootstrap over
-    captions.
+    METEOR (learn/meteor.py) is left out where its lists are not at hand. CIDEr-D (`glimpse_env.scores`)
+    counts how common n-grams are in these references, and is 100 where it is 1 of its 10. The intervals of BLEU and
+    METEOR, which add up before they divide, are those of a bootstrap over captions.
     """
     found = {}
     for order in range(1, 5):
@@ -80,17 +81,18 @@ def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dic
         found[f"bleu{order}"] = Evaluation(
             scored.score, (scored._mean - scored._ci, scored._mean + scored._ci), len(written)
         )
-    meteor = _meteor()
     pairs = [
         (one.split(), [other.split() for other in others])
         for one, others in zip(written, references, strict=True)
     ]
+    if meteor.at_hand():
+        counts = np.array([meteor.meteor(one, others) for one, others in pairs])
+        drawn = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
+        scores = [100 * meteor.Counts(*counts[rows].sum(0)).score for rows in (slice(None), *drawn)]
+        low, high = np.percentile(scores[1:], [2.5, 97.5])
+        found["meteor"] = Evaluation(scores[0], (float(low), float(high)), len(written))
     cider = Cider([others for _, others in pairs])
-    of_each = {
-        "meteor": [meteor(others, one, wordnet=_NoSynonyms()) for one, others in pairs],
-        "cider": [cider(one, others) for one, others in pairs],
-    }
-    return found | {name: mean_of(100 * torch.tensor(values)) for name, values in of_each.items()}
+    return found | {"cider": mean_of(100 * torch.tensor([cider(one, others) for one, others in pairs]))}
 
 
 def of_one_caption() -> dict[str, Callable[[str, list[str]], float]]:
@@ -99,7 +101,7 @@ def of_one_caption() -> dict[str, Callable[[str, list[str]], float]]:
     BLEU counts where no n-gram matches as if a billionth did, so that captions can be compared; TER has its
     sign changed. Raises DatasetError where a library is not installed.
     """
-    sacrebleu, rouge, meteor = _sacrebleu(), _rouge(), _meteor()
+    sacrebleu, rouge = _sacrebleu(), _rouge()
 
     def bleu_of(order: int) -> Callable[[str, list[str]], float]:
         scorer = sacrebleu.BLEU(
@@ -111,9 +113,7 @@ def of_one_caption() -> dict[str, Callable[[str, list[str]], float]]:
     chrf, ter = sacrebleu.CHRF(), sacrebleu.TER()
     return {
         **{f"BLEU-{order}": bleu_of(order) for order in range(1, 5)},
-        "METEOR": lambda said, others: float(
-            meteor([other.split() for other in others], said.split(), wordnet=_NoSynonyms())
-        ),
+        "METEOR": lambda said, others: meteor.meteor(said.split(), [other.split() for other in others]).score,
         "TER": lambda said, others: -float(ter.sentence_score(said, others).score),
         "LEPOR": lambda said, others: max(lepor(said.split(), other.split()) for other in others),
         "ROUGE-L": lambda said, others: float(rouge.score_multi(others, said)["rougeL"].fmeasure),
@@ -139,13 +139,13 @@ def by_other_metrics(written: Sequence[str], references: Sequence[str]) -> dict[
     words and English stems without synonyms, which is not METEOR 1.5) and LEPOR. Raises DatasetError where a
     library is not installed.
     """
-    sacrebleu, rouge, meteor = _sacrebleu(), _rouge(), _meteor()
+    sacrebleu, rouge, meteor_of = _sacrebleu(), _rouge(), _meteor()
     both = [(tokens(one), tokens(other)) for one, other in zip(written, references, strict=True)]
     means = {
         "ROUGE-L": [
             rouge.score(other, one)["rougeL"].fmeasure for one, other in zip(written, references, strict=True)
         ],
-        "METEOR": [meteor([other], one, wordnet=_NoSynonyms()) for one, other in both],
+        "METEOR": [meteor_of([other], one, wordnet=_NoSynonyms()) for one, other in both],
         "LEPOR": [lepor(one, other) for one, other in both],
     }
     return {
