@@ -165,14 +165,22 @@ def played(env: Any, index: int, said: list[int]) -> tuple[float, bool]:
     raise AssertionError("the episode did not end")
 
 
-def test_training_draws_all_ways_alike_and_bends_digits_alone() -> None:
+def test_what_teaches_begins_at_the_top_and_digits_alone_are_bent() -> None:
     env = vector(900)
     env.reset(seed=0)
     lengths = Counter((env.present_scenes().boxes.any(-1)).sum(1).tolist())
     assert all(lengths[n] == pytest.approx(300, abs=60) for n in (1, 2, 3))
-    first = [way.tolist().index(target.tolist()) for way, target in zip(env._ways, env._target, strict=True)]
-    of_three = Counter(f for f, ways in zip(first, env._ways, strict=True) if ways[5, 0] >= 0)
-    assert len(of_three) == 6
+    scenes = env.present_scenes()
+    for target, boxes in zip(
+        scenes.target, scenes.boxes, strict=True
+    ):  # the highest first, then from the left
+        told = [env.world.names[i] for i in target if 0 <= i < env.task.end]
+        corners = boxes[boxes.any(-1)][:, :2].tolist()
+        assert corners[0][1] == min(y for _, y in corners)
+        assert [x for x, _ in corners[1:]] == sorted(x for x, _ in corners[1:])
+        assert (told.index("and") if "and" in told else 0) == 0 or len(corners) == 3
+    begins = Counter(env._ways[env._ways[:, 5, 0] >= 0][:, 0, 1].tolist())
+    assert len(begins) == 10  # the first way begins with any digit
     before = env.present_scenes()
     bent = vector(900, distortion=0.3)
     bent.reset(seed=0)

@@ -70,8 +70,8 @@ def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dic
     """BLEU-1 to BLEU-4, METEOR and CIDEr-D of captions, several references each, by name, in percent.
 
     METEOR (learn/meteor.py) is left out where its lists are not at hand. CIDEr-D (`glimpse_env.scores`)
-    counts how common n-grams are in these references, and is 100 where it is 1 of its 10. The intervals of BLEU and
-    METEOR, which add up before they divide, are those of a bootstrap over captions.
+    counts how common n-grams are in these references, and is 100 where it is 1 of its 10. The intervals of
+    BLEU and METEOR, which add up before they divide, are those of a bootstrap over captions.
     """
     found = {}
     for order in range(1, 5):

@@ -22,6 +22,7 @@ from agents.parts.voice import Voice, VoiceSettings
 
 Eye = Literal["cnn", "pretrained"]
 EYES: tuple[Eye, ...] = get_args(Eye)
+FAINT = 0.3  # of what a place holds: how much of where it is
 NARROW = 16  # numbers of each place from which the CNN's view of the whole is made
 
 
@@ -75,7 +76,7 @@ class Captioner(Voice):
             self.narrow = nn.Conv2d(seen, NARROW, 1)
             whole = NARROW * self.lines * self.columns
         self.key = nn.Linear(seen, own.hidden)
-        self.place = nn.Parameter(_waves(self.lines, self.columns, own.hidden))
+        self.place = nn.Parameter(FAINT * _waves(self.lines, self.columns, own.hidden))
         self.first = nn.Linear(whole, own.hidden * own.layers)
         heard = nn.Embedding(spec.num_answers + 1, own.embedding)
         nn.init.normal_(heard.weight, std=own.embedding**-0.5)

@@ -35,8 +35,9 @@ class ArrangementWorld:
     """One to three digits on a canvas, and what there is to say of them.
 
     The sentence begins with any of the digits and says how the others lie from it, in any order: all of that
-    is right, and one, drawn at random, is what teaches. A word that names a digit has its box. Frozen scene i
-    has digit i of the split. Raises ValueError for a keyword out of range and DatasetError for missing data.
+    is right. What teaches begins with the highest digit and names the others from left to right. A word that
+    names a digit has its box. Frozen scene i has digit i of the split. Raises ValueError for a keyword out of
+    range and DatasetError for missing data.
     """
 
     lengths_vary = True
@@ -171,6 +172,19 @@ def _say(
 
 
 @inlined
+def _taught(count: int, corner: NDArray[np.int64]) -> int:
+    """The way that begins with the highest digit and goes on with the leftmost other one."""
+    first = 0
+    for k in range(1, count):
+        if corner[k, 1] < corner[first, 1]:
+            first = k
+    if count < 3:
+        return first
+    after, last = (first + 1) % count, (first + 2) % count
+    return 2 * first + (1 if corner[last, 0] < corner[after, 0] else 0)
+
+
+@inlined
 def _clear(count: int, corner: NDArray[np.int64], side: int) -> bool:
     """Whether no two digits share a pixel or lie as far above each other as beside."""
     for i in range(count):
@@ -248,8 +262,7 @@ def draw_arrangements(
         ways[b] = -1
         for way in range(right):
             _say(way, count, label, corner, ways[b, way], unused, side)
-        state += GOLDEN
-        _say(below(right, mix(state)), count, label, corner, symbols[b], boxes[b], side)
+        _say(_taught(count, corner), count, label, corner, symbols[b], boxes[b], side)
         for axis in range(2):
             state += GOLDEN
             start_gaze[b, axis] = 2.0 * unit(mix(state)) - 1.0
