@@ -49,6 +49,8 @@ UNITS = {  # how a figure is said, with its 95 % interval
     "meteor": "{:.2f} METEOR [{:.2f}, {:.2f}]",
     "cider": "{:.2f} CIDEr-D [{:.2f}, {:.2f}]",
     "on_target": "{:.2f}% of looks on target [{:.2f}, {:.2f}]",
+    "entropy": "{:.2f} nats of a look [{:.2f}, {:.2f}]",
+    "travel": "{:.3f} widths from look to look [{:.3f}, {:.3f}]",
     "mass_on_target": "{:.2f}% of attention on target [{:.2f}, {:.2f}]",
     "f1": "{:.2f}% F1 [{:.2f}, {:.2f}]",
     "accuracy": "{:.2f}% right [{:.2f}, {:.2f}]",
@@ -61,6 +63,10 @@ OF = {  # what a figure is of, where that is no frozen sequence
     "written": "texts of its own",
     "completed": "digits that it completed",
     "on target": "words that name something",
+    "mass on target": "words that name something",
+    "mass on target, one look": "words that name something",
+    "entropy": "words",
+    "travel": "words",
 }
 
 

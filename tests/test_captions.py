@@ -823,3 +823,26 @@ def test_meteor_is_near_that_of_its_own_program_which_knows_paraphrases() -> Non
     ]
     counts = [meteor.meteor(first, others) for first, *others in texts]
     assert meteor.whole(counts) == pytest.approx(0.25498, abs=0.003)
+
+
+def test_movement_is_that_of_looks_one_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model that looks at one place, then at two alike, and so on, whatever it hears."""
+    model = captioner(attention="general")
+    step = 0
+
+    def looks(heard: torch.Tensor, state: Any) -> tuple[Any, Any, torch.Tensor]:
+        nonlocal step
+        weights = torch.zeros(len(heard), 30)
+        weights[:, 0] = 1.0 if step % 2 == 0 else 0.0
+        if step % 2:
+            weights[:, [4, 29]] = 0.5
+        step += 1
+        return None, {"weights": weights}, weights
+
+    monkeypatch.setattr(model, "step", looks)
+    monkeypatch.setattr(captioning, "frozen_views", lambda *_: iter([torch.rand(2, 1, 44, 36)]))
+    found = captioning.movement(model, Task(CAPTION, {}, Loop(), 1), "test", [[1, 2], [3, 1]])
+    assert found["entropy"].error == pytest.approx(math.log(2) / 2)
+    assert found["entropy"].scenes == 4
+    assert found["travel"].error == pytest.approx(float((model.middle[4] - model.middle[0])[0]) / 2)
+    assert found["travel"].scenes == 2

@@ -517,14 +517,23 @@ def test_word_vectors_know_what_stands_in_the_same_places() -> None:
         "average": 100,
         "extrema": 100,
         "greedy": 100,
+        "weighted": 100,
     }
-    assert table.likeness(["qqq"], ["a dog"]) == {"average": 0, "extrema": 0, "greedy": 0}
+    assert table.likeness(["qqq"], ["a dog"]) == dict.fromkeys(vectors.WAYS, 0)
     a, b = table.of("a dog"), table.of("the cat sleeps")
     each = [[float(x @ y) for y in b] for x in a]
     greedy = (
         np.mean([max(row) for row in each]) + np.mean([max(column) for column in zip(*each, strict=True)])
     ) / 2
     assert table.likeness(["a dog"], ["the cat sleeps"])["greedy"] == pytest.approx(100 * greedy)
+    texts *= 3
+    rare = [
+        [math.log(len(texts) / sum(word in text.split() for text in texts)) for word in one.split()]
+        for one in ("a dog", "the cat sleeps")
+    ]
+    near = [max(row) for row in each], [max(column) for column in zip(*each, strict=True)]
+    weighted = np.mean([np.dot(n, r) / sum(r) for n, r in zip(near, rare, strict=True)])
+    assert table.likeness(["a dog"], ["the cat sleeps"])["weighted"] == pytest.approx(100 * weighted)
     extreme = [[max(column, key=abs) for column in zip(*rows, strict=True)] for rows in (a, b)]
     cosine = np.dot(*extreme) / np.linalg.norm(extreme[0]) / np.linalg.norm(extreme[1])
     assert table.likeness(["a dog"], ["the cat sleeps"])["extrema"] == pytest.approx(100 * cosine)

@@ -89,18 +89,23 @@ class _OfPictures:
             }
         references = _references(world)
         greedy = _written(world, self.answers(model, task, split, 1))
-        searched = _written(world, self.answers(model, task, split, self.beams))
+        said = self.answers(model, task, split, self.beams)
+        searched = _written(world, said)
         scored = metrics.captions(searched, references)
-        boxes = {} if world.boxes is None else mass_on_target(model, task, split)
+        more = {} if world.boxes is None else mass_on_target(model, task, split)
+        if model.alignment is not None:
+            more |= movement(model, task, split, said)
         return {
             "deterministic": metrics.captions(greedy, references)["bleu4"],
             "beam": scored["bleu4"],
             **{mode: scored[name] for mode, name in OTHERS.items() if name in scored},
-            **boxes,
+            **more,
         }
 
     def metric(self, task: Task, mode: Mode) -> str:
         """What a figure is that is counted so."""
+        if mode in ("entropy", "travel"):
+            return mode
         if "on target" in mode:
             return "on_target" if mode == "on target" else "mass_on_target"
         return "test_error" if _people(task, "validation") is None else OTHERS.get(mode, "bleu4")
@@ -346,6 +351,31 @@ def on_target(model: Captioner, task: Task, split: str) -> Evaluation:
     if not asked:
         return Evaluation(0.0, (0.0, 100.0), 0)
     return Evaluation(100 * hits / asked, wilson(hits, asked), asked)
+
+
+def movement(model: Captioner, task: Task, split: str, said: list[list[int]]) -> dict[Mode, Evaluation]:
+    """How sure a captioner is of where to look, and how far it goes from word to word of what it has `said`.
+
+    entropy: of the weights that a look is drawn or made by, in nats; all places alike have log N. travel:
+    from the place looked at most to the next word's, in widths of the canvas. Means over words.
+    """
+    entropy, travel, place = [], [], 0
+    with scoring(model, 0):
+        for seen in frozen_views(model, task, split):
+            told = said[place : place + len(seen)]
+            place += len(seen)
+            words = torch.full((len(told), max(map(len, told), default=0) + 1), -1, device=seen.device)
+            for row, one in zip(words, told, strict=True):
+                row[: len(one)] = torch.tensor(one, device=seen.device)
+            heard, state, before = torch.zeros_like(words[:, 0]), model.read(seen), None
+            for word in words.t():
+                _, state, weights = model.step(heard, state)
+                gaze, playing = model.gaze_of(state["weights"]), word >= 0
+                entropy.append(-(weights * weights.clamp_min(1e-9).log()).sum(1)[playing].cpu())
+                if before is not None:
+                    travel.append(((gaze - before) / 2).norm(dim=1)[playing].cpu())
+                heard, before = word + 1, gaze
+    return {"entropy": mean_of(torch.cat(entropy)), "travel": mean_of(torch.cat(travel))}
 
 
 def mass_on_target(model: Captioner, task: Task, split: str) -> dict[Mode, Evaluation]:

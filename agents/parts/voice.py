@@ -151,10 +151,10 @@ class Voice(Agent):
 
     def say(self, heard: Tensor, state: State) -> tuple[Tensor, State]:
         """The word that was said last, one more than its answer or 0, (B,) -> scores (B, n) and the state."""
-        read, state, _ = self._step(heard, state)
+        read, state, _ = self.step(heard, state)
         return self._score(read), state
 
-    def _step(self, heard: Tensor, state: State, draw: bool = False) -> tuple[Tensor, State, Tensor]:
+    def step(self, heard: Tensor, state: State, draw: bool = False) -> tuple[Tensor, State, Tensor]:
         """As `say`, but what the scores are made of, (B, embedding), and the soft look (B, N).
 
         draw: whether a hard look is drawn by its weights, else it is the likeliest.
@@ -199,7 +199,7 @@ class Voice(Agent):
         else:
             each, looked = [], []
             for word in heard.t():
-                one, state, _ = self._step(word, state)
+                one, state, _ = self.step(word, state)
                 each.append(one)
                 looked.append(state["weights"])
             read, looks = torch.stack(each, 1), torch.stack(looked, 1)
@@ -226,7 +226,7 @@ class Voice(Agent):
         state = select(state, rows)
         each = []
         for word in heard[rows].t():
-            read, state, soft = self._step(word, state, draw=True)
+            read, state, soft = self.step(word, state, draw=True)
             log = soft.clamp_min(1e-9).log()
             each.append((read, (state["weights"] * log).sum(1), -(soft * log).sum(1)))
         read, log_prob, entropy = (

@@ -198,7 +198,7 @@ def caption_table(lines: list[Line], judged: list[Line]) -> str:
     found: dict[str, dict[str, Line]] = {}
     on_target: dict[str, dict[str, Line]] = {}
     for line in lines:
-        if line["metric"] in CAPTION_COLUMNS.values():
+        if line["metric"] in (*CAPTION_COLUMNS.values(), "entropy", "travel"):
             key = f"greedy {line['metric']}" if line["mode"] == "deterministic" else line["metric"]
             found.setdefault(line["experiment"], {})[key] = line
         elif line["metric"] == "on_target":
@@ -207,21 +207,23 @@ def caption_table(lines: list[Line], judged: list[Line]) -> str:
         if line["experiment"] in on_target and line["mode"] == "deterministic":
             on_target[line["experiment"]]["error"] = line
     out = [
-        f"| captions by | sees | parameters | minutes | {' | '.join(CAPTION_COLUMNS)} | BLEU-4, greedy |",
-        f"|---|---|---:|---:|{'---:|' * (len(CAPTION_COLUMNS) + 1)}",
+        f"| captions by | sees | parameters | minutes | {' | '.join(CAPTION_COLUMNS)} | BLEU-4, greedy "
+        "| entropy of looks, nats | travel of looks, widths |",
+        f"|---|---|---:|---:|{'---:|' * (len(CAPTION_COLUMNS) + 3)}",
     ]
     for name, metrics in sorted(found.items(), key=lambda item: -item[1]["bleu4"]["value"]):
         line = metrics["bleu4"]
-        cells = [f"{metrics[metric]['value']:.1f}" for metric in CAPTION_COLUMNS.values()]
+        cells = [_plain(metrics, metric, 1) for metric in CAPTION_COLUMNS.values()]
         cells[3] = "**{:.1f}** [{:.1f}, {:.1f}]".format(line["value"], *line["ci95"])
         out.append(
             f"| {name} | {line['sees']} | {line['parameters']:,} | {line['minutes']:.0f} "
-            f"| {' | '.join(cells)} | {metrics['greedy bleu4']['value']:.1f} |"
+            f"| {' | '.join(cells)} | {metrics['greedy bleu4']['value']:.1f} "
+            f"| {_plain(metrics, 'entropy')} | {_plain(metrics, 'travel')} |"
         )
     for line in judged:
         if "who" in line:
             cells = [f"{line[metric]:.1f}" for metric in CAPTION_COLUMNS.values()]
-            out.append(f"| {line['who']} | – | – | – | {' | '.join(cells)} | – |")
+            out.append(f"| {line['who']} | – | – | – | {' | '.join(cells)} | – | – | – |")
     if on_target:
         out += [
             "",
@@ -239,6 +241,11 @@ def caption_table(lines: list[Line], judged: list[Line]) -> str:
                 f"| {' | '.join(cells)} |"
             )
     return "\n".join(out)
+
+
+def _plain(found: dict[str, Line], metric: str, digits: int = 2) -> str:
+    """A figure without its interval, or a dash."""
+    return f"{found[metric]['value']:.{digits}f}" if metric in found else "–"
 
 
 def judgement_table(judged: list[Line]) -> str:
