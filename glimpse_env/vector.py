@@ -148,6 +148,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             for name, (value, default) in of_digits.items():
                 if not (arranged and name.startswith("distortion")):
                     checks.left_out(name, value, default, "scene 'captions' has pictures of its own")
+            if backward:
+                raise ValueError("a caption is said from its first word on: leave out backward")
             made = ArrangementWorld if arranged else CaptionWorld
             self.world = made(dataset, split, canvas_size)
         elif scene == "houses":

@@ -324,6 +324,8 @@ def keywords(config: Any) -> dict[str, Any]:
     skip = {"self", "num_envs", "max_episode_steps", "autoreset_mode", "render_mode", "unknown"}
     if config.scene in ("houses", "captions"):  # which have digits of their own
         skip |= {"digits", "distractors", "distractor_size", "jitter"}
+    if config.scene == "captions":
+        skip |= {"backward"}
     if config.scene == "houses":  # as they are
         skip |= {"distortion", "distortion_share"}
     if config.scene in TEXTS:

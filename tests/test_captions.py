@@ -192,6 +192,8 @@ def test_what_teaches_begins_at_the_top_and_digits_alone_are_bent() -> None:
         vector(1, jitter=2)
     with pytest.raises(ValueError, match="canvas_size"):
         vector(1, canvas_size=80)
+    with pytest.raises(ValueError, match="leave out backward"):
+        vector(1, backward=True)
 
 
 # -- what a caption is worth --------------------------------------------------------------------------------
