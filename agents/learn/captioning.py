@@ -245,7 +245,7 @@ class Shown(NamedTuple):
 
 
 class Pictures:
-    """Scenes of the training side, those with targets of like length together."""
+    """Scenes of the training side; where the eye does not learn, sorted by the length of their captions."""
 
     def __init__(self, model: Captioner, task: Task) -> None:
         self.size, self.device = task.loop.batch_size, device_of(model)
@@ -274,7 +274,10 @@ class Pictures:
         target = torch.from_numpy(observation["target"])
         length = (target >= 0).sum(1)
         inner = glimpse_env_of(self.env)
-        order, shown, ways = length.argsort(), inner.pictures, inner.ways.tolist()
+        # Sentences of one length may be about like pictures, as those of digits are: batches sorted by it are
+        # unlike the whole, which the CNN's batch normalisation is to keep.
+        order = torch.arange(len(length)) if self.features is None else length.argsort()
+        shown, ways = inner.pictures, inner.ways.tolist()
         for i in torch.randperm(POOL).tolist():
             rows = order[i * self.size : (i + 1) * self.size]
             if self.features is None:
