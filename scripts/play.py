@@ -239,7 +239,7 @@ def describe(model: Captioner, experiment: Experiment, options: argparse.Namespa
     if options.compare or options.env_id or options.grid or options.env or options.dataset:
         raise ValueError("--image goes to one captioner: leave out --compare, --env-id, --env and --grid")
     env = single_env(experiment.env_id, experiment.env)
-    channels, size, _ = env.vector.world.canvas_shape
+    channels, *_, size = env.vector.world.canvas_shape
     if channels != 3:
         raise ValueError(f"{options.player} sees no colour: name a captioner of photographs")
     if not options.image.is_file():
