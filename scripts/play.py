@@ -239,12 +239,12 @@ def describe(model: Captioner, experiment: Experiment, options: argparse.Namespa
     if options.compare or options.env_id or options.grid or options.env or options.dataset:
         raise ValueError("--image goes to one captioner: leave out --compare, --env-id, --env and --grid")
     env = single_env(experiment.env_id, experiment.env)
-    channels, *_, size = env.vector.world.canvas_shape
-    if channels != 3:
+    shape: tuple[int, ...] = env.vector.world.canvas_shape
+    if shape[0] != 3:
         raise ValueError(f"{options.player} sees no colour: name a captioner of photographs")
     if not options.image.is_file():
         raise ValueError(f"there is no picture {options.image}: name a file")
-    picture = Captioned((options.image,), ()).draw(0, size)
+    picture = Captioned((options.image,), ()).draw(0, shape[-1])
     views = list(described(AgentPlayer(model), env, picture))
     print(said(views[-1], views[-1].answers))
     if options.out is not None:
