@@ -2,12 +2,14 @@
 
 Writes runs/NAME-sSEED: config.json, metrics.jsonl (a line an epoch), the last and the best checkpoint.
 Every setting of the experiment is an option; `python scripts/train.py ram-mnist --help` explains them.
+`torchrun --nproc-per-node 2 scripts/train.py ram-mnist` trains it in two processes (agents/parallel.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +18,11 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from agents import device
+from agents import device, parallel
 from agents.experiments import EXPERIMENTS, MODULES, Experiment
 from agents.experiments.experiment import to_config
 from agents.learn import checkpoint, run
+from agents.learn.loop import LoopLearner
 from agents.report import results
 from glimpse_env.checks import did_you_mean
 from glimpse_env.data.files import DatasetError
@@ -82,18 +85,31 @@ def main(arguments: list[str]) -> None:
     experiment = command.settings.but(env=env)
     folder = command.folder or Path("runs") / f"{command.name}-s{experiment.seed}"
     where = device.choose(command.device)
+    with parallel.together(where):
+        train(command, experiment, folder, where)
+
+
+def train(command: Command, experiment: Experiment, folder: Path, where: torch.device) -> None:
+    """Train, alone or as one of several processes, of which the first reads, writes and prints."""
+    first = parallel.rank() == 0
+    if parallel.ranks() > 1 and not isinstance(experiment.learner, LoopLearner):
+        raise ValueError(f"{type(experiment.learner).__name__} trains in one process: leave torchrun out")
     spec = experiment.spec()
     config = to_config(command.name, experiment, spec)
     agent = experiment.build(spec).to(where)
     # A run that was stopped in its first epoch has nothing but its start to go on from.
-    if experiment.init and not (command.resume and (folder / run.LAST).exists()):
+    if first and experiment.init and not (command.resume and (folder / run.LAST).exists()):
         path = results.find_checkpoint(experiment.init, experiment.seed)
         tensors, origin = checkpoint.load(path)
         checkpoint.start_from(agent, tensors, path)
         config["init_minutes"] = results.training_minutes(path, origin)
-    training = run.Run(folder, config, resume=command.resume, overwrite=command.overwrite)
+    training: run.Run = run.Follower(config)
+    if first:
+        training = run.Run(folder, config, resume=command.resume, overwrite=command.overwrite)
     try:
         for metrics in experiment.train(training, agent, quiet=command.quiet):
+            if not first:
+                continue
             figures = {
                 key: value for key, value in metrics.items() if key not in ("epoch", "minutes", "sample")
             }
@@ -103,7 +119,8 @@ def main(arguments: list[str]) -> None:
             )
     finally:
         training.close()
-    print(f"best on validation {short(training.best)}, {run.minutes(folder):.1f} minutes: {folder}")
+    if first:
+        print(f"best on validation {short(training.best)}, {run.minutes(folder):.1f} minutes: {folder}")
 
 
 def short(figure: float) -> str:
@@ -116,5 +133,13 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit("train.py: stopped; --resume goes on after the last whole epoch")
-    except (checkpoint.CheckpointError, DatasetError, run.RunError, OSError, ValueError) as error:
-        sys.exit(f"train.py: {error}")
+    except (
+        checkpoint.CheckpointError,
+        DatasetError,
+        run.RunError,
+        parallel.RankError,
+        OSError,
+        ValueError,
+    ) as error:
+        one = f", rank {os.environ['RANK']}" if "RANK" in os.environ else ""
+        sys.exit(f"train.py{one}: {error}")

@@ -64,7 +64,7 @@ PHOTOGRAPHS = CaptionerSettings(
 DIGITS = CaptionerSettings(hidden=128, embedding=64, attention="general", feeding="context", dropout=0.1)
 HARD = HardCaptioning(discount=0.5, beams=1)
 SOFT_FLICKR8K = photographs(PHOTOGRAPHS, even_weight=1.0)
-SOFT_DIGITS = small("Glimpse/Caption-v0", DIGITS, 20, dataset="mnist", distortion=0.2)
+SOFT_DIGITS = small("Glimpse/Caption-v0", DIGITS, 36, dataset="mnist", distortion=0.2)
 SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 10, dataset="codraw", canvas_size=112).but(
     model={"filters": 24, "embedding": 128, "dropout": 0.3},
     learner={"label_smoothing": 0.1, "beams": 5},

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from agents import checks
+from agents import checks, parallel
 from agents.agent import Agent, device_of
 from agents.device import mixed_precision
 from agents.learn import checkpoint
@@ -130,7 +130,8 @@ class LoopLearner(Learner):
 
     def train(self, run: Run, agent: Any, task: Task, *, quiet: bool = False) -> Iterator[dict[str, Any]]:
         """Train `agent` to the last epoch and yield each epoch's metrics, after they are on disk."""
-        lesson = self.lesson(agent, task)
+        share = dataclasses.replace(task.loop, batch_size=parallel.share_of(task.loop.batch_size))
+        lesson = self.lesson(agent, task._replace(loop=share))
         yield from train(run, task.loop, task.seed, agent, lesson, quiet=quiet)
         lesson.close()
 
@@ -146,12 +147,14 @@ def train(
     """Train `agent` by its lesson to the last epoch and yield each epoch's metrics, after they are on disk.
 
     All randomness is seeded anew every epoch, so that a resumed run ends with the same weights as one that
-    was never stopped.
+    was never stopped. Of processes that train together (parallel.py) each plays its share of every batch; the
+    first validates and writes.
     """
-    averaged = copy.deepcopy(agent)
     device = device_of(agent)
     optimizers = optimizers_of(agent, loop)
-    saved = run.load_last()
+    parallel.copy_from_first(agent)
+    averaged = copy.deepcopy(agent)
+    saved, run.epoch, run.best = parallel.from_first((run.load_last(), run.epoch, run.best))
     if saved:
         checkpoint.load_weights(agent, checkpoint.part(saved, "agent."), run.last)
         checkpoint.load_weights(averaged, checkpoint.part(saved, "average."), run.last)
@@ -161,25 +164,26 @@ def train(
     batches = math.ceil(loop.images_per_epoch / loop.batch_size)
     for epoch in range(run.epoch, loop.epochs):
         began = time.perf_counter()
-        torch.manual_seed(seed * EPOCH_SEED + epoch)
+        parallel.seed(seed * EPOCH_SEED + epoch)
         sums: dict[str, Tensor] = {}
         bar = tqdm(
             total=batches * loop.batch_size,
             desc=f"epoch {epoch + 1}/{loop.epochs}",
             unit=f" {lesson.unit}",
             unit_scale=True,
-            disable=quiet,
+            disable=quiet or parallel.rank() > 0,
             leave=False,
         )
         for i in range(batches):
             done = (epoch * batches + i) / (loop.epochs * batches)
             for optimizer in optimizers.values():
                 optimizer.param_groups[0]["lr"] = loop.learning_rate * schedule(done, loop.warm_up)
-            seeds = epoch_seeds(seed, epoch, loop.batch_size) if i == 0 else None
+            seeds = parallel.own(epoch_seeds(seed, epoch, loop.batch_size)) if i == 0 else None
             with mixed_precision(device, loop.bfloat16):
                 result = lesson.batch(seeds, done)
             agent.zero_grad()
             result.loss.backward()  # type: ignore[no-untyped-call]  # torch's
+            parallel.average_gradients(agent)
             torch.nn.utils.clip_grad_norm_(agent.parameters(), loop.clip)
             for optimizer in optimizers.values():
                 optimizer.step()
@@ -191,9 +195,10 @@ def train(
                 means = {name: f"{figure.item() / (i + 1):.2f}" for name, figure in sums.items()}
                 bar.set_postfix(means, refresh=False)
         bar.close()
+        sums = {name: parallel.mean(figure) for name, figure in sums.items()}
         check_finite(sums["loss"], epoch)
         rate = batches * loop.batch_size / (time.perf_counter() - began)
-        validation = lesson.validate(averaged)
+        validation = lesson.validate(averaged) if parallel.rank() == 0 else {}
         metrics = {
             "epoch": epoch + 1,
             **{name: figure.item() / batches for name, figure in sums.items()},
@@ -207,7 +212,7 @@ def train(
         }
         for prefix, optimizer in optimizers.items():
             state.update(checkpoint.flatten_optimizer(optimizer, prefix))
-        score = next(iter(validation.values()))
+        score = next(iter(validation.values()), math.inf)
         run.finish_epoch(metrics, score, state, averaged.state_dict())
         yield metrics
 

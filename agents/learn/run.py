@@ -126,6 +126,26 @@ class Run:
         return config
 
 
+class Follower(Run):
+    """The run of a process that trains with another one, which does all the reading and writing."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config, self.epoch, self.best = config, 0, float("inf")
+
+    def load_last(self) -> dict[str, Tensor]:
+        """Nothing: see `Run`."""
+        return {}
+
+    def finish_epoch(
+        self, metrics: dict[str, Any], score: float, state: dict[str, Tensor], weights: dict[str, Tensor]
+    ) -> None:
+        """Count the epoch."""
+        self.epoch += 1
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 def _config_in(folder: Path) -> dict[str, Any] | None:
     """The config of the run in a folder, None where there is none; RunError for a file that is no run's."""
     path = folder / CONFIG

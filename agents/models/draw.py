@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from agents import checks
+from agents import checks, parallel
 from agents.agent import Agent, Sees, Spec, Step, soft_step
 from agents.cores import LSTM, Kind, State, make_core
 from agents.device import full_precision
@@ -217,7 +217,7 @@ class DRAW(nn.Module):
             encoded, encoder = self.encoder(torch.cat([seen, h], 1), encoder)
             with full_precision(encoded):
                 mean, log_sigma = self.posterior(at_least_float32(encoded)).chunk(2, 1)
-                z = mean + log_sigma.exp() * torch.randn_like(mean)
+                z = mean + log_sigma.exp() * parallel.randn_like(mean)
                 latent = 0.5 * (mean**2 + (2 * log_sigma).exp() - 2 * log_sigma - 1).sum(1)
             decoded, decoder = self.decoder(z, decoder)
             h = at_least_float32(decoded)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from agents import checks
+from agents import checks, parallel
 from agents.agent import Agent, Spec, State, Step
 from agents.cores import Kind, make_core
 from agents.device import full_precision
@@ -156,7 +156,7 @@ class RAM(Agent):
     def _look(self, h: Tensor, present: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
         """The next gaze (B, axes), raw and detached, and its log-density (B,); h (B, hidden)."""
         if self.policy == "random":
-            return 2 * torch.rand(len(h), self.axes, device=h.device) - 1, h.new_zeros(len(h))
+            return 2 * parallel.rand_like(present) - 1, h.new_zeros(len(h))
         if self.policy == "center":
             return h.new_zeros(len(h), self.axes), h.new_zeros(len(h))
         if self.policy == "raster":

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from agents import parallel
+
 
 class GazePolicy(nn.Linear):
     """The locator: a Gaussian around tanh(Lin(h)) with standard deviation `sigma`, in gaze units.
@@ -39,7 +41,7 @@ class GazePolicy(nn.Linear):
         mean, log_sigma = self.mean(h, present), self._log_sigma(h)
         gaze = mean.detach()
         if sample:
-            gaze = gaze + log_sigma.detach().exp() * torch.randn_like(gaze)
+            gaze = gaze + log_sigma.detach().exp() * parallel.randn_like(gaze)
         return gaze, gaussian_log_prob(gaze, mean, log_sigma)
 
     def mean(self, h: Tensor, present: Tensor | None = None) -> Tensor:
