@@ -27,6 +27,8 @@ from agents.report import results
 from glimpse_env.checks import did_you_mean
 from glimpse_env.data.files import DatasetError
 
+REFUSED = (checkpoint.CheckpointError, DatasetError, run.RunError, parallel.RankError, OSError, ValueError)
+
 
 @dataclasses.dataclass(frozen=True)
 class Command:
@@ -133,13 +135,6 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit("train.py: stopped; --resume goes on after the last whole epoch")
-    except (
-        checkpoint.CheckpointError,
-        DatasetError,
-        run.RunError,
-        parallel.RankError,
-        OSError,
-        ValueError,
-    ) as error:
+    except REFUSED as error:
         one = f", rank {os.environ['RANK']}" if "RANK" in os.environ else ""
         sys.exit(f"train.py{one}: {error}")

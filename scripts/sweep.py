@@ -1,0 +1,268 @@
+"""Train experiments with several seeds and settings: `python scripts/sweep.py ram-mnist --seeds 1 2 3`.
+
+`--set learning_rate=1e-3,2e-3 model.hidden=128,256` trains every combination, each in a folder of its own.
+One run follows the other; `--ray` trains them on all cores here (`pip install '.[cluster]'`), and `--address`
+on a cluster that sees the same files. Nothing is lost when it is stopped: the same command goes on, each run
+after its last whole epoch. What is found lies in the sweep's folder: results.jsonl has a line a run, and
+table.md the mean over the seeds of what each setting's best epoch scored on validation scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from agents.experiments import EXPERIMENTS
+from agents.learn import run
+from agents.learn.files import locked, write
+from glimpse_env.checks import did_you_mean
+
+HERE = Path(__file__).parent
+RESULTS, TABLE = "results.jsonl", "table.md"
+GLANCE = 1.0  # seconds between looks at how far the runs are
+
+
+class One(NamedTuple):
+    """A run of a sweep: an experiment, what is changed in it, its seed and where it is kept."""
+
+    name: str
+    changes: dict[str, str]
+    seed: int
+    folder: Path
+
+    @property
+    def label(self) -> str:
+        """What it is, in a word."""
+        return "-".join([self.name, *(f"{k}={v}" for k, v in self.changes.items()), f"s{self.seed}"])
+
+    @property
+    def arguments(self) -> list[str]:
+        """What train.py is told."""
+        env = [f"{key[4:]}={value}" for key, value in self.changes.items() if key.startswith("env.")]
+        options = {
+            f"--{k.replace(chr(95), chr(45))}": v for k, v in self.changes.items() if not k.startswith("env.")
+        }
+        given = [self.name, "--seed", str(self.seed), "--folder", str(self.folder), "--quiet"]
+        return [*given, *itertools.chain(*options.items()), *(["--env", *env] if env else [])]
+
+
+def train_one(one: One) -> str:
+    """Train a run to its end, or go on with it; "" or, in a sentence, why that is not possible.
+
+    What train.py prints goes to train.log beside the run's folder.
+    """
+    sys.path.insert(0, str(HERE))
+    import train  # in a worker, too
+
+    again = ["--resume"] if (one.folder / run.CONFIG).exists() else []
+    one.folder.parent.mkdir(parents=True, exist_ok=True)
+    log = one.folder.with_suffix(one.folder.suffix + ".log")
+    with log.open("a", encoding="utf-8") as said, contextlib.redirect_stdout(said):
+        try:
+            with contextlib.redirect_stderr(said):
+                train.main([*one.arguments, *again])
+        except train.REFUSED as error:
+            return str(error)
+        except SystemExit:  # of tyro, which has said why
+            said.flush()
+            return f"train.py refused its settings: read {log}"
+    return ""
+
+
+def one_by_one(plan: list[One]) -> Iterator[tuple[One, str] | None]:
+    """Train the runs here, each to its end before the next begins; yields each and why it failed, or ""."""
+    for one in plan:
+        yield one, train_one(one)
+
+
+def on_ray(plan: list[One], retries: int, address: str | None) -> Iterator[tuple[One, str] | None]:
+    """Train the runs as tasks of Ray, a core each; a worker that dies is replaced `retries` times.
+
+    Yields as `one_by_one`, and None when a second has passed in which no run has ended.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ValueError("Ray is not there: pip install '.[cluster]', or leave out --ray") from None
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default, else it warns
+    ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        # A task that fails in Python has said why; what is retried is a worker that is gone.
+        task = ray.remote(num_cpus=1, max_retries=retries)(train_one)
+        waiting = {task.remote(one): one for one in plan}
+        while waiting:
+            ended, _ = ray.wait(list(waiting), timeout=GLANCE)
+            for reference in ended:
+                try:
+                    failure = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    failure = f"its worker died {retries + 1} times ({str(error).splitlines()[0]})"
+                yield waiting.pop(reference), failure
+            if not ended:
+                yield None
+    finally:
+        ray.shutdown()
+
+
+def epochs_of(one: One) -> list[dict[str, Any]]:
+    """The metrics of a run's epochs so far."""
+    path = one.folder / run.METRICS
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+
+def is_done(one: One) -> bool:
+    """Whether the run has all its epochs."""
+    path = one.folder / run.CONFIG
+    if not path.exists():
+        return False
+    return len(epochs_of(one)) >= int(json.loads(path.read_text("utf-8"))["loop"]["epochs"])
+
+
+def lines_of(plan: list[One]) -> list[dict[str, Any]]:
+    """A line for each run that has begun: what it is, and its best epoch on validation scenes."""
+    lines = []
+    for one in plan:
+        epochs = epochs_of(one)
+        if not epochs:
+            continue
+        figure = next(key for key in epochs[0] if key.startswith("validation"))
+        best = min(epochs, key=lambda epoch: epoch[figure])
+        lines.append(
+            {
+                "experiment": one.name,
+                "settings": one.changes,
+                "seed": one.seed,
+                figure: best[figure],
+                "best_epoch": best["epoch"],
+                "epochs": len(epochs),
+                "done": is_done(one),
+                "minutes": round(sum(epoch["minutes"] for epoch in epochs), 2),
+                "folder": str(one.folder),
+            }
+        )
+    return lines
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """The sweep as a table, the best setting of each experiment first; unfinished runs do not count."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in lines:
+        if line["done"]:
+            settings = ", ".join(f"{key}={value}" for key, value in line["settings"].items()) or "its own"
+            groups.setdefault((line["experiment"], settings), []).append(line)
+    rows = []
+    for (name, settings), found in groups.items():
+        figure = next(key for key in found[0] if key.startswith("validation"))
+        values = [line[figure] for line in found]
+        mean = sum(values) / len(values)
+        spread = f"{min(values):.2f} to {max(values):.2f}"
+        minutes = sum(line["minutes"] for line in found)
+        what = figure.replace("_", " ")
+        cells = (name, settings, what, f"{mean:.2f}", spread, str(len(values)), f"{minutes:.1f}")
+        rows.append((name, mean, cells))
+    head = ("Experiment", "Settings", "Figure", "Mean", "Over seeds", "Seeds", "Minutes")
+    ruler = ("---", "---", "---", "---:", "---", "---:", "---:")
+    return "".join(
+        f"| {' | '.join(cells)} |\n" for cells in (head, ruler, *(row for *_, row in sorted(rows)))
+    )
+
+
+def collect(plan: list[One], folder: Path) -> str:
+    """Write results.jsonl and table.md, whole; returns the table."""
+    lines = lines_of(plan)
+    with locked(folder / RESULTS):
+        write(folder / RESULTS, "".join(json.dumps(line) + "\n" for line in lines))
+        write(folder / TABLE, table(lines))
+    return table(lines)
+
+
+def plan_of(names: list[str], seeds: list[int], changes: list[str], folder: Path) -> list[One]:
+    """Every experiment with every combination of settings and every seed; ValueError for what is unclear."""
+    for name in names:
+        if name not in EXPERIMENTS:
+            raise ValueError(f"there is no experiment {name!r}{did_you_mean(name, EXPERIMENTS)}")
+    axes: dict[str, list[str]] = {}
+    for change in changes:
+        key, equals, values = change.partition("=")
+        if not (key and equals and all(values.split(","))):
+            raise ValueError(
+                f"--set {change!r} is not KEY=VALUE,VALUE…: name a setting of train.py and its values"
+            )
+        if key in axes:
+            raise ValueError(f"--set names {key!r} twice: give all its values at once")
+        if key in ("seed", "folder", "resume", "overwrite", "quiet", "name"):
+            raise ValueError(f"--set {key!r} is decided by the sweep: leave it out")
+        axes[key] = values.split(",")
+    plan = []
+    for name, chosen, seed in itertools.product(names, itertools.product(*axes.values()), seeds):
+        one = One(name, dict(zip(axes, chosen, strict=True)), seed, folder)
+        plan.append(one._replace(folder=folder / one.label.replace("/", "_").replace(":", "_")))
+    if len({one.folder for one in plan}) < len(plan):
+        raise ValueError("an experiment, a value or a seed is named twice: name each once")
+    return plan
+
+
+def main(arguments: list[str]) -> None:
+    """Parse, train what is not done, collect."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="+", metavar="NAME", help="experiments, as train.py names them")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="1 unless given")
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE,VALUE…",
+        help="a setting of train.py and its values; env.KEYWORD is the environment's",
+    )
+    parser.add_argument("--folder", type=Path, default=Path("runs/sweep"), help="runs/sweep unless given")
+    parser.add_argument("--ray", action="store_true", help="train on all cores of this machine")
+    parser.add_argument("--address", help="train on the Ray cluster at this address")
+    parser.add_argument("--retries", type=int, default=3, help="how often a worker that dies is replaced")
+    options = parser.parse_args(arguments)
+    if options.retries < 0:
+        raise ValueError(f"--retries must be 0 or more, got {options.retries}")
+    folder = options.folder.absolute()
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name a folder.")
+    plan = plan_of(options.names, options.seeds, options.changes, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rest = [one for one in plan if not is_done(one)]
+    runs = (
+        on_ray(rest, options.retries, options.address) if options.ray or options.address else one_by_one(rest)
+    )
+    failures = []
+    with tqdm(total=len(plan), initial=len(plan) - len(rest), unit=" runs", desc="sweep") as bar:
+        for ended in runs if rest else ():
+            if ended is not None:
+                one, failure = ended
+                bar.update()
+                collect(plan, folder)
+                if failure:
+                    failures.append(f"{one.label} failed: {failure}")
+            bar.set_postfix_str(f"{sum(len(epochs_of(one)) for one in plan)} epochs")
+    print(collect(plan, folder), end="")
+    if failures:
+        raise ValueError(
+            "\n".join([*failures, f"{len(failures)} of {len(plan)} runs failed: the same command goes on"])
+        )
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("sweep.py: stopped; the same command goes on after each run's last whole epoch")
+    except (OSError, ValueError, run.RunError) as error:
+        sys.exit(f"sweep.py: {error}")

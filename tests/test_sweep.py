@@ -1,0 +1,145 @@
+"""Sweeps: every combination once, and nothing is lost whoever is killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sweep
+import train
+
+from agents.learn import checkpoint
+
+ROOT = Path(__file__).parents[1]
+SMALL = ["env.dataset=mnist-5k", "batch_size=32", "model.hidden=16"]
+
+
+def started(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "scripts/sweep.py", *map(str, arguments)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_epoch(folder, process):
+    """The folder of a run that has an epoch and is not done."""
+    while process.poll() is None:
+        for path in folder.glob("*/metrics.jsonl"):
+            return path.parent
+        time.sleep(0.05)
+    raise AssertionError(process.communicate())
+
+
+def weights(folder):
+    return checkpoint.load(folder / "last.safetensors")[0]
+
+
+def assert_as_if_never_stopped(folder, tmp_path):
+    """Each run of a sweep of ram-mnist has the weights that train.py gives it alone."""
+    for line in map(json.loads, (folder / "results.jsonl").read_text("utf-8").splitlines()):
+        assert line["done"]
+        alone = tmp_path / "alone"
+        settings = {k.replace("_", "-"): v for k, v in line["settings"].items() if not k.startswith("env.")}
+        options = [part for k, v in settings.items() for part in (f"--{k}", v)]
+        env = ["--env", "dataset=mnist-5k"]
+        seed = ["--seed", str(line["seed"])]
+        train.main(["ram-mnist", *options, *env, *seed, "--folder", str(alone), "--quiet", "--overwrite"])
+        found, wanted = weights(Path(line["folder"])), weights(alone)
+        assert found.keys() == wanted.keys()
+        assert all(found[key].equal(wanted[key]) for key in wanted)
+
+
+def test_a_driver_that_is_killed_loses_at_most_an_epoch(tmp_path):
+    folder = tmp_path / "sweep"
+    arguments = ["ram-mnist", "--set", *SMALL, "images_per_epoch=512", "epochs=5", "--folder", folder]
+    driver = started(*arguments)
+    run = wait_for_epoch(folder, driver)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.communicate()
+    before = len((run / "metrics.jsonl").read_text().splitlines())
+    assert before < 5
+    again = started(*arguments)
+    out, err = again.communicate(timeout=100)
+    assert again.returncode == 0, err
+    assert "| ram-mnist | env.dataset=mnist-5k, batch_size=32" in out
+    assert (folder / "table.md").read_text("utf-8") == out
+    assert_as_if_never_stopped(folder, tmp_path)
+
+
+def test_a_worker_that_is_killed_is_replaced(tmp_path):
+    pytest.importorskip("ray", reason="the extra 'cluster' is not installed")
+    folder = tmp_path / "sweep"
+    driver = started(
+        "ram-mnist", "--set", *SMALL, "images_per_epoch=512", "epochs=6", "--folder", folder, "--ray"
+    )
+    run = wait_for_epoch(folder, driver)
+    worker = int((folder / f".{run.name}.training").read_text("utf-8"))
+    assert worker != driver.pid
+    os.kill(worker, signal.SIGKILL)
+    assert len((run / "metrics.jsonl").read_text().splitlines()) < 6
+    _, err = driver.communicate(timeout=100)
+    assert driver.returncode == 0, err
+    assert_as_if_never_stopped(folder, tmp_path)
+
+
+def test_one_that_fails_does_not_stop_the_others(tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    command = ["ram-mnist", "--set", *SMALL, "images_per_epoch=64", "epochs=1", "--folder", str(folder)]
+    with pytest.raises(ValueError, match="1 of 2 runs failed") as failed:
+        sweep.main([*command, "--set", "clip=-1,1"])
+    assert "ram-mnist-" in str(failed.value)
+    assert "clip" in str(failed.value)
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text("utf-8").splitlines()]
+    assert [line["settings"]["clip"] for line in lines] == ["1"]
+    assert capsys.readouterr().out == (folder / "table.md").read_text("utf-8")
+
+
+def test_the_plan_is_every_combination():
+    plan = sweep.plan_of(["ram-mnist", "edram"], [1, 2], ["a=1,2", "env.horizon=4"], Path("f"))
+    assert len(plan) == 8
+    assert len({one.folder for one in plan}) == 8
+    first = plan[0]
+    assert first.folder == Path("f/ram-mnist-a=1-env.horizon=4-s1")
+    assert first.arguments == [
+        "ram-mnist", "--seed", "1", "--folder", "f/ram-mnist-a=1-env.horizon=4-s1", "--quiet", "--a", "1",
+        "--env", "horizon=4",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("names", "seeds", "changes", "told"),
+    [
+        (["ram-mnis"], [1], [], "there is no experiment 'ram-mnis'.*ram-mnist"),
+        (["edram", "edram"], [1], [], "named twice"),
+        (["edram"], [1, 1], [], "named twice"),
+        (["edram"], [1], ["clip"], "'clip' is not KEY=VALUE"),
+        (["edram"], [1], ["clip=1,,2"], "is not KEY=VALUE"),
+        (["edram"], [1], ["clip=1", "clip=2"], "names 'clip' twice"),
+        (["edram"], [1], ["seed=1,2"], "'seed' is decided by the sweep"),
+    ],
+)
+def test_what_is_unclear_is_said(names, seeds, changes, told):
+    with pytest.raises(ValueError, match=told):
+        sweep.plan_of(names, seeds, changes, Path("f"))
+
+
+def test_the_table_is_of_finished_runs_by_their_mean():
+    line = {"experiment": "x", "settings": {"clip": "1"}, "minutes": 1.0, "done": True}
+    lines = [
+        {**line, "seed": 1, "validation_error": 2.0},
+        {**line, "seed": 2, "validation_error": 3.0},
+        {**line, "seed": 1, "validation_error": 0.1, "settings": {"clip": "2"}, "done": False},
+        {**line, "seed": 1, "validation_error": 2.25, "settings": {}},
+    ]
+    assert sweep.table(lines).splitlines()[2:] == [
+        "| x | its own | validation error | 2.25 | 2.25 to 2.25 | 1 | 1.0 |",
+        "| x | clip=1 | validation error | 2.50 | 2.00 to 3.00 | 2 | 2.0 |",
+    ]
