@@ -1,5 +1,6 @@
 # make demo: from nothing to a trained RAM and its film. make test: from nothing to all checks.
 # make coverage: what the tests run. make reproduce: every published checkpoint on all its test scenes.
+# make docs: the site, in site/.
 PYTHON ?= python3
 BIN := .venv/bin
 SHARED := $(wildcard $(abspath ../shared/data))
@@ -8,7 +9,7 @@ ifneq ($(SHARED),)
 export GLIMPSE_DATA ?= $(SHARED)
 endif
 
-.PHONY: demo test coverage reproduce install
+.PHONY: demo test coverage reproduce docs install
 
 demo: install
 	$(BIN)/python scripts/demo.py
@@ -26,10 +27,14 @@ coverage: install
 reproduce: install
 	$(BIN)/python scripts/reproduce.py
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo site/index.html
+
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[agents,text,captions,cluster,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[agents,text,captions,cluster,docs,dev]'
 	touch $@

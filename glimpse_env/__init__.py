@@ -25,7 +25,7 @@ def make_custom(images: Any, labels: Any = None, *, num_envs: int | None = None,
     return custom.make_custom(images, labels, num_envs=num_envs, **keywords)
 
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["TABLE", "EnvConfig", "make_custom", "register_custom", "register_envs"]
 
 register_envs()

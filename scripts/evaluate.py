@@ -63,6 +63,7 @@ OF = {  # what a figure is of, where that is no frozen sequence
     "written": "texts of its own",
     "completed": "digits that it completed",
     "on target": "words that name something",
+    "on target, a word before": "words that name something",
     "mass on target": "words that name something",
     "mass on target, one look": "words that name something",
     "entropy": "words",

@@ -553,20 +553,20 @@ def test_hard_looks_that_are_heard_of_later_climb_what_all_words_are_paid() -> N
 
 
 class Pointing(Agent):
-    """Says the target of each scene and looks at the middle of what it names, or beside it."""
+    """Says the target of each scene and looks at the middle of what it names, or beside it, or early."""
 
     sees = "canvas"
 
-    def __init__(self, beside: bool) -> None:
+    def __init__(self, beside: bool, early: int = 0) -> None:
         super().__init__()
-        self.beside = beside
+        self.beside, self.early = beside, early
 
     def initial(self, batch_size: int) -> int:
         return 0
 
     def forward(self, observation: dict[str, torch.Tensor], state: int, sample: bool) -> tuple[Step, int]:
         answer = observation["target"][:, state].clamp_min(0)
-        box = observation["boxes"][:, min(state, 10)].float()
+        box = observation["boxes"][:, min(state + self.early, 10)].float()
         pixel = box[:, :2] + (box[:, 2:] - 1) / 2 + (20 if self.beside else 0)
         zeros = torch.zeros(len(answer))
         return Step(2 * pixel / 99 - 1, F.one_hot(answer, 19).float(), zeros, zeros), state + 1
@@ -575,9 +575,30 @@ class Pointing(Agent):
 @pytest.mark.parametrize("beside", [False, True])
 def test_on_target_is_within_the_box_of_what_is_named(beside: bool) -> None:
     task = Task(CAPTION, {"glimpses_per_answer": 1}, Loop(), 1)
-    found = captioning.on_target(Pointing(beside), task, "test")  # type: ignore[arg-type]
+    found = captioning.on_target(Pointing(beside), task, "test")["on target"]  # type: ignore[arg-type]
     assert found.error == 100 if not beside else found.error < 1  # in another of that name
     assert found.scenes > 1500
+
+
+def test_a_look_may_be_a_word_before_what_is_named() -> None:
+    task = Task(CAPTION, {"glimpses_per_answer": 1}, Loop(), 1)
+    found = captioning.on_target(Pointing(False, early=1), task, "test")  # type: ignore[arg-type]
+    assert found["on target, a word before"].error == 100
+    assert found["on target"].error < 10  # where nothing is named next it looks into the corner
+    early = captioning.on_target(Pointing(False, early=2), task, "test")  # type: ignore[arg-type]
+    assert early["on target, a word before"].error < 10
+
+
+def test_a_captioner_hears_itself_where_nobody_says_what_it_said() -> None:
+    agent = captioner(attention="general", feeding="context")
+    canvas = torch.rand(3, *SPEC.canvas)
+    alone, told = agent.initial(3), agent.initial(3)
+    said = torch.full((3, 1), -1)
+    for _ in range(5):
+        one, alone = agent({"canvas": canvas}, alone, False)
+        other, told = agent({"canvas": canvas, "said": said}, told, False)
+        assert torch.equal(one.logits, other.logits)
+        said = other.logits.argmax(-1, keepdim=True)
 
 
 def test_bad_captioners_are_named() -> None:

@@ -70,7 +70,7 @@ SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 10, dataset="codraw", canvas_s
     learner={"label_smoothing": 0.1, "beams": 5},
     loop={"images_per_epoch": 15_000},
 )
-SOFT_HOUSE = small("Glimpse/HouseNumbers-v0", DIGITS, 30)
+SOFT_HOUSE = small("Glimpse/HouseNumbers-v0", DIGITS, 20)
 EXPERIMENTS = {
     "soft-flickr8k": SOFT_FLICKR8K,
     "hard-flickr8k": SOFT_FLICKR8K.but(

@@ -20,6 +20,7 @@ Mode = Literal[
     "deterministic", "sampled", "mc10", "carried", "windows", "written", "completed", "distribution", "beam",
     "beam, lower case", "lower case", "up to 8 words", "9 to 11 words", "12 to 14 words", "15 words or more",
     "beam, BLEU-1", "beam, BLEU-2", "beam, BLEU-3", "beam, METEOR", "beam, CIDEr", "on target",
+    "on target, a word before",
     "mass on target", "mass on target, one look", "entropy", "travel",
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = ("deterministic", "sampled", "mc10")  # of gazes; a text is read in the others

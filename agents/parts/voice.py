@@ -141,10 +141,18 @@ class Voice(Agent):
         return None
 
     def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
-        """See `Agent.forward`; its gaze is where the word looked."""
+        """See `Agent.forward`; its gaze is where the word looked.
+
+        Where the environment does not show what was said last, every step's answer is held to be taken.
+        """
         if state is None:
             state = self.read(observation["canvas"])
-        logits, state = self.say(observation["said"][:, 0] + 1, state)
+        if "said" in observation:
+            logits, state = self.say(observation["said"][:, 0] + 1, state)
+        else:
+            heard = state.pop("spoken", state["weights"].new_zeros(len(state["weights"]), dtype=torch.long))
+            logits, state = self.say(heard, state)
+            state["spoken"] = logits.argmax(-1) + 1
         zeros = logits.new_zeros(len(logits))
         weights = state["weights"]
         return Step(self.gaze_of(weights), logits, zeros, zeros, attention=weights), state

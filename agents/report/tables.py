@@ -67,16 +67,11 @@ def table(lines: list[Line], best_first: bool = False) -> str:
 
 def best_table(lines: list[Line]) -> str:
     """A Markdown table of the best row of each problem, by the mean gaze, of all agents that are trained."""
-    found: dict[str, dict[str, list[Line]]] = {}
-    for line in lines:
-        if line["metric"] == "test_error" and line["mode"] == "deterministic" and line["sees"] != "sequence":
-            seeds = found.setdefault(problem(line), {}).setdefault(line["experiment"], [])
-            seeds[:] = [one for one in seeds if one["seed"] != line["seed"]] + [line]
     out = [
         "| task | best of what sees glimpses | test error % | best of what sees the canvas | test error % |",
         "|---|---|---:|---|---:|",
     ]
-    for task, rows in found.items():
+    for task, rows in _by_problem(lines).items():
         cells = []
         for sees in ("glimpses", "canvas"):
             scored = {
@@ -95,6 +90,37 @@ def best_table(lines: list[Line]) -> str:
                 cells.append("– | –")
         out.append(f"| {task.removeprefix('Glimpse/')} | {' | '.join(cells)} |")
     return "\n".join(out)
+
+
+def leaderboard(lines: list[Line]) -> str:
+    """A Markdown section of each problem with a table of all that were scored on it, the best first."""
+    sections = []
+    for task, rows in _by_problem(lines).items():
+        out = [
+            f"## {task.removeprefix('Glimpse/')}\n",
+            "| | agent | test error % | sees | of canvas | parameters |",
+            "|---:|---|---:|---|---:|---:|",
+        ]
+        scored = {name: mean_and_interval(seeds) for name, seeds in rows.items()}
+        for place, name in enumerate(sorted(scored, key=lambda name: scored[name][0]), 1):
+            line, (value, (low, high)) = rows[name][0], scored[name]
+            out.append(
+                f"| {place} | {name}{on_dataset(line)} | **{value:.2f}** [{low:.2f}, {high:.2f}] "
+                f"| {line['sees']}{' + context' if line['env'].get('context') else ''} "
+                f"| {100 * line['share']:.0f} % | {line['parameters']:,} |"
+            )
+        sections.append("\n".join(out) + "\n")
+    return "\n".join(sections)
+
+
+def _by_problem(lines: list[Line]) -> dict[str, dict[str, list[Line]]]:
+    """The latest line of each seed by the mean gaze, of each experiment, of each problem."""
+    found: dict[str, dict[str, list[Line]]] = {}
+    for line in lines:
+        if line["metric"] == "test_error" and line["mode"] == "deterministic" and line["sees"] != "sequence":
+            seeds = found.setdefault(problem(line), {}).setdefault(line["experiment"], [])
+            seeds[:] = [one for one in seeds if one["seed"] != line["seed"]] + [line]
+    return found
 
 
 def ablation_table(lines: list[Line]) -> str:
@@ -202,7 +228,7 @@ def caption_table(lines: list[Line], judged: list[Line]) -> str:
             key = f"greedy {line['metric']}" if line["mode"] == "deterministic" else line["metric"]
             found.setdefault(line["experiment"], {})[key] = line
         elif line["metric"] == "on_target":
-            on_target.setdefault(line["experiment"], {})["on_target"] = line
+            on_target.setdefault(line["experiment"], {})[line["mode"]] = line
     for line in lines:
         if line["experiment"] in on_target and line["mode"] == "deterministic":
             on_target[line["experiment"]]["error"] = line
@@ -227,14 +253,14 @@ def caption_table(lines: list[Line], judged: list[Line]) -> str:
     if on_target:
         out += [
             "",
-            "| experiment | sees | parameters | minutes | wrong, % | words on target, % |",
-            "|---|---|---:|---:|---:|---:|",
+            "| experiment | sees | parameters | minutes | wrong, % | words on target, % | a word before, % |",
+            "|---|---|---:|---:|---:|---:|---:|",
         ]
         for name, parts in sorted(on_target.items(), key=lambda item: item[1]["error"]["value"]):
             line = parts["error"]
             cells = [
                 "**{:.2f}** [{:.2f}, {:.2f}]".format(one["value"], *one["ci95"])
-                for one in (line, parts["on_target"])
+                for one in (line, parts["on target"], parts["on target, a word before"])
             ]
             out.append(
                 f"| {name} | {line['sees']} | {line['parameters']:,} | {line['minutes']:.0f} "
