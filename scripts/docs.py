@@ -55,6 +55,9 @@ PICTURES = {
         ("lengths.png", "BLEU by the length of the sentence"),
         ("parse.png", "a parse, over the words that each of its symbols looked at"),
     ],
+    "xu2015": [
+        ("soft-digits.png", "a digit is looked at before its article, for that already knows which it is")
+    ],
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
 }
 METRICS_AND_PEOPLE = """METEOR is that of version 1.5 without its table of paraphrases; CIDEr is 100 where
