@@ -3,7 +3,9 @@
 `torchrun --nproc-per-node 2 scripts/train.py NAME` starts them, here or on several machines, and tells each
 its rank. They meet over gloo, or over nccl where GPUs compute. What is drawn for the gazes is drawn for the
 whole batch by all of them, so that N processes train as one would on the same batch; what depends on how
-rows are grouped does not: dropout, batch normalisation, padding, and episodes that are not equally long.
+rows are grouped does not: dropout, batch normalisation, padding, and episodes that are not equally long. Each
+process also draws its own pixels of binarised pictures, hard looks at texts and pictures, and sequences
+without an environment.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def rank() -> int:
 def together(device: torch.device) -> Iterator[None]:
     """A context in which the processes that torchrun started train together; without it one trains alone.
 
-    Raises RankError, in what it holds too, when another process has ended.
+    Raises RankError where they cannot meet, and, in what it holds too, when another process has ended.
     """
     global _drawn
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
@@ -52,7 +54,7 @@ def together(device: torch.device) -> Iterator[None]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     usual = signal.signal(signal.SIGTERM, _stopped)  # with which torchrun ends the others
     try:
-        distributed.init_process_group("nccl" if nccl else "gloo", timeout=PATIENCE)
+        _meet("nccl" if nccl else "gloo")
         _drawn = torch.Generator(device)
         yield
     except distributed.DistError as error:
@@ -71,8 +73,19 @@ def together(device: torch.device) -> Iterator[None]:
 GO_ON = "--resume goes on after the last whole epoch, with any number of ranks"
 
 
+def _meet(backend: str) -> None:
+    try:
+        distributed.init_process_group(backend, timeout=PATIENCE)
+    except (RuntimeError, ValueError) as error:
+        place = ":".join(os.environ.get(key, "?") for key in ("MASTER_ADDR", "MASTER_PORT"))
+        raise RankError(
+            f"the ranks cannot meet at {place} ({_first_line(error)}): "
+            "give torchrun a --master-port that is free"
+        ) from None
+
+
 def _stopped(*_: object) -> None:
-    raise RankError(f"stopped, for another rank has ended; {GO_ON}")
+    raise RankError(f"told to stop, as torchrun does when another rank has ended; {GO_ON}")
 
 
 def _is_of_a_peer(error: RuntimeError) -> bool:

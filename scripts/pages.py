@@ -11,7 +11,7 @@ from mkdocs.structure.files import File, Files
 from agents.report import results, tables
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ("results/RESULTS.md", "results/LOG.md", "results/BENCH.md")
+COPIED = ("CONTRIBUTING.md", "CHANGELOG.md", "results/RESULTS.md", "results/LOG.md", "results/BENCH.md")
 
 
 def modules(package: str) -> list[str]:
@@ -42,10 +42,9 @@ measures: see [Sentences](sentences.md) and [Captions](xu2015.md). [All rows](re
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are not in docs/."""
     made = {
-        "index.md": (ROOT / "README.md").read_text("utf-8"),
-        "contributing.md": (ROOT / "CONTRIBUTING.md").read_text("utf-8"),
+        "index.md": (ROOT / "README.md").read_text(encoding="utf-8"),
         "leaderboard.md": LEADERBOARD + tables.leaderboard(results.read()),
-        **{path: (ROOT / path).read_text("utf-8") for path in RESULTS},
+        **{path: (ROOT / path).read_text(encoding="utf-8") for path in COPIED},
     }
     for page, named in REFERENCE.items():
         made[f"api/{page}.md"] = f"# {page.title()}\n\n" + "".join(f"::: {name}\n\n" for name in named)
@@ -57,7 +56,4 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Links as the repository has them -> as the site has them."""
     depth = "../" * page.file.src_uri.count("/")
-    to_site = re.sub(
-        r"\]\((?:\.\./)?(?:docs/|(results/\w+\.md))", lambda m: f"]({depth}{m[1] or ''}", markdown
-    )
-    return re.sub(r"\]\((CONTRIBUTING|CHANGELOG)\.md", lambda m: f"]({m[1].lower()}.md", to_site)
+    return re.sub(r"\]\((?:\.\./)?(?:docs/|(results/\w+\.md))", lambda m: f"]({depth}{m[1] or ''}", markdown)

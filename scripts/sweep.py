@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ RESULTS, TABLE = "results.jsonl", "table.md"
 GLANCE = 1.0  # seconds between looks at how far the runs are
 
 
-class One(NamedTuple):
+class Trial(NamedTuple):
     """A run of a sweep: an experiment, what is changed in it, its seed and where it is kept."""
 
     name: str
@@ -48,44 +49,47 @@ class One(NamedTuple):
     @property
     def arguments(self) -> list[str]:
         """What train.py is told."""
-        env = [f"{key[4:]}={value}" for key, value in self.changes.items() if key.startswith("env.")]
-        options = {
-            f"--{k.replace(chr(95), chr(45))}": v for k, v in self.changes.items() if not k.startswith("env.")
-        }
-        given = [self.name, "--seed", str(self.seed), "--folder", str(self.folder), "--quiet"]
-        return [*given, *itertools.chain(*options.items()), *(["--env", *env] if env else [])]
+        given, env = [self.name, "--seed", str(self.seed), "--folder", str(self.folder), "--quiet"], []
+        for key, value in self.changes.items():
+            if key.startswith("env."):
+                env.append(f"{key.removeprefix('env.')}={value}")
+            else:
+                given += [f"--{key.replace('_', '-')}", value]
+        return [*given, *(["--env", *env] if env else [])]
 
 
-def train_one(one: One) -> str:
+def train_trial(trial: Trial) -> str:
     """Train a run to its end, or go on with it; "" or, in a sentence, why that is not possible.
 
-    What train.py prints goes to train.log beside the run's folder.
+    What train.py prints goes to a log beside the run's folder, NAME.log.
     """
-    sys.path.insert(0, str(HERE))
-    import train  # in a worker, too
+    sys.path.insert(0, str(HERE))  # for a worker, which does not run this script
+    import train
 
-    again = ["--resume"] if (one.folder / run.CONFIG).exists() else []
-    one.folder.parent.mkdir(parents=True, exist_ok=True)
-    log = one.folder.with_suffix(one.folder.suffix + ".log")
+    again = ["--resume"] if (trial.folder / run.CONFIG).exists() else []
+    trial.folder.parent.mkdir(parents=True, exist_ok=True)
+    log = trial.folder.with_name(f"{trial.folder.name}.log")
     with log.open("a", encoding="utf-8") as said, contextlib.redirect_stdout(said):
         try:
             with contextlib.redirect_stderr(said):
-                train.main([*one.arguments, *again])
+                train.main([*trial.arguments, *again])
         except train.REFUSED as error:
             return str(error)
         except SystemExit:  # of tyro, which has said why
-            said.flush()
             return f"train.py refused its settings: read {log}"
+        except Exception as error:  # a defect, which the other runs need not share
+            traceback.print_exc(file=said)
+            return f"{type(error).__name__} in train.py: read {log}"
     return ""
 
 
-def one_by_one(plan: list[One]) -> Iterator[tuple[One, str] | None]:
+def one_by_one(plan: list[Trial]) -> Iterator[tuple[Trial, str] | None]:
     """Train the runs here, each to its end before the next begins; yields each and why it failed, or ""."""
-    for one in plan:
-        yield one, train_one(one)
+    for trial in plan:
+        yield trial, train_trial(trial)
 
 
-def on_ray(plan: list[One], retries: int, address: str | None) -> Iterator[tuple[One, str] | None]:
+def on_ray(plan: list[Trial], retries: int, address: str | None) -> Iterator[tuple[Trial, str] | None]:
     """Train the runs as tasks of Ray, a core each; a worker that dies is replaced `retries` times.
 
     Yields as `one_by_one`, and None when a second has passed in which no run has ended.
@@ -97,9 +101,9 @@ def on_ray(plan: list[One], retries: int, address: str | None) -> Iterator[tuple
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's coming default, else it warns
     ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        # A task that fails in Python has said why; what is retried is a worker that is gone.
-        task = ray.remote(num_cpus=1, max_retries=retries)(train_one)
-        waiting = {task.remote(one): one for one in plan}
+        # Whatever fails in Python is returned as a sentence: what Ray retries is a worker that is gone.
+        task = ray.remote(num_cpus=1, max_retries=retries)(train_trial)
+        waiting = {task.remote(trial): trial for trial in plan}
         while waiting:
             ended, _ = ray.wait(list(waiting), timeout=GLANCE)
             for reference in ended:
@@ -114,40 +118,41 @@ def on_ray(plan: list[One], retries: int, address: str | None) -> Iterator[tuple
         ray.shutdown()
 
 
-def epochs_of(one: One) -> list[dict[str, Any]]:
+def epochs_of(trial: Trial) -> list[dict[str, Any]]:
     """The metrics of a run's epochs so far."""
-    path = one.folder / run.METRICS
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    path = trial.folder / run.METRICS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
-def is_done(one: One) -> bool:
+def is_done(trial: Trial) -> bool:
     """Whether the run has all its epochs."""
-    path = one.folder / run.CONFIG
+    path = trial.folder / run.CONFIG
     if not path.exists():
         return False
-    return len(epochs_of(one)) >= int(json.loads(path.read_text("utf-8"))["loop"]["epochs"])
+    return len(epochs_of(trial)) >= int(json.loads(path.read_text(encoding="utf-8"))["loop"]["epochs"])
 
 
-def lines_of(plan: list[One]) -> list[dict[str, Any]]:
+def lines_of(plan: list[Trial]) -> list[dict[str, Any]]:
     """A line for each run that has begun: what it is, and its best epoch on validation scenes."""
     lines = []
-    for one in plan:
-        epochs = epochs_of(one)
+    for trial in plan:
+        epochs = epochs_of(trial)
         if not epochs:
             continue
         figure = next(key for key in epochs[0] if key.startswith("validation"))
         best = min(epochs, key=lambda epoch: epoch[figure])
         lines.append(
             {
-                "experiment": one.name,
-                "settings": one.changes,
-                "seed": one.seed,
+                "experiment": trial.name,
+                "settings": trial.changes,
+                "seed": trial.seed,
                 figure: best[figure],
                 "best_epoch": best["epoch"],
                 "epochs": len(epochs),
-                "done": is_done(one),
+                "done": is_done(trial),
                 "minutes": round(sum(epoch["minutes"] for epoch in epochs), 2),
-                "folder": str(one.folder),
+                "folder": str(trial.folder),
             }
         )
     return lines
@@ -177,7 +182,7 @@ def table(lines: list[dict[str, Any]]) -> str:
     )
 
 
-def collect(plan: list[One], folder: Path) -> str:
+def collect(plan: list[Trial], folder: Path) -> str:
     """Write results.jsonl and table.md, whole; returns the table."""
     lines = lines_of(plan)
     with locked(folder / RESULTS):
@@ -186,7 +191,7 @@ def collect(plan: list[One], folder: Path) -> str:
     return table(lines)
 
 
-def plan_of(names: list[str], seeds: list[int], changes: list[str], folder: Path) -> list[One]:
+def plan_of(names: list[str], seeds: list[int], changes: list[str], folder: Path) -> list[Trial]:
     """Every experiment with every combination of settings and every seed; ValueError for what is unclear."""
     for name in names:
         if name not in EXPERIMENTS:
@@ -205,9 +210,9 @@ def plan_of(names: list[str], seeds: list[int], changes: list[str], folder: Path
         axes[key] = values.split(",")
     plan = []
     for name, chosen, seed in itertools.product(names, itertools.product(*axes.values()), seeds):
-        one = One(name, dict(zip(axes, chosen, strict=True)), seed, folder)
-        plan.append(one._replace(folder=folder / one.label.replace("/", "_").replace(":", "_")))
-    if len({one.folder for one in plan}) < len(plan):
+        trial = Trial(name, dict(zip(axes, chosen, strict=True)), seed, folder)
+        plan.append(trial._replace(folder=folder / trial.label.replace("/", "_").replace(":", "_")))
+    if len({trial.folder for trial in plan}) < len(plan):
         raise ValueError("an experiment, a value or a seed is named twice: name each once")
     return plan
 
@@ -238,7 +243,7 @@ def main(arguments: list[str]) -> None:
         raise ValueError(f"{folder} is a file: name a folder.")
     plan = plan_of(options.names, options.seeds, options.changes, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    rest = [one for one in plan if not is_done(one)]
+    rest = [trial for trial in plan if not is_done(trial)]
     runs = (
         on_ray(rest, options.retries, options.address) if options.ray or options.address else one_by_one(rest)
     )
@@ -246,12 +251,12 @@ def main(arguments: list[str]) -> None:
     with tqdm(total=len(plan), initial=len(plan) - len(rest), unit=" runs", desc="sweep") as bar:
         for ended in runs if rest else ():
             if ended is not None:
-                one, failure = ended
+                trial, failure = ended
                 bar.update()
                 collect(plan, folder)
                 if failure:
-                    failures.append(f"{one.label} failed: {failure}")
-            bar.set_postfix_str(f"{sum(len(epochs_of(one)) for one in plan)} epochs")
+                    failures.append(f"{trial.label} failed: {failure}")
+            bar.set_postfix_str(f"{sum(len(epochs_of(trial)) for trial in plan)} epochs")
     print(collect(plan, folder), end="")
     if failures:
         raise ValueError(

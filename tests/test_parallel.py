@@ -73,7 +73,7 @@ def test_two_ranks_train_as_one_and_a_rank_that_dies_ends_the_other(tmp_path):
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) <= 2  # c10d may add one of its own
     assert end_of(alone)[0] == 0
-    done = len((folder / "metrics.jsonl").read_text().splitlines())
+    done = len((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     assert 1 <= done < 6
     rest = start(f"{arguments} --folder {folder} --resume")
     assert end_of(rest)[0] == 0
@@ -110,9 +110,20 @@ def test_what_cannot_be_shared_is_said(tmp_path, arguments, told):
     for rank, process in enumerate(both):
         status, err = end_of(process)
         assert status == 1
-        assert f"train.py, rank {rank}: " in err
-    assert told in err
+        assert f"train.py, rank {rank}: {told}" in err
     assert not list(tmp_path.glob("run/*.safetensors"))
+
+
+def test_ranks_that_cannot_meet_say_so(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        status, err = end_of(start(f"{SMALL} --folder {tmp_path}/run", 0, port=port))
+    assert status == 1
+    assert f"train.py, rank 0: the ranks cannot meet at 127.0.0.1:{port} (" in err
+    assert "another rank has ended" not in err
+    assert not (tmp_path / "run").exists()
 
 
 def as_rank(monkeypatch, rank, ranks, number):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from agents.report import tables
 
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 def test_a_tutorial_can_be_pasted_piece_by_piece(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    text = (ROOT / f"docs/{page}.md").read_text("utf-8")
+    text = (ROOT / f"docs/{page}.md").read_text(encoding="utf-8")
     pieces = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     assert len(pieces) >= 3
     known = {"__name__": page}
@@ -26,7 +27,11 @@ def test_a_tutorial_can_be_pasted_piece_by_piece(page, tmp_path, monkeypatch, ca
         assert re.search(r"[\d.]+% wrong of 1000 scenes", capsys.readouterr().out)
         assert known["scored"].error < 60  # of ten digits, after half a minute
     if page == "own-core":
-        assert known["agent"].core.width == 256
+        agent = known["agent"]
+        seen = {"retina": torch.rand(2, 1, 8, 8), "gaze": torch.zeros(2, 2)}
+        step, state = agent(seen, agent.initial(2), False)
+        assert step.logits.shape == (2, 10)
+        assert torch.equal(state, agent.core(agent.glimpse_network(*seen.values()), None)[0])
 
 
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path):
@@ -50,7 +55,7 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
     pages = {path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("*.html")}
     assert {"index.html", "leaderboard.html", "results/LOG.html", "api/agents.html", "MNIST-v0.html"} <= pages
     for page in pages:
-        html = (tmp_path / "site" / page).read_text("utf-8")
+        html = (tmp_path / "site" / page).read_text(encoding="utf-8")
         loaded = re.findall(r"<(?:script|img|iframe|source)[^>]*?\ssrc=\"?([^\s\">]+)", html)
         loaded += re.findall(r"<link rel=\"?stylesheet\"?[^>]*?href=\"?([^\s\">]+)", html)
         assert loaded
@@ -60,7 +65,7 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
                 page,
                 address,
             )
-    assert "ram-mnist" in (tmp_path / "site/leaderboard.html").read_text("utf-8")
+    assert "ram-mnist" in (tmp_path / "site/leaderboard.html").read_text(encoding="utf-8")
 
 
 def test_the_leaderboard_has_the_latest_line_of_each_seed_the_best_first():

@@ -44,7 +44,7 @@ def weights(folder):
 
 def assert_as_if_never_stopped(folder, tmp_path):
     """Each run of a sweep of ram-mnist has the weights that train.py gives it alone."""
-    for line in map(json.loads, (folder / "results.jsonl").read_text("utf-8").splitlines()):
+    for line in map(json.loads, (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()):
         assert line["done"]
         alone = tmp_path / "alone"
         settings = {k.replace("_", "-"): v for k, v in line["settings"].items() if not k.startswith("env.")}
@@ -64,13 +64,14 @@ def test_a_driver_that_is_killed_loses_at_most_an_epoch(tmp_path):
     run = wait_for_epoch(folder, driver)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
-    before = len((run / "metrics.jsonl").read_text().splitlines())
-    assert before < 5
+    before = (run / "metrics.jsonl").read_text(encoding="utf-8")
+    assert len(before.splitlines()) < 5
     again = started(*arguments)
     out, err = again.communicate(timeout=100)
     assert again.returncode == 0, err
+    assert (run / "metrics.jsonl").read_text(encoding="utf-8").startswith(before)  # none was trained again
     assert "| ram-mnist | env.dataset=mnist-5k, batch_size=32" in out
-    assert (folder / "table.md").read_text("utf-8") == out
+    assert (folder / "table.md").read_text(encoding="utf-8") == out
     assert_as_if_never_stopped(folder, tmp_path)
 
 
@@ -81,12 +82,14 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path):
         "ram-mnist", "--set", *SMALL, "images_per_epoch=512", "epochs=6", "--folder", folder, "--ray"
     )
     run = wait_for_epoch(folder, driver)
-    worker = int((folder / f".{run.name}.training").read_text("utf-8"))
+    worker = int((folder / f".{run.name}.training").read_text(encoding="utf-8"))
     assert worker != driver.pid
     os.kill(worker, signal.SIGKILL)
-    assert len((run / "metrics.jsonl").read_text().splitlines()) < 6
+    before = (run / "metrics.jsonl").read_text(encoding="utf-8")
+    assert len(before.splitlines()) < 6
     _, err = driver.communicate(timeout=100)
     assert driver.returncode == 0, err
+    assert (run / "metrics.jsonl").read_text(encoding="utf-8").startswith(before)
     assert_as_if_never_stopped(folder, tmp_path)
 
 
@@ -97,15 +100,32 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path, capsys):
         sweep.main([*command, "--set", "clip=-1,1"])
     assert "ram-mnist-" in str(failed.value)
     assert "clip" in str(failed.value)
-    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text("utf-8").splitlines()]
+    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["settings"]["clip"] for line in lines] == ["1"]
-    assert capsys.readouterr().out == (folder / "table.md").read_text("utf-8")
+    assert capsys.readouterr().out == (folder / "table.md").read_text(encoding="utf-8")
+
+
+def test_a_defect_in_a_run_is_told_and_does_not_stop_the_others(tmp_path, monkeypatch):
+    def broken(arguments):
+        print("begun")
+        raise ZeroDivisionError("of no kind that train.py knows")
+
+    monkeypatch.setattr(train, "main", broken)
+    plan = sweep.plan_of(["ram-mnist"], [1, 2], [], tmp_path)
+    ended = list(sweep.one_by_one(plan))
+    assert [trial for trial, _ in ended] == plan
+    for trial, failure in ended:
+        log = tmp_path / f"{trial.folder.name}.log"
+        assert failure == f"ZeroDivisionError in train.py: read {log}"
+        told = log.read_text(encoding="utf-8")
+        assert told.startswith("begun")
+        assert "of no kind that train.py knows" in told
 
 
 def test_the_plan_is_every_combination():
     plan = sweep.plan_of(["ram-mnist", "edram"], [1, 2], ["a=1,2", "env.horizon=4"], Path("f"))
     assert len(plan) == 8
-    assert len({one.folder for one in plan}) == 8
+    assert len({trial.folder for trial in plan}) == 8
     first = plan[0]
     assert first.folder == Path("f/ram-mnist-a=1-env.horizon=4-s1")
     assert first.arguments == [
