@@ -7,6 +7,7 @@ own vector env on images of MNIST's shape where it is installed (`pip install -e
 written in the plain style of the common public code.
 `python scripts/bench.py choices`: a training step with and without each thing that was done for its speed.
 `python scripts/bench.py cores`: steps a second of every recurrent core beside torch's fused LSTM and RNN.
+`python scripts/bench.py ranks`: images a second of RAM's training in two processes beside one.
 `python scripts/bench.py sb3`: steps a second of our vector env through our SB3 adapter beside SB3's own
 DummyVecEnv over our single env.
 `python scripts/bench.py features`: the same with every keyword that costs something, beside the id as it is.
@@ -39,7 +40,9 @@ REPEATS = 5
 def main(arguments: list[str]) -> None:
     """Parse and run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("what", choices=("env", "features", "train", "choices", "cores", "sb3", "soak"))
+    parser.add_argument(
+        "what", choices=("env", "features", "train", "choices", "cores", "ranks", "sb3", "soak")
+    )
     parser.add_argument("--dataset", default="mnist-5k", help="which digits; mnist-5k needs no download")
     parser.add_argument("--ids", nargs="*", default=list(glimpse_env.TABLE), choices=glimpse_env.TABLE)
     parser.add_argument("--batches", nargs="*", type=int, default=list(BATCHES))
@@ -56,6 +59,10 @@ def main(arguments: list[str]) -> None:
         from bench_soak import soak
 
         soak(options.steps, options.calls, options.dataset)
+    elif options.what == "ranks":
+        from bench_ranks import bench_ranks
+
+        bench_ranks(options.dataset)
     elif options.what == "cores":
         from bench_cores import bench_cores
 
