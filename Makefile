@@ -36,5 +36,5 @@ install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[agents,text,captions,cluster,docs,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[agents,text,captions,cluster,libraries,docs,dev]'
 	touch $@

@@ -7,8 +7,7 @@ x.html` records without a display instead; the html page plays in a browser, sev
 `draw-mnist` draws the pictures of those scenes, or `--dream`s. `char-lstm` writes on from a `--prompt`,
 `luong-small-de-en` translates a `--text` and shows which word looked at which (`--out x.png` draws it,
 `--interactive` keeps asking), `soft-flickr8k` says what is on an `--image`. `--compare OTHER` plays both on
-the same scenes, side by side (on the html page one after the other). Live, these two know space and right;
-any other key closes the window.
+the same scenes, side by side. Live, these two know space and right; any other key closes the window.
 """
 
 from __future__ import annotations

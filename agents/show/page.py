@@ -1,123 +1,77 @@
-"""Episodes as one self-contained web page: frames inside, buttons, keys, a scrubber, belief bars."""
+"""Episodes as one self-contained web page, page.html: frames inside, players of a scene side by side."""
 
 from __future__ import annotations
 
 import base64
 import html
 import json
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
+import numpy as np
 
-from glimpse_env.render import Frame, View, draw_frame
+from glimpse_env.render import Frame, View, draw_frame, name_of, outcome, said
 
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>glimpse_env: @TITLE@</title>
-<style>
-body { background: #0e1117; color: #e2e7f0; font: 16px system-ui, sans-serif; margin: 1.5rem auto; max-width: 60rem; }
-img { width: 100%; image-rendering: auto; border-radius: 6px; }
-button, select { background: #1b202a; color: inherit; border: 1px solid #353c4c; border-radius: 6px;
-  font: inherit; padding: .4rem .9rem; cursor: pointer; }
-button:focus-visible, input:focus-visible, select:focus-visible { outline: 2px solid #ffc240; }
-#bar { display: flex; gap: .5rem; align-items: center; margin: .75rem 0; }
-#scrub { flex: 1; accent-color: #ffc240; }
-#belief { display: flex; gap: 3px; align-items: flex-end; height: 7rem; background: #1b202a; border-radius: 6px;
-  padding: .5rem; }
-#belief[hidden] { display: none; }
-#belief div { flex: 1; text-align: center; font-size: .7rem; color: #808a9c; min-width: 0; overflow: hidden; }
-#belief i { display: block; background: #5c8ede; border-radius: 2px; min-height: 1px; }
-#belief .top i { background: #ffc240; }
-#belief .top { color: #e2e7f0; }
-small { color: #808a9c; }
-</style>
-<select id="episode" aria-label="episode"></select>
-<p><img id="frame" alt="the canvas, the eye on it, what it sees and has seen"></p>
-<div id="bar">
-<button id="back" title="left arrow">&#9664;</button>
-<button id="play" title="space">play</button>
-<button id="next" title="right arrow">&#9654;</button>
-<input id="scrub" type="range" min="0" value="0" aria-label="moment">
-<span id="where"></span>
-</div>
-<div id="belief" aria-label="belief"></div>
-<p><small>space: play or pause &nbsp; arrows: step &nbsp; n, p: next, previous episode</small></p>
-<script>
-const episodes = @DATA@;
-let episode = 0, moment = 0, timer = null;
-const at = id => document.getElementById(id);
-episodes.forEach((e, i) => at("episode").add(new Option(e.title, i)));
-function show() {
-  const now = episodes[episode], seen = now.moments[moment];
-  at("frame").src = "data:image/png;base64," + seen.frame;
-  at("scrub").max = now.moments.length - 1;
-  at("scrub").value = moment;
-  at("episode").value = episode;
-  at("where").textContent = (moment + 1) + " / " + now.moments.length;
-  at("play").textContent = timer ? "pause" : "play";
-  at("belief").replaceChildren(...(seen.belief || []).map((p, i, all) => {
-    const column = document.createElement("div"), bar = document.createElement("i");
-    bar.style.height = 5.2 * p + "rem";
-    if (p === Math.max(...all)) column.className = "top";
-    column.append(bar, now.names[i]);
-    column.title = now.names[i] + ": " + (100 * p).toFixed(1) + "%";
-    return column;
-  }));
-  at("belief").hidden = !seen.belief;
-}
-function stop() { clearInterval(timer); timer = null; }
-function go(to) { moment = Math.max(0, Math.min(to, episodes[episode].moments.length - 1)); show(); }
-function turn(to) { stop(); episode = (to + episodes.length) % episodes.length; go(0); }
-function play() {
-  if (timer) { stop(); show(); return; }
-  if (moment === episodes[episode].moments.length - 1) moment = -1;
-  const step = () => { if (moment >= episodes[episode].moments.length - 2) stop(); go(moment + 1); };
-  timer = setInterval(step, 800);
-  step();
-}
-at("play").onclick = play;
-at("next").onclick = () => { stop(); go(moment + 1); };
-at("back").onclick = () => { stop(); go(moment - 1); };
-at("scrub").oninput = event => { stop(); go(+event.target.value); };
-at("episode").onchange = event => turn(+event.target.value);
-document.onkeydown = event => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const does = { " ": play, ArrowRight: at("next").onclick, ArrowLeft: at("back").onclick,
-    n: () => turn(episode + 1), p: () => turn(episode - 1) }[event.key];
-  if (does) { event.preventDefault(); does(); }
-};
-show();
-</script>
-</html>
-"""
+MOST_BARS = 13  # so many beliefs are all shown; of more, the highest TOP
+TOP = 8
 
 
-def to_html(episodes: list[tuple[str, list[View]]]) -> str:
-    """The page of episodes, each a title and its views; it loads nothing from elsewhere."""
+def to_html(episodes: list[tuple[str, list[View]]], together: int = 1) -> str:
+    """The page of episodes, each a title and its views; it loads nothing from elsewhere.
+
+    together: so many neighbours are players of one scene; their titles are "player, scene".
+    """
+    groups = [episodes[i : i + together] for i in range(0, len(episodes), together)]
     data = [
         {
-            "title": title,
-            "names": views[0].answer_names,
-            "moments": [
-                {
-                    "frame": _png(draw_frame(view)),
-                    "belief": None if view.belief is None else [round(float(p), 4) for p in view.belief],
-                }
-                for view in views
+            "title": group[0][0] if together == 1 else group[0][0].partition(", ")[2],
+            "players": [
+                {"name": title.partition(", ")[0], "moments": [_moment(view) for view in views]}
+                for title, views in group
             ],
         }
-        for title, views in episodes
+        for group in groups
     ]
+    names = dict.fromkeys(title.partition(", ")[0] for title, _ in episodes)
+    heading = episodes[0][0] if together == 1 else " and ".join(names)
     # "</" would end the script element.
     text = json.dumps(data).replace("</", "<\\/")
-    return PAGE.replace("@TITLE@", html.escape(episodes[0][0])).replace("@DATA@", text)
+    page = files("agents.show").joinpath("page.html").read_text(encoding="utf-8")
+    return page.replace("@TITLE@", html.escape(heading)).replace("@DATA@", text)
 
 
-def write_html(path: Path, episodes: list[tuple[str, list[View]]]) -> None:
+def write_html(path: Path, episodes: list[tuple[str, list[View]]], together: int = 1) -> None:
     """Write the page to `path`."""
-    path.write_text(to_html(episodes), encoding="utf-8")
+    path.write_text(to_html(episodes, together), encoding="utf-8")
+
+
+def _moment(view: View) -> dict[str, Any]:
+    return {"frame": _png(draw_frame(view)), "words": in_words(view), "belief": _belief(view)}
+
+
+def _belief(view: View) -> list[tuple[str, float]] | None:
+    """The names and probabilities of all answers, or of the likeliest; None without a belief."""
+    if view.belief is None:
+        return None
+    count = len(view.belief)
+    shown = range(count) if count <= MOST_BARS else np.argsort(-view.belief, kind="stable")[:TOP].tolist()
+    return [(name_of(view.answer_names, i), round(float(view.belief[i]), 4)) for i in shown]
+
+
+def in_words(view: View) -> str:
+    """The moment in a sentence or two, for those who do not see the frame."""
+    gaze = ", ".join(f"{float(axis):.2f}" for axis in view.path[-1])
+    parts = [f"Look {len(view.path)}, at {gaze}."]
+    if view.belief is not None:
+        best = int(view.belief.argmax())
+        parts.append(f"Believes {name_of(view.answer_names, best)}, {100 * float(view.belief[best]):.0f} %.")
+    if view.target is not None:
+        parts.append(f"At the end: {outcome(view)}.")
+    elif view.answers:
+        parts.append(f"Has said {said(view, view.answers)}.")
+    return " ".join(parts)
 
 
 def _png(frame: Frame) -> str:

@@ -202,15 +202,16 @@ def grid(episodes: list[tuple[str, list[View]]], together: int = 1) -> list[Fram
 
 
 def save(path: Path, episodes: list[tuple[str, list[View]]], *, together: int = 0) -> None:
-    """Write episodes as .gif or .mp4, .png (a film strip) or .html (one by one), atomically.
+    """Write episodes as .gif or .mp4, .png (a film strip) or .html, atomically.
 
-    together: films show all episodes at once, see `grid`; 0 shows one after the other. Raises ValueError for
-    another ending and OSError where the file cannot be written.
+    together: films show all episodes at once, see `grid`, and so many neighbours are players of one scene on
+    the page, see `to_html`; 0 shows one after the other. Raises ValueError for another ending and OSError
+    where the file cannot be written.
     """
     if path.suffix not in FORMATS:
         raise ValueError(f"{path} must end in one of {', '.join(FORMATS)}")
     if path.suffix == ".html":
-        write_whole(path, lambda file: write_html(file, episodes))
+        write_whole(path, lambda file: write_html(file, episodes, max(together, 1)))
     elif path.suffix == ".png":
         write_whole(path, lambda file: iio.imwrite(file, film_strip(episodes)))
     else:
