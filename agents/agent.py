@@ -101,6 +101,20 @@ class Agent(nn.Module, abc.ABC):
     def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
         """One step; `sample` draws the gaze from the policy, else it is the policy's mean."""
 
+    def recording(self) -> State:
+        """A first state that records an episode, for `recorded`; None of agents that cannot.
+
+        The steps of a recorded episode need neither log_prob nor baseline.
+        """
+        return None
+
+    def recorded(self, state: State, gaze: Tensor) -> Step:
+        """All steps of a recorded episode, (T, B, …), with gradients; gaze (T, B, axes): those chosen.
+
+        Played without a graph, the episode costs less; what its steps say is the same.
+        """
+        raise NotImplementedError
+
 
 def select(state: State, chosen: Tensor) -> State:
     """The rows `chosen` of a state: bool (B,), or which row (n,) in each place."""
@@ -123,7 +137,10 @@ def device_of(agent: nn.Module) -> torch.device:
 
 def to_tensors(observation: dict[str, NDArray[Any]], device: torch.device | str = "cpu") -> dict[str, Tensor]:
     """The environment's arrays as tensors, which on the CPU share their memory: observations are fresh."""
-    return {key: torch.from_numpy(value).to(device) for key, value in observation.items()}
+    tensors = {key: torch.from_numpy(value) for key, value in observation.items()}
+    if torch.device(device).type == "cpu":
+        return tensors
+    return {key: tensor.to(device) for key, tensor in tensors.items()}
 
 
 def to_action(step: Step) -> dict[str, NDArray[Any]]:
@@ -131,14 +148,15 @@ def to_action(step: Step) -> dict[str, NDArray[Any]]:
 
     Raises ValueError for a gaze that is no number, as that of weights that diverged.
     """
-    if not step.gaze.isfinite().all():
+    gaze = step.gaze.float().cpu().numpy()
+    if not np.isfinite(gaze).all():
         raise ValueError(
             "the agent's gaze is not finite, its training diverged: "
             "train anew with a lower learning_rate or clip"
         )
     said = step.logits.detach().argmax(-1) if step.answer is None else step.answer
     answer: NDArray[np.int64] = said.cpu().numpy()
-    return {"gaze": step.gaze.float().cpu().numpy(), "answer": answer}
+    return {"gaze": gaze, "answer": answer}
 
 
 def count_parameters(agent: nn.Module) -> int:

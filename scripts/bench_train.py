@@ -34,11 +34,15 @@ def bench_train(dataset: str) -> None:
         (torch.float32, torch.bfloat16) if computes_bfloat16(torch.device("cpu")) else (torch.float32,)
     ):
         precision = str(dtype).removeprefix("torch.")
+        runs[f"ours by autograd, {precision}, batch {BATCH}"] = Ours(
+            dataset, BATCH, bfloat16=dtype == torch.bfloat16, at_once=False
+        )
         for size in (BATCH, 512):
             runs[f"ours, {precision}, batch {size}"] = Ours(dataset, size, bfloat16=dtype == torch.bfloat16)
         runs[f"matrix products alone, {precision}, batch {BATCH}"] = Products(BATCH, dtype)
     for run in runs.values():
         run.batch()
+        run.seconds = dict.fromkeys(PARTS, 0.0)  # without what is compiled at first
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(ROUNDS):  # in turn, so that a drift of the machine's speed meets all alike
         for name, run in runs.items():
@@ -63,13 +67,18 @@ def bench_train(dataset: str) -> None:
 
 
 class Ours:
-    """The project's own training step, timed part by part."""
+    """The project's own training step, timed part by part.
 
-    def __init__(self, dataset: str, size: int, bfloat16: bool) -> None:
+    at_once: whether the episode is recorded and differentiated at once (parts/recording.py).
+    """
+
+    def __init__(self, dataset: str, size: int, bfloat16: bool, at_once: bool = True) -> None:
         env: dict[str, Any] = {"dataset": dataset, "horizon": GLIMPSES}
         learner = Reinforce(sigma_start=0.15)
         experiment = Experiment("Glimpse/MNIST-v0", RAMSettings(), learner, Loop(), env)
         self.agent: RAM = experiment.build(experiment.spec())
+        if not at_once:
+            setattr(self.agent, "recording", lambda: None)  # noqa: B010 (a method of an instance)
         self.size, self.bfloat16 = size, bfloat16
         self.env = make_env(self.agent, experiment.env_id, size, start_gaze="random", **env)
         self.play = partial(learner.batch, self.agent, self.env)

@@ -214,3 +214,61 @@ def test_the_centre_shows_the_same_at_every_glimpse() -> None:
             assert experiment.env["glimpses_per_answer"] == 1
             assert not experiment.learner.start_gaze
             assert "start_gaze" not in experiment.env
+
+
+@pytest.mark.parametrize("detach", [False, True])
+@pytest.mark.parametrize("policy", ["learned", "random"])
+def test_a_recorded_episode_has_the_gradients_of_autograd(
+    policy: Any, detach: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit by bit the same actions, and gradients that differ by rounding, with all losses at once."""
+
+    def trained() -> tuple[Trajectory, dict[str, torch.Tensor]]:
+        agent = make(policy, detach=detach, sigma=0.2)
+        torch.manual_seed(1)
+        played = play(agent)
+        weights = torch.linspace(0.5, 1.5, 16)
+        loss = (
+            losses.cross_entropy(played.logits[played.answered], played.target.T)
+            + played.logits[2].sum() / 99
+        )
+        loss = loss + (weights * (played.baseline.square() - 0.1 * played.log_prob)).mean()
+        loss.backward()
+        return played, {name: weight.grad for name, weight in agent.named_parameters()}
+
+    played, gradients = trained()
+    monkeypatch.setattr(RAM, "recording", lambda agent: None)
+    expected, by_autograd = trained()
+    assert (played.gaze == expected.gaze).all()
+    for part in ("logits", "log_prob", "baseline", "reward"):
+        torch.testing.assert_close(getattr(played, part), getattr(expected, part))
+    for name, gradient in by_autograd.items():
+        if gradient is None or (policy == "random" and name.startswith("locator")):
+            continue
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(gradients[name], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_recorded_episode_in_bfloat16_is_near_autograds(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradient() -> torch.Tensor:
+        agent = make()
+        with torch.autocast("cpu", torch.bfloat16):
+            played = play(agent, num_envs=64)
+            loss = losses.cross_entropy(played.logits[played.answered], played.target.T)
+        loss.backward()
+        return torch.cat([w.grad.flatten() for w in agent.parameters() if w.grad is not None])
+
+    recorded = gradient()
+    monkeypatch.setattr(RAM, "recording", lambda agent: None)
+    assert torch.nn.functional.cosine_similarity(recorded, gradient(), dim=0) > 0.999
+
+
+def test_other_networks_and_rows_that_end_early_are_played_with_a_graph() -> None:
+    assert make(glimpses="conv").recording() is None
+    assert make(core="lstm").recording() is None
+    assert make(core="elman").recording() is None
+    assert make(core="irnn").recording() is None
+    env = make_env(make(), "Glimpse/MNIST-v0", 8, **OFFLINE, early_answer=True)
+    agent = RAM((1, 8, 8), 11)
+    played = rollout(agent, env, sample=True, seed=0)
+    assert played.logits.requires_grad

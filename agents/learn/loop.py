@@ -262,7 +262,6 @@ def epoch_seeds(seed: int, epoch: int, batch_size: int) -> list[int]:
 def update_average(averaged: nn.Module, agent: nn.Module, decay: float, updates: int) -> None:
     """Exponential average of the weights, shorter at first so that it forgets where training began."""
     decay = min(decay, (1 + updates) / (10 + updates))
-    for mean, now in zip(averaged.parameters(), agent.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
+    torch._foreach_lerp_(list(averaged.parameters()), list(agent.parameters()), 1 - decay)
     for kept, buffer in zip(averaged.buffers(), agent.buffers(), strict=True):
         kept.copy_(buffer)

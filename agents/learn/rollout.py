@@ -67,7 +67,8 @@ def rollout(
     first = {key: torch.from_numpy(observation[key]) for key in ("target", "boxes") if key in observation}
     rows = torch.arange(batch, device=device)
     ended, correct = np.zeros(batch, np.bool_), np.zeros(batch, np.bool_)
-    state = agent.initial(batch)
+    recording = agent.recording() if torch.is_grad_enabled() and _end_together(env) else None
+    state = agent.initial(batch) if recording is None else recording
     steps: list[Step] = []
     gazes, rewards, playing, following, due = [], [], [], [], []
     while True:
@@ -80,7 +81,8 @@ def rollout(
             state = select(state, chosen[rows])
             rows = chosen.nonzero()[:, 0]
         views = {key: view[rows] for key, view in tensors.items()} if len(rows) < batch else tensors
-        step, state = agent(views, state, sample)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and recording is None):
+            step, state = agent(views, state, sample)
         step = step._replace(
             **{key: _spread(part, rows, batch) for key, part in step._asdict().items() if part is not None}
         )
@@ -96,11 +98,15 @@ def rollout(
             correct |= now & info.get("correct", now)
             ended |= now
     windows = [step.window for step in steps if step.window is not None]
+    if recording is None:
+        said = Step(*(torch.stack(parts) for parts in zip(*(step[:4] for step in steps), strict=True)))
+    else:
+        said = agent.recorded(state, torch.stack([step.gaze for step in steps]))
     return Trajectory(
         gaze=torch.stack(gazes),
-        logits=torch.stack([s.logits for s in steps]),
-        log_prob=torch.stack([s.log_prob for s in steps]),
-        baseline=torch.stack([s.baseline for s in steps]),
+        logits=said.logits,
+        log_prob=said.log_prob,
+        baseline=said.baseline,
         reward=torch.stack(rewards),
         playing=torch.stack(playing),
         correct=torch.from_numpy(correct).to(device),
@@ -162,6 +168,12 @@ class Learning(ReadOn):
         said, right = step.logits.detach().argmax(-1), observation["next"]
         early = (said == self.end) & (right != self.end)
         return step._replace(answer=torch.where(early, (right.clamp(0) + 1) % self.end, said)), state
+
+
+def _end_together(env: Any) -> bool:
+    """Whether no row of `env` ever ends before another."""
+    inner = glimpse_env_of(env)
+    return inner.task.end < 0 and not inner.early_answer
 
 
 def learning(agent: Agent, env: Any) -> Agent:

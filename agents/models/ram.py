@@ -18,6 +18,7 @@ from agents.cores import Kind, make_core
 from agents.device import full_precision
 from agents.parts.gaze import GazePolicy
 from agents.parts.glimpse_networks import Glimpses, make_glimpse_network
+from agents.parts.recording import Recording
 from glimpse_env.wrappers import scan_path
 
 Policy = Literal["learned", "random", "center", "raster"]
@@ -143,15 +144,43 @@ class RAM(Agent):
 
     def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
         """See `Agent.forward`; the state is the core's."""
-        h, state = self.core(self.glimpse_network(observation["retina"], observation["gaze"]), state)
+        retina, present = observation["retina"], observation["gaze"]
+        if isinstance(state, Recording):
+            return self._record(retina, present, state, sample), state
+        h, state = self.core(self.glimpse_network(retina, present), state)
         with full_precision(h):
             features = h.float()
             logits = self.classifier(features)
             if self.detach:
                 features = features.detach()
-            gaze, log_prob = self._look(features, observation["gaze"], sample)
+            gaze, log_prob = self._look(features, present, sample)
             baseline = self.baseline(features).squeeze(1)
         return Step(gaze, logits, log_prob, baseline), state
+
+    def recording(self) -> Recording | None:
+        """See `Agent.recording`: of the paper's glimpse network and core."""
+        return Recording.of(self.glimpse_network, self.core)
+
+    def _record(self, retina: Tensor, present: Tensor, state: Recording, sample: bool) -> Step:
+        """A step of a recorded episode: of gaze and answer, the rest is `recorded` later."""
+        h = state.step(retina, present)
+        with full_precision(h):
+            h = h.float()
+            zeros = h.new_zeros(len(h))
+            learned = self.policy == "learned"
+            gaze = self.locator.glance(h, sample) if learned else self._look(h, present, sample)[0]
+            return Step(gaze, self.classifier(h), zeros, zeros)
+
+    def recorded(self, state: Recording, gaze: Tensor) -> Step:
+        """See `Agent.recorded`."""
+        h = state.hidden()
+        with full_precision(h):
+            logits = self.classifier(h)
+            features = h.detach() if self.detach else h
+            learned = self.policy == "learned"
+            log_prob = self.locator.log_prob(gaze, features) if learned else h.new_zeros(h.shape[:2])
+            baseline = self.baseline(features).squeeze(-1)
+        return Step(gaze, logits, log_prob, baseline)
 
     def _look(self, h: Tensor, present: Tensor, sample: bool) -> tuple[Tensor, Tensor]:
         """The next gaze (B, axes), raw and detached, and its log-density (B,); h (B, hidden)."""

@@ -38,11 +38,18 @@ class GazePolicy(nn.Linear):
 
         present: where the eye looks now, (B, axes); with reach alone.
         """
-        mean, log_sigma = self.mean(h, present), self._log_sigma(h)
-        gaze = mean.detach()
-        if sample:
-            gaze = gaze + log_sigma.detach().exp() * parallel.randn_like(gaze)
-        return gaze, gaussian_log_prob(gaze, mean, log_sigma)
+        mean = self.mean(h, present)
+        gaze = self._drawn(mean.detach()) if sample else mean.detach()
+        return gaze, gaussian_log_prob(gaze, mean, self._log_sigma(h))
+
+    def glance(self, h: Tensor, sample: bool) -> Tensor:
+        """The next gaze as of `look`, without its log-density."""
+        mean = self.mean(h).detach()
+        return self._drawn(mean) if sample else mean
+
+    def _drawn(self, mean: Tensor) -> Tensor:
+        sigma = self.sigma if self.log_sigma is None else self.log_sigma.detach().exp()
+        return mean + sigma * parallel.randn_like(mean)
 
     def mean(self, h: Tensor, present: Tensor | None = None) -> Tensor:
         """The policy's mean (…, axes); see `look`."""
