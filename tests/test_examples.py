@@ -8,8 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from conftest import ROOT
+from nbclient import NotebookClient
 
 TINY = {  # arguments, and the lowest and highest share of right answers
     "at_random.py": (["--episodes", "1000"], 7, 13),  # chance: 10 % of 1,000, three standard errors
@@ -42,3 +44,21 @@ def test_example(path: Path, tmp_path: Path) -> None:
     assert low <= float(re.findall(r"right.*?([\d.]+)%", done.stdout)[-1]) <= high
     if path.name == "in_processes.py":
         assert "the same in one process: True" in done.stdout
+
+
+def test_the_tour_runs_from_its_first_cell_to_its_last() -> None:
+    tour = nbformat.read(ROOT / "examples" / "tour.ipynb", 4)
+    cells = [cell for cell in tour.cells if cell.cell_type == "code"]
+    assert len(cells) == 10
+    kept = [output.get("text", "") for cell in cells for output in cell.outputs]
+    assert any("wrong [" in text for text in kept)  # what it printed is there to be read
+    cells[3].source = (
+        cells[3]
+        .source.replace("epochs = 10", "epochs = 1")
+        .replace('"batch_size": 64', '"batch_size": 64, "images_per_epoch": 640')
+    )
+    NotebookClient(tour, timeout=60, resources={"metadata": {"path": str(ROOT)}}).execute()
+    printed = "".join(output.get("text", "") for output in cells[6].outputs)
+    assert len(re.findall(r"gaze: \d+\.\d % wrong \[\d+\.\d, \d+\.\d\]", printed)) == 2
+    (page,) = cells[8].outputs
+    assert "learned gaze" in page.data["text/html"]
