@@ -14,6 +14,7 @@ import hashlib
 import os
 import pickle
 import stat
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -103,9 +104,12 @@ class _KernelCache(caching.FunctionCache):
         try:
             found: Any = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba's
         except Exception:  # whatever unpickling a half-written or foreign file raises
-            return None
+            found = None
         # Two processes that start on an empty cache may give one file name to two signatures.
-        return found if found is not None and tuple(found.signature.args) == tuple(sig) else None
+        if found is not None and tuple(found.signature.args) == tuple(sig):
+            return found
+        _say_that_it_compiles()
+        return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the compiled kernel, where that is possible; an index that is damaged is begun anew."""
@@ -114,6 +118,16 @@ class _KernelCache(caching.FunctionCache):
                 super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba's
             except (pickle.UnpicklingError, EOFError, ValueError):
                 self.flush()  # type: ignore[no-untyped-call]  # numba's
+
+
+@cache
+def _say_that_it_compiles() -> None:
+    """Once a process, for who waits wants to know why."""
+    print(
+        "glimpse_env compiles its loops, which takes some seconds once on a machine",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def kernel(function: Function) -> Function:

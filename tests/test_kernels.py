@@ -52,6 +52,16 @@ def package(tmp_path: Path) -> Path:
     return tmp_path / "lib"
 
 
+def test_it_says_once_that_it_compiles_and_is_silent_afterwards(package: Path, tmp_path: Path) -> None:
+    for lines in (1, 0):
+        process = show(package, QUICK, NUMBA_CACHE_DIR=str(tmp_path / "kernels"))
+        _, err = process.communicate(timeout=300)
+        assert (
+            err.splitlines()
+            == ["glimpse_env compiles its loops, which takes some seconds once on a machine"] * lines
+        )
+
+
 def test_an_edit_of_an_inlined_function_and_its_revert_are_seen(package: Path) -> None:
     """The random stream lives in one file and is inlined into the worlds of others."""
     stream = package / "glimpse_env" / "random.py"

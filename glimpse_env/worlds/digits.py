@@ -65,7 +65,10 @@ def warp(source: NDArray[np.uint8], matrix: NDArray[np.float64], out: NDArray[np
     """
     channels, height, width = source.shape
     padded = np.zeros((channels, height + 6, width + 6))
-    padded[:, 3:-3, 3:-3] = source
+    for c in range(channels):  # loops, for numba takes seconds to compile an assignment to a slice
+        for i in range(height):
+            for j in range(width):
+                padded[c, i + 3, j + 3] = source[c, i, j]
     first_y, last_y, first_x, last_x = _ink(source)
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
     for i in range(height):
@@ -73,7 +76,8 @@ def warp(source: NDArray[np.uint8], matrix: NDArray[np.float64], out: NDArray[np
             y = matrix[0, 0] * (i - middle_y) + matrix[0, 1] * (j - middle_x) + middle_y
             x = matrix[1, 0] * (i - middle_y) + matrix[1, 1] * (j - middle_x) + middle_x
             if not (first_y - 2 < y < last_y + 2 and first_x - 2 < x < last_x + 2):
-                out[:, i, j] = 0
+                for c in range(channels):
+                    out[c, i, j] = 0
                 continue
             top, left = int(np.floor(y)), int(np.floor(x))
             down, right = _cubic(y - top), _cubic(x - left)
