@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -59,6 +60,20 @@ def number(name: str, value: Any, least: float, most: float = math.inf) -> float
         bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
         raise ValueError(f"{name} must be a finite number {bounds}, got {value!r}")
     return float(value)
+
+
+def rows_fit(num_envs: int, row_bytes: int) -> None:
+    """ValueError where so many rows, each of `row_bytes`, are more than this machine's memory holds."""
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # a system that does not say
+        return
+    if num_envs * row_bytes > memory:
+        wanted, held = (f"{size / 2**30:,.1f} GiB" for size in (num_envs * row_bytes, memory))
+        raise ValueError(
+            f"num_envs: {num_envs} rows of this canvas take {wanted}, and this machine has {held}: "
+            f"make {memory // (2 * row_bytes)} or fewer, or a smaller canvas"
+        )
 
 
 def left_out(name: str, value: Any, default: int, why: str) -> None:

@@ -7,6 +7,7 @@ Reading order of a step: `_check_action`, then `tasks.advance` (time, gaze, answ
 from __future__ import annotations
 
 import inspect
+import math
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -172,6 +173,9 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 f"horizon must be a multiple of the task's {self.task.length} answers, got {horizon}: "
                 "or set glimpses_per_answer"
             )
+        # A picture's pixels are kept as they are and as sums of two bytes, a text's words as they are.
+        bytes_each = np.dtype(self.world.dtype).itemsize * (1 if self.world.tokens else 3)
+        checks.rows_fit(num_envs, bytes_each * math.prod(self.world.canvas_shape))
         if isinstance(self.world, DigitWorld | HouseWorld | Captioned):
             self.sensor = Retina(num_envs, self.world.canvas_shape, retina_size, scales, context)
         else:

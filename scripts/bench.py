@@ -12,6 +12,8 @@ written in the plain style of the common public code.
 DummyVecEnv over our single env.
 `python scripts/bench.py features`: the same with every keyword that costs something, beside the id as it is.
 `python scripts/bench.py soak`: 10^8 random steps over all ids, 10^5 malformed calls.
+`python scripts/bench.py memory`: the most memory that each id takes with 1,024 and 16,384 rows.
+`python scripts/bench.py kills`: a training, a sweep and a publish, each killed at 50 random moments.
 """
 
 from __future__ import annotations
@@ -41,12 +43,14 @@ def main(arguments: list[str]) -> None:
     """Parse and run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
-        "what", choices=("env", "features", "train", "choices", "cores", "ranks", "sb3", "soak")
+        "what",
+        choices=("env", "features", "train", "choices", "cores", "ranks", "sb3", "soak", "memory", "kills"),
     )
     parser.add_argument("--dataset", default="mnist-5k", help="which digits; mnist-5k needs no download")
     parser.add_argument("--ids", nargs="*", default=list(glimpse_env.TABLE), choices=glimpse_env.TABLE)
     parser.add_argument("--batches", nargs="*", type=int, default=list(BATCHES))
     parser.add_argument("--steps", type=int, default=10**8, help="how many of them `soak` makes")
+    parser.add_argument("--moments", type=int, default=50, help="how often `kills` kills each")
     parser.add_argument("--calls", type=int, default=10**5, help="how many of them `soak` makes")
     options = parser.parse_args(arguments)
     if options.what == "env":
@@ -59,6 +63,14 @@ def main(arguments: list[str]) -> None:
         from bench_soak import soak
 
         soak(options.steps, options.calls, options.dataset)
+    elif options.what == "memory":
+        from bench_memory import bench_memory
+
+        bench_memory(options.ids, options.dataset)
+    elif options.what == "kills":
+        from bench_kills import kills
+
+        kills(options.moments)
     elif options.what == "ranks":
         from bench_ranks import bench_ranks
 

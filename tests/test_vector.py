@@ -287,6 +287,7 @@ def test_bad_resets_are_named(arguments: dict[str, Any], error: type[Exception],
     ("keywords", "says"),
     [
         ({"num_envs": 0}, "num_envs"),
+        ({"num_envs": 10**9}, r"num_envs: 1000000000 rows of this canvas take [\d,]+\.\d GiB, and this"),
         ({"dataset": "mnits"}, "dataset"),
         ({"split": "dev"}, "split"),
         ({"canvas_size": 20}, "canvas_size"),

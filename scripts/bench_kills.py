@@ -1,0 +1,179 @@
+"""The kills of `bench.py kills`: processes that die at random moments, and what is left of their work.
+
+A training, a sweep and a publish are each killed by SIGKILL, begun again as a person would begin them again,
+and killed again, until they have died so many times in all and one is done. What they leave must equal what
+a process leaves that was never killed: weights bit by bit, lines of metrics and results but for times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from agents.learn import checkpoint
+
+ROOT = Path(__file__).parents[1]
+TRAINING = (
+    "ram-mnist --env dataset=mnist-5k horizon=3 --epochs 8 --images-per-epoch 1500 --batch-size 32 --quiet"
+)
+SWEEP = "ram-mnist --seeds 1 2 --set env.dataset=mnist-5k env.horizon=3 epochs=4 images_per_epoch=1500"
+PUBLISHED = "lookup-10"  # trains in a quarter of a minute
+TIMES = ("minutes", "images_per_second", "init_minutes", "date")  # what differs from run to run
+
+
+def kills(moments: int) -> None:
+    """Print a line a kind of work: how often it was killed, and how often what was left was not right."""
+    print("| what | kills | began with nothing | done | not equal |")
+    print("|---|---:|---:|---:|---:|")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        wrong = 0
+        for name, work in (("training", _training), ("sweep", _sweep), ("publish", _publish)):
+            again, same = work(place / name)
+            wrong += _until(name, moments, again, same)
+    if wrong:
+        raise SystemExit(f"{wrong} times something was not as if nothing had been killed")
+
+
+Command = Callable[[Path], list[str]]  # what begins or goes on with the work in a folder
+Same = Callable[[Path], bool]  # whether what a folder holds is what the work leaves that was never killed
+
+
+def _training(place: Path) -> tuple[Command, Same]:
+    def again(folder: Path) -> list[str]:
+        more = ["--resume"] if (folder / "run" / "config.json").exists() else []
+        return ["train.py", *TRAINING.split(), "--folder", str(folder / "run"), *more]
+
+    whole = _never_killed(again, place)
+    return again, lambda folder: _same_run(folder / "run", whole / "run")
+
+
+def _sweep(place: Path) -> tuple[Command, Same]:
+    def again(folder: Path) -> list[str]:
+        return ["sweep.py", *SWEEP.split(), "--folder", str(folder / "sweep")]
+
+    whole = _never_killed(again, place)
+
+    def same(folder: Path) -> bool:
+        runs = sorted(path.name for path in (whole / "sweep").iterdir() if path.is_dir())
+        return len(runs) == 2 and all(
+            _same_run(folder / "sweep" / name, whole / "sweep" / name) for name in runs
+        )
+
+    return again, same
+
+
+def _publish(place: Path) -> tuple[Command, Same]:
+    trained = place / "trained"
+    _finish(["train.py", PUBLISHED, "--quiet", "--folder", str(trained)])
+
+    def again(folder: Path) -> list[str]:
+        if not (folder / "scripts").exists():  # a copy of the project, for a publish writes into it
+            for part in ("glimpse_env", "agents", "scripts"):
+                shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            (folder / "results").mkdir()
+            shutil.copy(ROOT / "results" / "results.jsonl", folder / "results")
+        return [str(folder / "scripts" / "evaluate.py"), str(trained), "--publish"]
+
+    whole = _never_killed(again, place)
+
+    def same(folder: Path) -> bool:
+        name = f"results/pretrained/{PUBLISHED}.safetensors"
+        return (
+            _lines(folder / "results" / "results.jsonl") == _lines(whole / "results" / "results.jsonl")
+            and (folder / name).read_bytes() == (whole / name).read_bytes()
+        )
+
+    return again, same
+
+
+def _until(name: str, moments: int, again: Command, same: Same) -> int:
+    """Kill the work `moments` times, print its line, and return how often what it left was not right."""
+    rng = np.random.default_rng(0)
+    killed = empty = done = wrong = 0
+    length = 0.0  # the longest that one process has lived
+    bar = tqdm(total=moments, desc=f"{name}, killed", leave=False)
+    while killed < moments:
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place)
+            finished = False
+            while not finished:
+                empty += not any(folder.iterdir())
+                began = time.perf_counter()
+                process = _start(again(folder))
+                moment = rng.uniform(0, length or 10) if killed < moments else None
+                finished = _wait(process, moment)
+                length = max(length, time.perf_counter() - began)
+                killed += not finished
+                bar.update(not finished)
+            done += 1
+            wrong += not same(folder)
+    bar.close()
+    print(f"| {name} | {killed} | {empty} | {done} | {wrong} |", flush=True)
+    return wrong
+
+
+def _start(command: list[str]) -> subprocess.Popen[str]:
+    script, *arguments = command
+    path = Path(script) if Path(script).is_absolute() else ROOT / "scripts" / script
+    environ = {**os.environ, "PYTHONPATH": str(path.parents[1])}
+    return subprocess.Popen(
+        [sys.executable, str(path), *arguments],
+        cwd=path.parents[1],
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _wait(process: subprocess.Popen[str], moment: float | None) -> bool:
+    """Whether the process came to its end; it is killed after `moment` seconds, and must not fail."""
+    try:
+        _, error = process.communicate(timeout=moment)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return False
+    if process.returncode:
+        raise SystemExit(f"what was begun again after a kill failed: {error.strip()}")
+    return True
+
+
+def _finish(command: list[str]) -> None:
+    _wait(_start(command), None)
+
+
+def _never_killed(again: Command, place: Path) -> Path:
+    folder = place / "whole"
+    folder.mkdir(parents=True)
+    _finish(again(folder))
+    return folder
+
+
+def _same_run(run: Path, whole: Path) -> bool:
+    """Whether two runs have the same weights, bit by bit, and the same metrics but for times."""
+    for name in ("last.safetensors", "best.safetensors"):
+        ours, theirs = (checkpoint.load(path / name)[0] for path in (run, whole))
+        if ours.keys() != theirs.keys() or any(not ours[key].equal(theirs[key]) for key in ours):
+            return False
+    return _lines(run / "metrics.jsonl") == _lines(whole / "metrics.jsonl")
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file without what differs from run to run."""
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in lines]
