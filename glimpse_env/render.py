@@ -428,12 +428,12 @@ def _draw_side(pen: Pen, view: View, x: float, width: float) -> None:
     pen.text("TIME LEFT", x, 416, 15, FAINT)
     draw_time(pen, view, (x, 436), width)
     if view.target is not None:
-        _wrap(pen, outcome(view), x, 462, width, verdict(view))
+        wrap(pen, outcome(view), x, 462, width, verdict(view))
     elif view.answers:
-        _wrap(pen, f"so far {said(view, view.answers)}", x, 462, width, FAINT)
+        wrap(pen, f"so far {said(view, view.answers)}", x, 462, width, FAINT)
 
 
-def _wrap(pen: Pen, text: str, x: float, y: float, width: float, color: Color) -> None:
+def wrap(pen: Pen, text: str, x: float, y: float, width: float, color: Color) -> None:
     """A text in a line, or in as many smaller ones as it takes."""
     for size in (32.0, 24.0, 20.0, 17.0):
         lines = [""]
@@ -501,8 +501,12 @@ def verdict(view: View) -> Color:
 
 def outcome(view: View) -> str:
     """What was answered, and whether it was right."""
-    verdict = "right" if view.answers == view.target else f"wrong, it is {said(view, view.target or ())}"
-    return f"answer {said(view, view.answers) or '(none)'}: {verdict}"
+    return f"answer {said(view, view.answers) or '(none)'}: {judged(view)}"
+
+
+def judged(view: View) -> str:
+    """Whether the answers were right, and if not, what would have been."""
+    return "right" if view.answers == view.target else f"wrong, it is {said(view, view.target or ())}"
 
 
 def said(view: View, answers: tuple[int, ...]) -> str:

@@ -19,10 +19,12 @@ from glimpse_env.render import (
     begins_a_word,
     draw_belief,
     draw_time,
+    judged,
     name_of,
     outcome,
     said,
     verdict,
+    wrap,
 )
 from glimpse_env.sensors.retina import patch_start
 
@@ -48,8 +50,7 @@ def draw(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
         pen.text("TIME LEFT", 30, 416, 15, FAINT)
         draw_time(pen, view, (30, 436), 480)
         if view.target is not None:
-            text = outcome(view)
-            pen.text(text, 30, 472, min(32.0, 2.4 * 480 / len(text)), verdict(view))
+            wrap(pen, judged(view), 30, 458, 500, verdict(view))  # what it said is above
         pen.text("IT BELIEVES", 560, 286, 15, FAINT)
         pen.box(560, 306, 370, 200, PANEL)
         if view.belief is not None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
 from agents.learn import checkpoint
@@ -78,23 +79,26 @@ def _sweep(place: Path) -> tuple[Command, Same]:
 def _publish(place: Path) -> tuple[Command, Same]:
     trained = place / "trained"
     _finish(["train.py", PUBLISHED, "--quiet", "--folder", str(trained)])
+    before = place / "results.jsonl"  # as it is now, for others may publish meanwhile
+    shutil.copy(ROOT / "results" / "results.jsonl", before)
 
     def again(folder: Path) -> list[str]:
         if not (folder / "scripts").exists():  # a copy of the project, for a publish writes into it
             for part in ("glimpse_env", "agents", "scripts"):
                 shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
             (folder / "results").mkdir()
-            shutil.copy(ROOT / "results" / "results.jsonl", folder / "results")
+            shutil.copy(before, folder / "results")
         return [str(folder / "scripts" / "evaluate.py"), str(trained), "--publish"]
 
     whole = _never_killed(again, place)
 
     def same(folder: Path) -> bool:
-        name = f"results/pretrained/{PUBLISHED}.safetensors"
-        return (
-            _lines(folder / "results" / "results.jsonl") == _lines(whole / "results" / "results.jsonl")
-            and (folder / name).read_bytes() == (whole / name).read_bytes()
-        )
+        weights = [
+            checkpoint.load(home / "results" / "pretrained" / f"{PUBLISHED}.safetensors")[0]
+            for home in (folder, whole)
+        ]
+        lines = [_lines(home / "results" / "results.jsonl") for home in (folder, whole)]
+        return _equal(*weights) and lines[0] == lines[1]
 
     return again, same
 
@@ -167,10 +171,13 @@ def _never_killed(again: Command, place: Path) -> Path:
 def _same_run(run: Path, whole: Path) -> bool:
     """Whether two runs have the same weights, bit by bit, and the same metrics but for times."""
     for name in ("last.safetensors", "best.safetensors"):
-        ours, theirs = (checkpoint.load(path / name)[0] for path in (run, whole))
-        if ours.keys() != theirs.keys() or any(not ours[key].equal(theirs[key]) for key in ours):
+        if not _equal(*(checkpoint.load(path / name)[0] for path in (run, whole))):
             return False
     return _lines(run / "metrics.jsonl") == _lines(whole / "metrics.jsonl")
+
+
+def _equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(ours[key].equal(theirs[key]) for key in ours)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

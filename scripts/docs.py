@@ -51,6 +51,7 @@ PICTURES = {
             "translation.png",
             "attention goes to each word in turn; the eye reads ahead and remembers the rest",
         ),
+        ("reading.gif", "an eye that sees five word pieces at a time reads, and translates as it reads"),
         ("alignment.png", "the same of numbers, whose parts turn"),
         ("lengths.png", "BLEU by the length of the sentence"),
         ("parse.png", "a parse, over the words that each of its symbols looked at"),

@@ -154,6 +154,13 @@ def test_lines_of_several_processes_are_all_kept(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"results.jsonl", ".results.jsonl.lock"}
 
 
+def test_a_line_that_is_there_is_not_added_again(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    results.append([{"a": 1}, {"a": 2}], path)
+    results.append([{"a": 2}, {"a": 3}], path)
+    assert path.read_text(encoding="utf-8") == '{"a": 1}\n{"a": 2}\n{"a": 3}\n'
+
+
 def hold_and_die(path: Path, held: Any) -> None:
     with locked(path):
         held.set()

@@ -111,10 +111,15 @@ def seen_by(experiment: Experiment, agent: Any, split: str) -> tuple[int, int, i
 
 
 def append(lines: list[Line], path: Path = RESULTS) -> None:
-    """Add lines; the file is replaced as a whole, and whoever else adds lines waits."""
+    """Add lines that are not there; the file is replaced as a whole, and whoever else adds lines waits.
+
+    Who was killed after adding them, and begins again, adds nothing twice.
+    """
     with locked(path):
         before = path.read_text(encoding="utf-8") if path.exists() else ""
-        write(path, before + "".join(json.dumps(line) + "\n" for line in lines))
+        there = set(before.splitlines())
+        new = [text for text in map(json.dumps, lines) if text not in there]
+        write(path, before + "".join(text + "\n" for text in new))
 
 
 def read(path: Path = RESULTS, keys: Collection[str] = KEYS) -> list[Line]:
