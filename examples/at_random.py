@@ -5,7 +5,7 @@ import argparse
 import gymnasium as gym
 import numpy as np
 
-import glimpse_env  # noqa: F401 (registers the ids)
+from glimpse_env.registry import with_dataset  # which registers the ids, too
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     parser.add_argument("--id", default="Glimpse/ClutteredMNIST-v0")
     parser.add_argument("--episodes", type=int, default=2000)
     options = parser.parse_args()
-    envs = gym.make_vec(options.id, num_envs=100, dataset="mnist-5k")
+    envs = gym.make_vec(options.id, num_envs=100, **with_dataset(options.id, "mnist-5k"))
     envs.action_space.seed(0)
     envs.reset(seed=0)
     right: list[bool] = []

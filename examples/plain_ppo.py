@@ -1,4 +1,4 @@
-"""PPO of whole episodes in one file, nothing but torch: `python examples/plain_ppo.py [--updates 300]`."""
+"""PPO on whole episodes with torch and no RL library: `python examples/plain_ppo.py [--updates 300]`."""
 
 import argparse
 
@@ -24,7 +24,7 @@ class ActorCritic(nn.Module):
 
 
 def play(model: ActorCritic, envs: gym.vector.VectorEnv, horizon: int) -> tuple[list[torch.Tensor], float]:
-    """One episode a row: inputs, gazes, answers, log-probabilities, values, returns, each (T * B, ...)."""
+    """One episode a row: inputs, gazes, answers, log-probs, values, returns, (T * B, …); the share right."""
     observation, _ = envs.reset()
     memory = torch.zeros(envs.num_envs, horizon, observation["retina"][0].size + 2)
     steps = []

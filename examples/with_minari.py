@@ -36,7 +36,7 @@ def main() -> None:
 
     data = minari.load_dataset(NAME)
     right = sum(episode.rewards.sum() for episode in data.iterate_episodes()) / len(data)
-    glimpses = next(iter(data.iterate_episodes())).observations["retina"]
+    glimpses = next(iter(data.iterate_episodes())).observations["retina"][:-1]  # the last is repeated
     print(
         f"{len(data)} episodes of {len(glimpses)} glimpses of {glimpses[0].shape}, right: {100 * right:.1f}%"
     )

@@ -30,7 +30,7 @@ class Net(Model):
 
 
 def net(mixin: type, outputs: int, spaces: dict[str, Any]) -> Model:
-    """What skrl mixes in says what the numbers mean: the logits of a distribution, or a value."""
+    """The mixin says what the numbers mean: logits of a distribution, or a value."""
     return type(mixin.__name__, (mixin, Net), {"__init__": Net.__init__})(outputs, mixin, **spaces)
 
 

@@ -124,7 +124,7 @@ class _KernelCache(caching.FunctionCache):
 def _say_that_it_compiles() -> None:
     """Once a process, for who waits wants to know why."""
     print(
-        "glimpse_env compiles its loops, which takes some seconds once on a machine",
+        "glimpse_env compiles the loops of this kind of scene: some seconds, the first time",
         file=sys.stderr,
         flush=True,
     )

@@ -1,8 +1,9 @@
 """The kills of `bench.py kills`: processes that die at random moments, and what is left of their work.
 
-A training, a sweep and a publish are each killed by SIGKILL, begun again as a person would begin them again,
-and killed again, until they have died so many times in all and one is done. What they leave must equal what
-a process leaves that was never killed: weights bit by bit, lines of metrics and results but for times.
+A training, a sweep and a publish are each killed by SIGKILL at random moments and started again as a person
+would start them, until each has been killed so many times; then the last one runs to its end. Whatever
+finishes must equal the work of a process that was never killed: weights bit for bit, lines of metrics and
+results except for times.
 """
 
 from __future__ import annotations
@@ -35,37 +36,36 @@ TIMES = ("minutes", "images_per_second", "init_minutes", "date")  # what differs
 
 
 def kills(moments: int) -> None:
-    """Print a line a kind of work: how often it was killed, and how often what was left was not right."""
-    print("| what | kills | began with nothing | done | not equal |")
+    """Print a line for each kind of work: how often it was killed, finished, and differed in the end."""
+    print("| what | kills | began with an empty folder | finished | differed |")
     print("|---|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         wrong = 0
         for name, work in (("training", _training), ("sweep", _sweep), ("publish", _publish)):
-            again, same = work(place / name)
-            wrong += _until(name, moments, again, same)
+            wrong += _until(name, moments, *work(place / name))
     if wrong:
-        raise SystemExit(f"{wrong} times something was not as if nothing had been killed")
+        raise SystemExit(f"{wrong} finished works differ from those that were never killed")
 
 
 Command = Callable[[Path], list[str]]  # what begins or goes on with the work in a folder
 Same = Callable[[Path], bool]  # whether what a folder holds is what the work leaves that was never killed
 
 
-def _training(place: Path) -> tuple[Command, Same]:
+def _training(place: Path) -> tuple[Command, Same, float]:
     def again(folder: Path) -> list[str]:
         more = ["--resume"] if (folder / "run" / "config.json").exists() else []
         return ["train.py", *TRAINING.split(), "--folder", str(folder / "run"), *more]
 
-    whole = _never_killed(again, place)
-    return again, lambda folder: _same_run(folder / "run", whole / "run")
+    whole, seconds = _never_killed(again, place)
+    return again, lambda folder: _same_run(folder / "run", whole / "run"), seconds
 
 
-def _sweep(place: Path) -> tuple[Command, Same]:
+def _sweep(place: Path) -> tuple[Command, Same, float]:
     def again(folder: Path) -> list[str]:
         return ["sweep.py", *SWEEP.split(), "--folder", str(folder / "sweep")]
 
-    whole = _never_killed(again, place)
+    whole, seconds = _never_killed(again, place)
 
     def same(folder: Path) -> bool:
         runs = sorted(path.name for path in (whole / "sweep").iterdir() if path.is_dir())
@@ -73,10 +73,10 @@ def _sweep(place: Path) -> tuple[Command, Same]:
             _same_run(folder / "sweep" / name, whole / "sweep" / name) for name in runs
         )
 
-    return again, same
+    return again, same, seconds
 
 
-def _publish(place: Path) -> tuple[Command, Same]:
+def _publish(place: Path) -> tuple[Command, Same, float]:
     trained = place / "trained"
     _finish(["train.py", PUBLISHED, "--quiet", "--folder", str(trained)])
     before = place / "results.jsonl"  # as it is now, for others may publish meanwhile
@@ -90,7 +90,7 @@ def _publish(place: Path) -> tuple[Command, Same]:
             shutil.copy(before, folder / "results")
         return [str(folder / "scripts" / "evaluate.py"), str(trained), "--publish"]
 
-    whole = _never_killed(again, place)
+    whole, seconds = _never_killed(again, place)
 
     def same(folder: Path) -> bool:
         weights = [
@@ -100,14 +100,16 @@ def _publish(place: Path) -> tuple[Command, Same]:
         lines = [_lines(home / "results" / "results.jsonl") for home in (folder, whole)]
         return _equal(*weights) and lines[0] == lines[1]
 
-    return again, same
+    return again, same, seconds
 
 
-def _until(name: str, moments: int, again: Command, same: Same) -> int:
-    """Kill the work `moments` times, print its line, and return how often what it left was not right."""
+def _until(name: str, moments: int, again: Command, same: Same, seconds: float) -> int:
+    """Kill the work `moments` times, print its line, and return how often what it left was not right.
+
+    seconds: how long the work takes that is never killed. Moments are uniform in a process's life up to it.
+    """
     rng = np.random.default_rng(0)
     killed = empty = done = wrong = 0
-    length = 0.0  # the longest that one process has lived
     bar = tqdm(total=moments, desc=f"{name}, killed", leave=False)
     while killed < moments:
         with tempfile.TemporaryDirectory() as place:
@@ -115,11 +117,8 @@ def _until(name: str, moments: int, again: Command, same: Same) -> int:
             finished = False
             while not finished:
                 empty += not any(folder.iterdir())
-                began = time.perf_counter()
                 process = _start(again(folder))
-                moment = rng.uniform(0, length or 10) if killed < moments else None
-                finished = _wait(process, moment)
-                length = max(length, time.perf_counter() - began)
+                finished = _wait(process, rng.uniform(0, seconds) if killed < moments else None)
                 killed += not finished
                 bar.update(not finished)
             done += 1
@@ -161,11 +160,14 @@ def _finish(command: list[str]) -> None:
     _wait(_start(command), None)
 
 
-def _never_killed(again: Command, place: Path) -> Path:
+def _never_killed(again: Command, place: Path) -> tuple[Path, float]:
+    """The folder of a whole work, and how many seconds it took."""
     folder = place / "whole"
     folder.mkdir(parents=True)
-    _finish(again(folder))
-    return folder
+    command = again(folder)
+    began = time.perf_counter()
+    _finish(command)
+    return folder, time.perf_counter() - began
 
 
 def _same_run(run: Path, whole: Path) -> bool:

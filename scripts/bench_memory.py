@@ -1,4 +1,4 @@
-"""The table of `bench.py memory`: how much memory each id takes at its peak, a process for each figure."""
+"""The table of `bench.py memory`: the memory of each id at its peak, a process for each figure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LARGE_ROWS = (16, 64, 256)
 
 
 def bench_memory(ids: list[str], dataset: str) -> None:
-    """Print a Markdown table, a line an id, and one of pictures of one's own of 1024x1024 in colour."""
+    """Print a Markdown table with lines for each id, and for one's own colour pictures of 1024x1024."""
     print("| id | rows | peak, MB | before, MB | a row, kB |")
     print("|---|---:|---:|---:|---:|")
     for env_id in [*ids, ""]:

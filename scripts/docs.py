@@ -57,7 +57,11 @@ PICTURES = {
         ("parse.png", "a parse, over the words that each of its symbols looked at"),
     ],
     "xu2015": [
-        ("soft-digits.png", "a digit is looked at before its article, for that already knows which it is")
+        (
+            "soft-digits.png",
+            "a digit is looked at while its article is said, a word before its name, because the article "
+            "already depends on the digit",
+        )
     ],
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
 }

@@ -58,7 +58,7 @@ def test_it_says_once_that_it_compiles_and_is_silent_afterwards(package: Path, t
         _, err = process.communicate(timeout=300)
         assert (
             err.splitlines()
-            == ["glimpse_env compiles its loops, which takes some seconds once on a machine"] * lines
+            == ["glimpse_env compiles the loops of this kind of scene: some seconds, the first time"] * lines
         )
 
 

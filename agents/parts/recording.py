@@ -1,8 +1,8 @@
-"""An episode of RAM that is played without a graph, and differentiated all steps at once.
+"""An episode of RAM, played without a graph and differentiated over all steps at once.
 
-A step of RAM is some twenty small operations, and autograd calls as many again for each on its way back. Only
-the sum that goes from one step's hidden state to the one before must be done step by step; every weight's
-gradient is one matrix product over all steps.
+A step of RAM is some twenty small operations, and autograd calls as many again on the way back. Only the
+gradient that flows from one step's hidden state to the previous one must be computed step by step; the
+gradient of every weight is one matrix product over all steps.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Recording:
 
     @classmethod
     def of(cls, network: nn.Module, core: nn.Module) -> Recording | None:
-        """A recording of the paper's glimpse network and core; None of others."""
+        """A recording of the paper's glimpse network and core; None for any other."""
         if type(network) is GlimpseNetwork and type(core) is Elman and core.activation == "relu":
             return cls(network, core)
         return None
@@ -83,7 +83,7 @@ class Recording:
         return hidden
 
     def hidden(self) -> Tensor:
-        """All hidden states (T, B, hidden), float32, with gradients to the weights."""
+        """All hidden states (T, B, hidden), in the weights' precision, with gradients to the weights."""
         kept = Activations(*(torch.stack(parts) for parts in zip(*self.steps, strict=True)))
         states: Tensor = _Episode.apply(kept, self.used, *self.weights)  # type: ignore[no-untyped-call]  # torch's
         return states
@@ -94,7 +94,7 @@ class _Episode(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, kept: Activations, used: Layers, *weights: Tensor) -> Tensor:
-        """Nothing is computed again; what was is kept."""
+        """Compute nothing again: return the recorded hidden states, and keep the rest for backward."""
         ctx.kept, ctx.used, ctx.dtype = kept, used, weights[0].dtype
         return kept.hidden.to(ctx.dtype)
 

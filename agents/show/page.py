@@ -62,7 +62,7 @@ def _belief(view: View) -> list[tuple[str, float]] | None:
 
 def in_words(view: View) -> str:
     """The moment in a sentence or two, for those who do not see the frame."""
-    gaze = ", ".join(f"{float(axis):.2f}" for axis in view.path[-1])
+    gaze = ", ".join(f"{round(float(axis), 2) + 0.0:.2f}" for axis in view.path[-1])
     parts = [f"Look {len(view.path)}, at {gaze}."]
     if view.belief is not None:
         best = int(view.belief.argmax())
