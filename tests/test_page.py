@@ -36,7 +36,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     player = AgentPlayer(RAM((1, 8, 8), 10).eval())
     path = tmp_path_factory.mktemp("page") / "episode.html"
-    save(path, [(f"scene <{i}> </script>", list(episode(player, env, i))) for i in (0, 1)])
+    save(path, [(f"scene <{i}> <!-- <script> </script>", list(episode(player, env, i))) for i in (0, 1)])
     return path
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from agents.learn.envs import make_env
 from agents.learn.rollout import Trajectory, rollout
 from agents.models.ram import RAM, GivenGazeSettings
 from agents.parts.gaze import GazePolicy, gaussian_log_prob
+from agents.parts.recording import Recording
 
 
 def make(policy: Any = "learned", **keywords: Any) -> RAM:
@@ -261,6 +264,26 @@ def test_a_recorded_episode_in_bfloat16_is_near_autograds(monkeypatch: pytest.Mo
     recorded = gradient()
     monkeypatch.setattr(RAM, "recording", lambda agent: None)
     assert torch.nn.functional.cosine_similarity(recorded, gradient(), dim=0) > 0.999
+
+
+def test_a_recorded_episode_is_let_go_after_its_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the garbage collector, which would come late: in float32 nothing may hold itself."""
+    made: list[Any] = []
+    hidden = Recording.hidden
+
+    def remembered(recording: Recording) -> torch.Tensor:
+        made.append(weakref.ref(recording.steps[0].hidden))
+        made.append(weakref.ref(states := hidden(recording)))
+        return states
+
+    monkeypatch.setattr(Recording, "hidden", remembered)
+    gc.collect()
+    gc.disable()
+    try:
+        play(make()).logits.sum().backward()
+        assert [reference() for reference in made] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_other_networks_and_rows_that_end_early_are_played_with_a_graph() -> None:

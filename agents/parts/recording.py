@@ -96,7 +96,8 @@ class _Episode(torch.autograd.Function):
     def forward(ctx: Any, kept: Activations, used: Layers, *weights: Tensor) -> Tensor:
         """Compute nothing again: return the recorded hidden states, and keep the rest for backward."""
         ctx.kept, ctx.used, ctx.dtype = kept, used, weights[0].dtype
-        return kept.hidden.to(ctx.dtype)
+        # A copy: were the output what is kept, each would hold the other, and every episode stay in memory.
+        return kept.hidden.to(ctx.dtype, copy=True)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -36,8 +36,8 @@ def to_html(episodes: list[tuple[str, list[View]]], together: int = 1) -> str:
     ]
     names = dict.fromkeys(title.partition(", ")[0] for title, _ in episodes)
     heading = episodes[0][0] if together == 1 else " and ".join(names)
-    # "</" would end the script element.
-    text = json.dumps(data).replace("</", "<\\/")
+    # "</" would end the script element, and "<!--" change how the rest is read.
+    text = json.dumps(data).replace("<", "\\u003c")
     page = files("agents.show").joinpath("page.html").read_text(encoding="utf-8")
     return page.replace("@TITLE@", html.escape(heading)).replace("@DATA@", text)
 
