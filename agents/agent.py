@@ -111,7 +111,8 @@ class Agent(nn.Module, abc.ABC):
     def recorded(self, state: State, gaze: Tensor) -> Step:
         """All steps of a recorded episode, (T, B, …), with gradients; gaze (T, B, axes): those chosen.
 
-        Played without a graph, the episode costs less; what its steps say is the same.
+        Played without a graph, the episode costs less; what its steps say is the same. Raises
+        NotImplementedError of agents whose `recording` is None, which nobody asks for it.
         """
         raise NotImplementedError
 
