@@ -27,11 +27,12 @@ from agents.learn.ensemble import evaluate_both
 from agents.learn.envs import check_fits, parse_keyword
 from agents.learn.evaluate import MODES, evaluate
 from agents.learn.files import write
+from agents.learn.judging import world_of
 from agents.learn.language import NextStep
 from agents.learn.loop import Scorer
 from agents.learn.metrics import by_other_metrics
 from agents.learn.reading import Reading
-from agents.learn.sentences import TeacherForcing, world_of
+from agents.learn.sentences import TeacherForcing
 from agents.learn.vectors import Vectors
 from agents.report import results
 from glimpse_env.data.files import DatasetError

@@ -22,8 +22,9 @@ from agents.experiments.experiment import load_agent
 from agents.learn.envs import make_env, single_env
 from agents.learn.evaluate import believed, scoring
 from agents.learn.generative import Generative, bound
+from agents.learn.judging import judged, world_of
 from agents.learn.loop import Scorer
-from agents.learn.sentences import TeacherForcing, judged, world_of
+from agents.learn.sentences import TeacherForcing
 from agents.report import results
 from glimpse_env import TABLE
 from glimpse_env.registry import with_dataset

@@ -24,9 +24,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from agents.agent import Agent, Spec, Step
-from agents.learn import captioning, meteor, metrics
+from agents.learn import captioning, features, meteor, metrics
 from agents.learn.captioning import Captioning, HardCaptioning
-from agents.learn.features import features_of
+from agents.learn.looks import mass_on_target, movement, on_target
 from agents.learn.loop import Loop, Task
 from agents.learn.reading import Reading
 from agents.models.captioner import CaptionerSettings
@@ -296,7 +296,10 @@ def test_ones_own_captioned_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ({"captions": [[], *SAID[1:]]}, "a list of captions with words"),
         ({"captions": ["a dog", *SAID[1:]]}, "a list of captions with words"),
         ({"captions": [["!"], *SAID[1:]]}, "a list of captions with words"),
+        ({"captions": [[3], *SAID[1:]]}, "a list of captions with words"),
+        ({"captions": [3, *SAID[1:]]}, "a list of captions with words"),
         ({"captions": SAID, "labels": [0] * 30}, "need no labels"),
+        ({"captions": SAID, "validation": (pictures(1),), "test": (pictures(1), [["a"]])}, "must be a pair"),
         ({"captions": SAID, "test": (pictures(1), [["a"]])}, "both validation and test"),
     ):
         with pytest.raises(ValueError, match=says):
@@ -331,6 +334,8 @@ def test_a_folder_of_captioned_pictures(tmp_path: Path) -> None:
     fails('{"image": "3.png", "captions": ["a"], "split": "dev"}', "split 'dev'")
     fails(lines[0], "has no picture for validation")
     fails("", "has no picture for train")
+    fails('{"image": "3.png", "captions": [3]}', "a caption is no text")
+    fails('{"image": "' + "x" * 300 + '.png", "captions": ["a"]}', "which is not there")
     (tmp_path / "0.png").write_bytes(b"no picture")
     listed.write_text("\n".join(lines), encoding="utf-8")
     broken: Any = gymnasium.make(CAPTION, dataset=f"folder:{tmp_path}", canvas_size=20, glimpses_per_answer=1)
@@ -341,6 +346,79 @@ def test_a_folder_of_captioned_pictures(tmp_path: Path) -> None:
         gymnasium.make(CAPTION, dataset=f"folder:{tmp_path}/none", glimpses_per_answer=1)
     with pytest.raises(ValueError, match="did you mean 'flickr8k'"):
         gymnasium.make(CAPTION, dataset="flickr8")
+
+
+def test_words_of_any_script_stay_whole() -> None:
+    for caption, words in (
+        (
+            "A man's dog, and 2 cats -- it isn't_big",
+            ["a", "man's", "dog", "and", "2", "cats", "it", "isn't", "big"],
+        ),
+        ("Zwei M\u00e4nner", ["zwei", "m\u00e4nner"]),
+        ("Zwei Ma\u0308nner", ["zwei", "m\u00e4nner"]),  # the same, in two characters
+        ("हिन्दी में", ["हिन्दी", "में"]),  # vowels that are signs of their own
+        ("می\u200cخواهم", ["می\u200cخواهم"]),  # a joiner within a word
+        ("I \u2764\ufe0f it \u2013 l\u2019été", ["i", "it", "l\u2019été"]),  # a heart is no word
+        ("\u4e00\u53ea\u72d7\u3002", ["\u4e00\u53ea\u72d7"]),
+    ):
+        assert list(captions.words_of(caption)) == words
+
+
+def test_a_folder_that_changes_is_seen_anew(tmp_path: Path) -> None:
+    """All that is kept of it in memory: words, the longest caption, pictures, what is rare."""
+    keywords: dict[str, Any] = {"dataset": f"folder:{tmp_path}", "canvas_size": 20, "glimpses_per_answer": 1}
+    listed = tmp_path / captions.LISTED
+
+    def write(color: int, said: str) -> Any:
+        for number in range(10):
+            Image.new("RGB", (30, 30), (color, 0, 0)).save(tmp_path / f"{number}.png")
+        lines = [json.dumps({"image": f"{n}.png", "captions": [said]}) for n in range(10)]
+        listed.write_text("\n".join(lines), encoding="utf-8")
+        return vector(1, **keywords)
+
+    env = write(10, "a dog")
+    env.reset(seed=0)
+    assert env.world.names == ("a", "dog", "<other>")
+    for color, said, names in (
+        (200, "two cats run", ("cats", "run", "two", "<other>")),
+        (90, "two cats run", ("cats", "run", "two", "<other>")),  # another picture, the same captions
+    ):
+        env = write(color, said)
+        env.reset(seed=0)
+        assert env.world.names == names
+        assert env.horizon == 4
+        assert (env.present_scenes().canvas[0, 0] == color).all()
+
+
+def test_pictures_of_a_folder_are_read_as_those_with_labels_are(tmp_path: Path) -> None:
+    deep = (np.arange(400).reshape(20, 20) * 160).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.new("RGBA", (20, 20), (255, 0, 0, 128)).save(tmp_path / "clear.png")
+    captioned = captions.Captioned((tmp_path / "deep.png", tmp_path / "clear.png"), ())
+    drawn = captioned.draw(0, 20)
+    assert drawn.shape == (3, 20, 20)
+    np.testing.assert_array_equal(drawn[1], np.floor(deep / 257 + 0.5))
+    with pytest.raises(DatasetError, match=r"clear\.png has transparent pixels"):
+        captioned.draw(1, 20)
+
+
+def test_a_word_that_stands_for_all_others_is_paid_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    env = make_custom(
+        pictures(3), captions=SAID[:3], validation=(pictures(1, 1), [["a dog"]]),
+        test=(pictures(1, 2), [["a wolf runs"]]), split="test", canvas_size=20, num_envs=1,
+    )  # fmt: skip
+    env.reset(options={"index": [0]})
+    right = [i for i in env._ways[0][0] if 0 <= i < env.task.end]
+    assert env.world.write(right) == "a <other> runs"
+    a, other, runs = right
+    said = env.world.score(right, [right])
+    assert said < env.world.score([a, runs], [right])
+    assert env.world.score([other], [right]) == 0
+    assert captioning.unsayable(env) == [other]
+    assert captioning.unsayable(vector(1)) == []
 
 
 @needs_flickr8k
@@ -430,23 +508,23 @@ def test_features_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     env = make_custom(pictures(10), captions=SAID[:10], canvas_size=32)
     dataset = env.unwrapped.vector.dataset
-    found = features_of(dataset, "validation", 32)
+    found = features.features_of(dataset, "validation", 32)
     drawn = torch.from_numpy(captions.load(dataset, "validation").draw(0, 32))[None] / 255
     expected = eye.pretrained(torch.device("cpu")).features(drawn).numpy()
     np.testing.assert_allclose(found, expected.astype(np.float16), rtol=0.02, atol=0.02)
-    features_of.cache_clear()
+    features._features.cache_clear()
 
     def never(*_: Any) -> None:
         raise AssertionError
 
     monkeypatch.setattr("agents.learn.features._computed", never)
-    np.testing.assert_array_equal(features_of(dataset, "validation", 32), found)
+    np.testing.assert_array_equal(features.features_of(dataset, "validation", 32), found)
     (kept,) = (tmp_path / "glimpse_env" / "features").iterdir()
     kept.write_bytes(b"no array")
-    features_of.cache_clear()
+    features._features.cache_clear()
     with pytest.raises(DatasetError, match="delete it, and it is made again"):
-        features_of(dataset, "validation", 32)
-    features_of.cache_clear()
+        features.features_of(dataset, "validation", 32)
+    features._features.cache_clear()
 
 
 # -- captioners ---------------------------------------------------------------------------------------------
@@ -575,17 +653,17 @@ class Pointing(Agent):
 @pytest.mark.parametrize("beside", [False, True])
 def test_on_target_is_within_the_box_of_what_is_named(beside: bool) -> None:
     task = Task(CAPTION, {"glimpses_per_answer": 1}, Loop(), 1)
-    found = captioning.on_target(Pointing(beside), task, "test")["on target"]  # type: ignore[arg-type]
+    found = on_target(Pointing(beside), task, "test")["on target"]  # type: ignore[arg-type]
     assert found.error == 100 if not beside else found.error < 1  # in another of that name
     assert found.scenes > 1500
 
 
 def test_a_look_may_be_a_word_before_what_is_named() -> None:
     task = Task(CAPTION, {"glimpses_per_answer": 1}, Loop(), 1)
-    found = captioning.on_target(Pointing(False, early=1), task, "test")  # type: ignore[arg-type]
+    found = on_target(Pointing(False, early=1), task, "test")  # type: ignore[arg-type]
     assert found["on target, a word before"].error == 100
     assert found["on target"].error < 10  # where nothing is named next it looks into the corner
-    early = captioning.on_target(Pointing(False, early=2), task, "test")  # type: ignore[arg-type]
+    early = on_target(Pointing(False, early=2), task, "test")  # type: ignore[arg-type]
     assert early["on target, a word before"].error < 10
 
 
@@ -645,6 +723,138 @@ def test_beams_of_a_captioner_find_what_greedy_words_find_or_better() -> None:
 
     for row in range(4):
         assert value(row, wide[row]) >= value(row, greedy[row]) - 1e-5
+
+
+class Table:
+    """Says what a table of random scores has for each text, step and word heard."""
+
+    def __init__(self) -> None:
+        self.scores = 3 * torch.randn(40, 12, 5, 4, generator=torch.Generator().manual_seed(0))
+
+    def read(self, canvas: torch.Tensor) -> Any:
+        there = torch.ones(len(canvas), 1, dtype=torch.bool)
+        return {
+            "row": canvas[:, 0],
+            "step": torch.zeros_like(canvas[:, 0]),
+            "there": there,
+            "weights": there * 1.0,
+        }
+
+    def say(self, heard: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        scores = self.scores[state["row"], state["step"], heard]
+        return scores, {**state, "step": state["step"] + 1}
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5])
+def test_a_text_is_searched_as_if_it_were_alone(beams: int) -> None:
+    """However long the others of its batch are searched."""
+    texts = torch.arange(40)[:, None]
+    together = beam.search(Table(), texts, 3, 12, beams=beams)
+    assert len(set(map(len, together))) > 3
+    for row in range(40):
+        assert beam.search(Table(), texts[row : row + 1], 3, 12, beams=beams) == [together[row]]
+
+
+def test_a_text_is_done_when_it_has_as_many_answers_as_beams() -> None:
+    """A better answer that is found later counts for nothing, whoever is searched beside it."""
+
+    late = Table()
+    late.scores[:2] = -torch.inf
+    # Text 0 has two ends at once, and would have a third, the best, if it was searched on for text 1.
+    late.scores[0, 0, :, [0, 3]] = torch.tensor([0.6, 0.4]).log()
+    late.scores[0, 1, :, [0, 3]] = torch.tensor([0.7, 0.3]).log()
+    late.scores[0, 2:, :, 3] = 0.0
+    late.scores[1, :4, :, :2] = torch.tensor([0.9, 0.1]).log()
+    late.scores[1, 4:, :, 3] = 0.0
+    alone = beam.search(late, torch.tensor([[0]]), 3, 8, beams=2)
+    assert alone == [[]]
+    assert beam.search(late, torch.tensor([[0], [1]]), 3, 8, beams=2)[0] == []
+
+
+def test_nothing_drops_out_of_captions_that_are_drawn_and_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    inner = make_custom(pictures(30), captions=SAID, canvas_size=24).unwrapped.vector
+    env = {"dataset": inner.dataset, "canvas_size": 24, "glimpses_per_answer": 1}
+    task = Task(CAPTION, env, Loop(batch_size=2, images_per_epoch=4), 1)
+    spec = Spec((3, 12, 12), (3, 24, 24), 13, (), 5, 5)
+    torch.manual_seed(0)
+    model = CaptionerSettings(hidden=16, embedding=12, filters=4, dropout=0.5).build(spec)
+    learner, taught = captioning.SelfCritical(samples=3), []
+    teach = model.teach
+
+    def noted(seen: torch.Tensor, said: torch.Tensor) -> Any:
+        taught.append((model.training, said))
+        return teach(seen, said)
+
+    monkeypatch.setattr(model, "teach", noted)
+    lesson = learner.lesson(model, task)
+    model.train()
+    result = lesson.batch([0, 1], 0.0)
+    assert torch.isfinite(result.loss)
+    assert model.training
+    ((training, said),) = taught
+    assert not training
+    assert not (said == 11).any()  # <other>
+    lesson.close()
+
+
+def test_hard_looks_are_paid_log_p_itself_however_words_are_smoothed(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = captioner(attention="general", feeding="context", hard=True)
+    canvas, target = torch.rand(2, 1, 44, 36), torch.tensor([[1, 2, 8], [3, 8, -1]])
+    paid = []
+
+    def noted(log_prob: torch.Tensor, returns: torch.Tensor, baseline: torch.Tensor) -> torch.Tensor:
+        paid.append(returns)
+        return log_prob.sum()
+
+    monkeypatch.setattr("agents.learn.sentences.losses.reinforce", noted)
+    for smoothing in (0.0, 0.3):
+        torch.manual_seed(0)
+        HardCaptioning(label_smoothing=smoothing).loss(model, canvas, target)
+    torch.testing.assert_close(*paid)
+
+
+def test_captions_of_one_word_have_all_figures_but_travel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = make_custom(pictures(30), captions=[["dog"], ["cat"], ["cow"]] * 10, canvas_size=24)
+    inner = made.unwrapped.vector
+    env = {"dataset": inner.dataset, "canvas_size": 24, "glimpses_per_answer": 1}
+    task = Task(CAPTION, env, Loop(batch_size=2, images_per_epoch=4), 1)
+    spec = Spec((3, 12, 12), (3, 24, 24), 5, (), 2, 2)
+    torch.manual_seed(0)
+    model = CaptionerSettings(hidden=16, embedding=12, filters=4, attention="general").build(spec)
+    figures = Captioning(beams=2).figures(model, task, "test")
+    assert figures["entropy"].scenes >= 1
+    assert all(math.isfinite(one.error) for one in figures.values())
+    monkeypatch.setattr(captioning.beam, "search", lambda *a, **k: [[0] for _ in a[1]])
+    assert "travel" not in Captioning(beams=2).figures(model, task, "test")
+
+
+def test_a_gaze_that_says_what_people_say_is_judged_by_bleu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    inner = make_custom(pictures(30), captions=SAID, canvas_size=24).unwrapped.vector
+    task = Task(CAPTION, {"dataset": inner.dataset, "canvas_size": 24, "glimpses_per_answer": 2}, Loop(), 1)
+    spec = Spec((12, 12, 12), (3, 24, 24), 13, (), 5, 10)
+    model = GazeCaptionerSettings(hidden=16, embedding=8).build(spec)
+    says = inner.world.answers_of("a dog runs")
+    monkeypatch.setattr("agents.learn.reading.written", lambda *_, **__: [says] * 6)
+    monkeypatch.setattr("agents.learn.judging.metrics.RESAMPLES", 20)
+    found = Reading().figures(model, task, "test")
+    names = {name: Reading().metric(task, name) for name in found}
+    assert list(names.values())[:5] == ["bleu4", "bleu4", "bleu1", "bleu2", "bleu3"]
+    assert list(names)[:3] == ["deterministic", "sampled", "BLEU-1"]
+    test = captions.load(inner.dataset, "test").captions
+    several = [[" ".join(one) for one in of] for of in test]
+    assert found["deterministic"].error == metrics.caption_bleu(["a dog runs"] * 6, several)
+    validate = Reading().validation(task)
+    monkeypatch.setattr("agents.learn.reading.written", lambda *_, **__: [says] * 3)
+    assert "validation_bleu4" in validate(model)
 
 
 def test_self_critical_captions_climb_what_they_are_paid() -> None:
@@ -734,10 +944,10 @@ def test_attention_on_target_is_counted_word_by_word(monkeypatch: pytest.MonkeyP
         return torch.zeros(0), looks
 
     monkeypatch.setattr(model, "teach", teach)
-    monkeypatch.setattr(captioning, "frozen_batches", lambda env: iter([np.arange(50)]))
+    monkeypatch.setattr("agents.learn.looks.frozen_batches", lambda env: iter([np.arange(50)]))
     small = captioning.make_env(model, CAPTION, 50, split="test", boxes=True, glimpses_per_answer=1)
-    monkeypatch.setattr(captioning, "frozen_env", lambda *_, **__: small)
-    found = captioning.mass_on_target(model, task, "test")
+    monkeypatch.setattr("agents.learn.looks.frozen_env", lambda *_, **__: small)
+    found = mass_on_target(model, task, "test")
     env = vector(50, split="test", glimpses_per_answer=1)
     env.reset(options={"index": np.arange(50)})
     masses = []
@@ -863,8 +1073,8 @@ def test_movement_is_that_of_looks_one_knows(monkeypatch: pytest.MonkeyPatch) ->
         return None, {"weights": weights}, weights
 
     monkeypatch.setattr(model, "step", looks)
-    monkeypatch.setattr(captioning, "frozen_views", lambda *_: iter([torch.rand(2, 1, 44, 36)]))
-    found = captioning.movement(model, Task(CAPTION, {}, Loop(), 1), "test", [[1, 2], [3, 1]])
+    monkeypatch.setattr("agents.learn.looks.frozen_views", lambda *_: iter([torch.rand(2, 1, 44, 36)]))
+    found = movement(model, Task(CAPTION, {}, Loop(), 1), "test", [[1, 2], [3, 1]])
     assert found["entropy"].error == pytest.approx(math.log(2) / 2)
     assert found["entropy"].scenes == 4
     assert found["travel"].error == pytest.approx(float((model.middle[4] - model.middle[0])[0]) / 2)

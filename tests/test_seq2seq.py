@@ -18,6 +18,7 @@ from agents.experiments import EXPERIMENTS, Experiment
 from agents.experiments.experiment import to_config
 from agents.learn import metrics, vectors
 from agents.learn.envs import make_env, single_env
+from agents.learn.judging import by_length
 from agents.learn.loop import Loop
 from agents.learn.reading import Reading, look_through
 from agents.learn.reinforce import Objective
@@ -26,7 +27,6 @@ from agents.learn.sentences import (
     HardLooks,
     Pool,
     TeacherForcing,
-    by_length,
     translate,
     written,
 )

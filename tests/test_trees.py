@@ -19,8 +19,9 @@ from torch import Tensor
 
 from agents.agent import Spec
 from agents.learn import metrics
+from agents.learn.judging import judged, world_of
 from agents.learn.loop import Loop, Task
-from agents.learn.sentences import TeacherForcing, judged, translate, world_of
+from agents.learn.sentences import TeacherForcing, translate
 from agents.models.seq2seq import Seq2SeqSettings
 from agents.parts import beam, brackets
 from agents.show import alignment

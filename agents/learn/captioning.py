@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import gymnasium
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from agents import checks
-from agents.agent import device_of, to_action, to_tensors
-from agents.learn import losses, metrics
-from agents.learn.envs import frozen_batches, frozen_env, make_env, single_env
-from agents.learn.evaluate import Evaluation, Mode, evaluate, mean_of, scoring, wilson
-from agents.learn.features import features_of
-from agents.learn.loop import BatchResult, Lesson, Task, error_on_validation
+from agents.agent import device_of
+from agents.learn import losses
+from agents.learn.envs import make_env, single_env
+from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
+from agents.learn.features import frozen_views, known_features
+from agents.learn.judging import figures_of, judged, metric_of, validation_of, world_of
+from agents.learn.looks import mass_on_target, movement, on_target
+from agents.learn.loop import BatchResult, Lesson, Task
 from agents.learn.sentences import HardLooks, TeacherForcing
 from agents.models.captioner import Captioner, CaptionerSettings
 from agents.parts import beam
 from glimpse_env.data.captions import OTHER
-from glimpse_env.vector import Scored
+from glimpse_env.vector import GlimpseVectorEnv, Scored
 from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
 
 POOL = 4  # batches that are drawn together and sorted by length
-AT_ONCE = 100  # pictures that are described side by side
-OTHERS: dict[Mode, str] = {
-    "beam, BLEU-1": "bleu1", "beam, BLEU-2": "bleu2", "beam, BLEU-3": "bleu3", "beam, METEOR": "meteor",
-    "beam, CIDEr": "cider",
-}  # fmt: skip
 
 
 class _OfPictures:
@@ -53,54 +48,36 @@ class _OfPictures:
 
     def validation(self, model: Any, task: Task) -> Any:
         """BLEU-4 of what it says on its own, or the share of answers not all right."""
-        world = _people(task, "validation")
-        if world is None:
-            return error_on_validation(task)
-
-        def validate(averaged: Captioner) -> dict[str, float]:
-            found = metrics.caption_bleu(
-                _written(world, self.answers(averaged, task, "validation", 1)), _references(world)
-            )
-            return {"validation_100_less_bleu4": 100 - found, "validation_bleu4": found}
-
-        return validate
+        return validation_of(task, lambda averaged: self.answers(averaged, task, "validation", 1))
 
     def answers(self, model: Any, task: Task, split: str, beams: int) -> list[list[int]]:
         """What a captioner says of each frozen picture of a split, END left out."""
         inner = single_env(task.env_id, task.env, split=split).vector
-        people = isinstance(inner.world, CaptionWorld)
-        never = [inner.answer_names.index(OTHER)] if people else []  # which is no word
         said = []
         with scoring(model, 0):
             for seen in frozen_views(model, task, split):
                 said += beam.search(
-                    model, seen, inner.task.end, inner.task.length, beams=beams, never=never,
+                    model, seen, inner.task.end, inner.task.length, beams=beams, never=unsayable(inner),
                     length_weight=self.length_weight, coverage_weight=self.coverage_weight,
                 )  # fmt: skip
         return said
 
     def figures(self, model: Any, task: Task, split: str) -> dict[Mode, Evaluation]:
         """BLEU-4, greedy and with beams, and other metrics; or the error, and how often it is on target."""
-        world = _people(task, split)
+        world = world_of(task, split)
         if world is None:
             return {
                 "deterministic": evaluate(model, task.env_id, split, **task.env),
                 **on_target(model, task, split),
             }
-        references = _references(world)
-        greedy = _written(world, self.answers(model, task, split, 1))
         said = self.answers(model, task, split, self.beams)
-        searched = _written(world, said)
-        scored = metrics.captions(searched, references)
-        more = {} if world.boxes is None else mass_on_target(model, task, split)
-        if model.alignment is not None:
-            more |= movement(model, task, split, said)
-        return {
-            "deterministic": metrics.captions(greedy, references)["bleu4"],
-            "beam": scored["bleu4"],
-            **{mode: scored[name] for mode, name in OTHERS.items() if name in scored},
-            **more,
+        found: dict[Mode, Evaluation] = {
+            "deterministic": judged(world, self.answers(model, task, split, 1)),
+            **figures_of(world, said, "beam"),
         }
+        if isinstance(world, CaptionWorld) and world.boxes is not None:
+            found |= mass_on_target(model, task, split)
+        return found if model.alignment is None else found | movement(model, task, split, said)
 
     def metric(self, task: Task, mode: Mode) -> str:
         """What a figure is that is counted so."""
@@ -108,7 +85,7 @@ class _OfPictures:
             return mode
         if "on target" in mode:
             return "mass_on_target" if mode.startswith("mass") else "on_target"
-        return "test_error" if _people(task, "validation") is None else OTHERS.get(mode, "bleu4")
+        return metric_of(task, mode)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,24 +168,32 @@ class SelfCritical(_OfPictures, TeacherForcing):
         assert isinstance(scores, Scored)
         pool = Pictures(model, task)
         inner = glimpse_env_of(pool.env)
+        never = unsayable(inner)
 
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
             drawn = pool.batch(seeds)
             seen = drawn.canvas.repeat_interleave(self.samples, 0)
-            said = sampled(model, seen, inner.task.end, inner.task.length)
+            model.eval()  # the captions that are drawn are those that are differentiated: nothing drops out
+            said = sampled(model, seen, inner.task.end, inner.task.length, never)
             told = [[word for word in one if 0 <= word < inner.task.end] for one in said.tolist()]
             paid = [scores.score(one, drawn.ways[i // self.samples]) for i, one in enumerate(told)]
             rewards = torch.tensor(paid, device=seen.device)
-            return BatchResult(self.loss_of(model, seen, said, rewards), {"paid": rewards.mean()})
+            loss = self.loss_of(model, seen, said, rewards, never)
+            model.train()
+            return BatchResult(loss, {"paid": rewards.mean()})
 
         return Lesson(batch, self.validation(model, task), pool.env.close, "sentences")
 
-    def loss_of(self, model: Captioner, seen: Tensor, said: Tensor, paid: Tensor) -> Tensor:
+    def loss_of(
+        self, model: Captioner, seen: Tensor, said: Tensor, paid: Tensor, never: Sequence[int] = ()
+    ) -> Tensor:
         """Minus the mean over captions of (what is paid - the others' mean) log p.
 
-        seen: pictures, each `samples` times; said int64 (B, L), padded with -1; paid (B,).
+        seen: pictures, each `samples` times; said int64 (B, L), padded with -1; paid (B,); never: words that
+        were never drawn.
         """
         scores, _ = model.teach(seen, said)
+        scores[:, list(never)] = -torch.inf
         each = said.new_zeros(said.shape, dtype=torch.float32)
         nats = F.cross_entropy(scores, said[said >= 0], reduction="none")
         log_p = -each.masked_scatter(said >= 0, nats).sum(1)
@@ -216,14 +201,20 @@ class SelfCritical(_OfPictures, TeacherForcing):
         return -((paid - others) * log_p).mean()
 
 
+def unsayable(env: GlimpseVectorEnv) -> list[int]:
+    """The answers that are no words: what stands for all those that people said too rarely."""
+    return [env.answer_names.index(OTHER)] if isinstance(env.world, CaptionWorld) else []
+
+
 @torch.no_grad()
-def sampled(model: Captioner, seen: Tensor, end: int, most: int) -> Tensor:
-    """Captions that are drawn word by word, END included, padded with -1: (B, L)."""
+def sampled(model: Captioner, seen: Tensor, end: int, most: int, never: Sequence[int] = ()) -> Tensor:
+    """Captions that are drawn word by word but for words `never`, END included, padded with -1: (B, L)."""
     state = model.read(seen)
     heard = torch.zeros(len(seen), dtype=torch.long, device=seen.device)
     playing, said = torch.ones_like(heard, dtype=torch.bool), []
     for _ in range(most):
         scores, state = model.say(heard, state)
+        scores[:, list(never)] = -torch.inf
         word = torch.multinomial(scores.softmax(-1), 1)[:, 0]
         said.append(torch.where(playing, word, -1))
         playing = playing & (word != end)
@@ -290,145 +281,3 @@ class Pictures:
             ]
             said = target[rows, : int(length[rows].max())]
             yield Shown(seen.to(self.device), said.to(self.device), right)
-
-
-def known_features(model: Captioner, task: Task, split: str) -> NDArray[np.float16] | None:
-    """What the pretrained eye sees of a split's pictures, if the model has it and they are kept."""
-    world = single_env(task.env_id, task.env, split=split).vector.world
-    if model.cnn is not None or not isinstance(world, CaptionWorld):
-        return None
-    return features_of(*world.named, world.canvas_shape[1])
-
-
-def frozen_views(model: Captioner, task: Task, split: str) -> Iterator[Tensor]:
-    """What a captioner is given of the frozen scenes of a split, AT_ONCE at a time."""
-    features = known_features(model, task, split)
-    if features is not None:
-        for first in range(0, len(features), AT_ONCE):
-            yield torch.tensor(features[first : first + AT_ONCE]).to(device_of(model)).float()
-        return
-    env = frozen_env(model, task.env_id, split, **task.env)
-    left = glimpse_env_of(env).num_scenes
-    for index in frozen_batches(env):
-        observation, _ = env.reset(options={"index": index})
-        canvas = torch.from_numpy(observation["canvas"])[:left]
-        left -= len(canvas)
-        for part in torch.split(canvas, AT_ONCE):
-            yield part.to(device_of(model))
-    env.close()
-
-
-def on_target(model: Captioner, task: Task, split: str) -> dict[Mode, Evaluation]:
-    """How often, in percent, the place looked at most lies in the box of what the word names.
-
-    Of all words that are said and name something in the scene: where several things have that name, the box
-    of any. "on target, a word before": in the look that served the word before it. Whoever says "an" already
-    knows that it is an eight.
-    """
-    env = frozen_env(model, task.env_id, split, boxes=True, **task.env)
-    inner = glimpse_env_of(env)
-    end, left = inner.task.end, inner.num_scenes
-    size = np.array(inner.world.canvas_shape[:0:-1])
-    asked = 0
-    hits: dict[Mode, int] = {"on target": 0, "on target, a word before": 0}
-    with scoring(model, 0):
-        for index in frozen_batches(env):
-            observation, _ = env.reset(options={"index": index})
-            rows = np.arange(env.num_envs) < left
-            left -= int(rows.sum())
-            state, playing = model.initial(env.num_envs), rows.copy()
-            names, boxes = observation["target"], observation["boxes"]
-            names = np.where(boxes.any(-1), names[:, : boxes.shape[1]], -1)
-            before = np.zeros(boxes.shape[:2], np.bool_)
-            while playing.any():
-                step, state = model(to_tensors(observation, device_of(model)), state, False)
-                action = to_action(step)
-                pixel = (action["gaze"] + 1) / 2 * (size - 1)
-                now = (
-                    (pixel[:, None] >= boxes[..., :2] - 0.5)
-                    & (pixel[:, None] < boxes[..., :2] + boxes[..., 2:] - 0.5)
-                ).all(-1)
-                named = (names == action["answer"][:, None]) & playing[:, None]
-                asked += int(named.any(1).sum())
-                for mode, within in zip(hits, (now, before), strict=True):
-                    hits[mode] += int((named & within).any(1).sum())
-                before = now
-                playing &= action["answer"] != end
-                observation, _, terminated, truncated, _ = env.step(action)
-                playing &= ~(terminated | truncated)
-    env.close()
-    if not asked:
-        return {mode: Evaluation(0.0, (0.0, 100.0), 0) for mode in hits}
-    return {
-        mode: Evaluation(100 * found / asked, wilson(found, asked), asked) for mode, found in hits.items()
-    }
-
-
-def movement(model: Captioner, task: Task, split: str, said: list[list[int]]) -> dict[Mode, Evaluation]:
-    """How sure a captioner is of where to look, and how far it goes from word to word of what it has `said`.
-
-    entropy: of the weights that a look is drawn or made by, in nats; all places alike have log N. travel:
-    from the place looked at most to the next word's, in widths of the canvas. Means over words.
-    """
-    entropy, travel, place = [], [], 0
-    with scoring(model, 0):
-        for seen in frozen_views(model, task, split):
-            told = said[place : place + len(seen)]
-            place += len(seen)
-            words = torch.full((len(told), max(map(len, told), default=0) + 1), -1, device=seen.device)
-            for row, one in zip(words, told, strict=True):
-                row[: len(one)] = torch.tensor(one, device=seen.device)
-            heard, state, before = torch.zeros_like(words[:, 0]), model.read(seen), None
-            for word in words.t():
-                _, state, weights = model.step(heard, state)
-                gaze, playing = model.gaze_of(state["weights"]), word >= 0
-                entropy.append(-(weights * weights.clamp_min(1e-9).log()).sum(1)[playing].cpu())
-                if before is not None:
-                    travel.append(((gaze - before) / 2).norm(dim=1)[playing].cpu())
-                heard, before = word + 1, gaze
-    return {"entropy": mean_of(torch.cat(entropy)), "travel": mean_of(torch.cat(travel))}
-
-
-def mass_on_target(model: Captioner, task: Task, split: str) -> dict[Mode, Evaluation]:
-    """How much of the attention, in percent, lies in the box of what a word of a frozen caption names.
-
-    Every caption that teaches is heard word by word, and means are over its words that have a box. Beside it
-    the same of one look that never moves: where boxes lie on the average.
-    """
-    env = frozen_env(model, task.env_id, split, boxes=True, **task.env)
-    left, mass, boxes = glimpse_env_of(env).num_scenes, [], []
-    with scoring(model, 0):
-        for index in frozen_batches(env):
-            observation, _ = env.reset(options={"index": index})
-            seen = to_tensors(observation, device_of(model))
-            rows = torch.split(torch.arange(min(left, env.num_envs)), AT_ONCE)
-            left -= env.num_envs
-            for part in rows:
-                target, places = seen["target"][part], seen["boxes"][part].float()
-                _, looks = model.teach(seen["canvas"][part], target)
-                named = places.any(-1)
-                cover = model.covered(places[named])
-                mass.append((looks[:, : named.shape[1]][named] * cover).sum(1).cpu())
-                boxes.append(cover.cpu())
-    env.close()
-    cover = torch.cat(boxes)
-    still = cover.sum(0) / cover.sum()
-    return {
-        "mass on target": mean_of(100 * torch.cat(mass)),
-        "mass on target, one look": mean_of(100 * (cover @ still)),
-    }
-
-
-def _people(task: Task, split: str) -> CaptionWorld | None:
-    """The world of a split whose captions people wrote, else None."""
-    world = single_env(task.env_id, task.env, split=split).vector.world
-    return world if isinstance(world, CaptionWorld) else None
-
-
-def _written(world: CaptionWorld, said: list[list[int]]) -> list[str]:
-    return [world.write(one) for one in said]
-
-
-def _references(world: CaptionWorld) -> list[list[str]]:
-    """What people said of each frozen scene."""
-    return [[" ".join(one) for one in world.references(scene)] for scene in range(world.num_scenes)]

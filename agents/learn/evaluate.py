@@ -19,9 +19,10 @@ from glimpse_env.wrappers import glimpse_env_of
 Mode = Literal[
     "deterministic", "sampled", "mc10", "carried", "windows", "written", "completed", "distribution", "beam",
     "beam, lower case", "lower case", "up to 8 words", "9 to 11 words", "12 to 14 words", "15 words or more",
-    "beam, BLEU-1", "beam, BLEU-2", "beam, BLEU-3", "beam, METEOR", "beam, CIDEr", "on target",
-    "on target, a word before",
-    "mass on target", "mass on target, one look", "entropy", "travel",
+    "BLEU-1", "BLEU-2", "BLEU-3", "METEOR", "CIDEr",
+    "beam, BLEU-1", "beam, BLEU-2", "beam, BLEU-3", "beam, METEOR", "beam, CIDEr",
+    "on target", "on target, a word before", "mass on target", "mass on target, one look",
+    "entropy", "travel",
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = ("deterministic", "sampled", "mc10")  # of gazes; a text is read in the others
 MC_SAMPLES = 10
@@ -121,8 +122,9 @@ def score(right: Tensor) -> Evaluation:
 
 
 def mean_of(figures: Tensor) -> Evaluation:
-    """The mean of independent figures (N,) with its 95 % interval."""
-    mean, half = figures.mean().item(), 1.96 * figures.std().item() / math.sqrt(len(figures))
+    """The mean of independent figures (N,), at least one, with its 95 % interval; of one it has no width."""
+    spread = figures.std().item() if len(figures) > 1 else 0.0
+    mean, half = figures.mean().item(), 1.96 * spread / math.sqrt(len(figures))
     return Evaluation(mean, (mean - half, mean + half), len(figures))
 
 

@@ -66,6 +66,14 @@ def caption_bleu(written: Sequence[str], references: Sequence[Sequence[str]], or
     return score
 
 
+def bleu_of_captions(
+    written: Sequence[str], references: Sequence[Sequence[str]], order: int = 4
+) -> Evaluation:
+    """The same with the interval of a bootstrap over captions."""
+    scored = _bleu_of_captions(order).corpus_score(list(written), _streams(references), n_bootstrap=RESAMPLES)
+    return Evaluation(scored.score, (scored._mean - scored._ci, scored._mean + scored._ci), len(written))
+
+
 def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Evaluation]:
     """BLEU-1 to BLEU-4, METEOR and CIDEr-D of captions, several references each, by name, in percent.
 
@@ -75,12 +83,7 @@ def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dic
     """
     found = {}
     for order in range(1, 5):
-        scored = _bleu_of_captions(order).corpus_score(
-            list(written), _streams(references), n_bootstrap=RESAMPLES
-        )
-        found[f"bleu{order}"] = Evaluation(
-            scored.score, (scored._mean - scored._ci, scored._mean + scored._ci), len(written)
-        )
+        found[f"bleu{order}"] = bleu_of_captions(written, references, order)
     pairs = [
         (one.split(), [other.split() for other in others])
         for one, others in zip(written, references, strict=True)

@@ -14,12 +14,12 @@ from agents import checks
 from agents.agent import device_of, select, to_tensors
 from agents.learn import losses
 from agents.learn.evaluate import Evaluation, Mode, evaluate
+from agents.learn.judging import figures_of, judged, metric_of, validation_of, world_of
 from agents.learn.loop import BatchResult, Scorer, Task
 from agents.learn.reinforce import Objective, Reinforce
-from agents.learn.sentences import by_length, judged, metric_of_words, validation_of, world_of, written
+from agents.learn.sentences import written
 from agents.models.gaze_captioner import GazeCaptioner, GazeCaptionerSettings
 from agents.models.reading_agent import ReadingAgent, ReadingAgentSettings
-from glimpse_env.worlds.sentences import SentenceWorld
 from glimpse_env.wrappers import glimpse_env_of
 
 # The gradient is clipped as a whole, and that of the gazes is many times as long as that of the answers. They
@@ -94,24 +94,18 @@ class Reading(Reinforce, Scorer):
         return written(model, task, split, sample=False)
 
     def figures(self, model: Looker, task: Task, split: str) -> dict[Mode, Evaluation]:
-        """BLEU or F1 along the deterministic gaze and a sampled one, or such errors."""
+        """How good what it says is along the deterministic gaze and a sampled one, or such errors."""
         world = world_of(task, split)
         if world is None:
             modes: tuple[Mode, ...] = ("deterministic", "sampled")
             return {mode: evaluate(model, task.env_id, split, mode, **task.env) for mode in modes}
-        said = self.said(model, task, split)
-        found: dict[Mode, Evaluation] = {
-            "deterministic": judged(world, said),
-            "sampled": judged(world, written(model, task, split, sample=True)),
-        }
-        if isinstance(world, SentenceWorld):
-            found["lower case"] = judged(world, said, lowercase=True)
-            found |= by_length(world, said)
-        return found
+        sampled = judged(world, written(model, task, split, sample=True))
+        found = figures_of(world, self.said(model, task, split), "deterministic")
+        return {"deterministic": found.pop("deterministic"), "sampled": sampled, **found}
 
     def metric(self, task: Task, mode: Mode) -> str:
-        """BLEU of texts, F1 of trees, else an error in percent."""
-        return metric_of_words(task, mode)
+        """BLEU of texts and captions, F1 of trees, else an error in percent."""
+        return metric_of(task, mode)
 
 
 class Read(NamedTuple):

@@ -11,33 +11,27 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from agents import checks
 from agents.agent import Agent, device_of, to_action, to_tensors
-from agents.learn import losses, metrics
-from agents.learn.envs import frozen_batches, frozen_env, make_env, single_env
+from agents.learn import losses
+from agents.learn.envs import frozen_batches, frozen_env, make_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
-from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task, error_on_validation
+from agents.learn.judging import figures_of, judged, metric_of, validation_of, world_of
+from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
 from agents.learn.reinforce import Objective
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
 from agents.models.transformer import Transformer, TransformerSettings
 from agents.parts import beam
 from agents.parts.brackets import WellFormed
 from glimpse_env.data.trees import LEAVES
-from glimpse_env.worlds.sentences import SentenceWorld
 from glimpse_env.worlds.trees import TreeWorld
 from glimpse_env.wrappers import glimpse_env_of
 
 POOL = 32  # batches that are drawn together and sorted by length
 AT_ONCE = 100  # sentences that are searched side by side
-LENGTHS: dict[Mode, tuple[int, int]] = {  # words of a source sentence
-    "up to 8 words": (1, 8), "9 to 11 words": (9, 11), "12 to 14 words": (12, 14),
-    "15 words or more": (15, 10_000),
-}  # fmt: skip
-ENOUGH = 50  # sentences of a length, for BLEU to say anything
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,20 +107,12 @@ class TeacherForcing(LoopLearner, Scorer):
         world = world_of(task, split)
         if world is None:
             return {"deterministic": evaluate(model, task.env_id, split, **task.env)}
-        greedy = self.answers(model, task, split, beams=1)
-        searched = self.said(model, task, split)
-        found: dict[Mode, Evaluation] = {
-            "deterministic": judged(world, greedy),
-            "beam": judged(world, searched),
-        }
-        if isinstance(world, SentenceWorld):
-            found["beam, lower case"] = judged(world, searched, lowercase=True)
-            found |= by_length(world, searched)
-        return found
+        greedy = judged(world, self.answers(model, task, split, beams=1))
+        return {"deterministic": greedy, **figures_of(world, self.said(model, task, split), "beam")}
 
     def metric(self, task: Task, mode: Mode) -> str:
         """BLEU of texts, F1 of trees, else an error in percent."""
-        return metric_of_words(task, mode)
+        return metric_of(task, mode)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +155,10 @@ class HardLooks(TeacherForcing):
         words = target[target >= 0].repeat_interleave(self.samples)
         scores = looked.scores.flatten(0, 1)
         nats = F.cross_entropy(scores, words, reduction="none", label_smoothing=self.label_smoothing)
-        paid = -nats.detach() if self.objective == "variational" else (scores.argmax(1) == words).float()
+        if self.objective == "variational":
+            paid = -F.cross_entropy(scores.detach(), words, reduction="none")  # log p itself, not smoothed
+        else:
+            paid = (scores.argmax(1) == words).float()
         if self.discount:
             each = paid.new_zeros(*target.shape, self.samples)
             each[target >= 0] = paid.view(-1, self.samples)
@@ -218,62 +207,6 @@ class Pool:
                 canvas[rows, : max(int(read[rows].max()), 1)].to(self.device),
                 target[rows, : int(said[rows].max())].to(self.device),
             )
-
-
-def world_of(task: Task, split: str) -> SentenceWorld | TreeWorld | None:
-    """The world of a split whose answers are sentences or trees, which may be partly right, else None."""
-    world = single_env(task.env_id, task.env, split=split).vector.world
-    return world if isinstance(world, SentenceWorld | TreeWorld) else None
-
-
-def judged(world: SentenceWorld | TreeWorld, said: list[list[int]], *, lowercase: bool = False) -> Evaluation:
-    """BLEU of what was said to each frozen text of a world, or F1 of the brackets."""
-    if isinstance(world, SentenceWorld):
-        return metrics.bleu([world.write(one) for one in said], world.texts.target, lowercase=lowercase)
-    return metrics.f1(_brackets(world, said))
-
-
-def by_length(world: SentenceWorld, said: list[list[int]]) -> dict[Mode, Evaluation]:
-    """BLEU of the sentences of each length that there are enough of."""
-    words = np.array([len(text.split()) for text in world.texts.source])
-    found: dict[Mode, Evaluation] = {}
-    for mode, (least, most) in LENGTHS.items():
-        rows = np.flatnonzero((words >= least) & (words <= most))
-        if len(rows) >= ENOUGH:
-            texts = [world.write(said[row]) for row in rows]
-            found[mode] = metrics.bleu(texts, [world.texts.target[row] for row in rows])
-    return found
-
-
-def _brackets(world: TreeWorld, said: list[list[int]]) -> NDArray[np.int64]:
-    """Of each tree how many brackets agree, were said and are right, (n, 3)."""
-    right = [[int(i) for i in row if i >= 0] for row in world.target]
-    return np.array([world.matched(one, other) for one, other in zip(said, right, strict=True)])
-
-
-def validation_of(task: Task, answers: Callable[[Any], list[list[int]]]) -> Callable[[Any], dict[str, float]]:
-    """What a model is validated by: BLEU or F1 of the `answers` it gives, or an error in percent."""
-    world = world_of(task, "validation")
-    if world is None:
-        return error_on_validation(task)
-
-    def validate(averaged: Any) -> dict[str, float]:
-        said = answers(averaged)
-        if isinstance(world, SentenceWorld):
-            name, found = "bleu", metrics.plain_bleu([world.write(one) for one in said], world.texts.target)
-        else:
-            name, found = "f1", metrics.plain_f1(_brackets(world, said))
-        return {f"validation_100_less_{name}": 100 - found, f"validation_{name}": found}
-
-    return validate
-
-
-def metric_of_words(task: Task, mode: Mode) -> str:
-    """BLEU of texts, cased or not, F1 of trees, else an error in percent."""
-    world = world_of(task, "validation")
-    if isinstance(world, SentenceWorld):
-        return "bleu_lc" if mode.endswith("lower case") else "bleu"
-    return "test_error" if world is None else "f1"
 
 
 def written(agent: Agent, task: Task, split: str, *, sample: bool) -> list[list[int]]:

@@ -67,8 +67,10 @@ def search(
         ends = word == end
         if step == most:
             ends = torch.ones_like(ends)
-        # An end counts if it is among the best `beams`, as fairseq and others have it.
-        counted = ends & (torch.arange(2 * beams, device=device) < beams) & candidates.isfinite()
+        # An end counts if it is among the best `beams`, as fairseq and others have it, and a text that has as
+        # many answers is done, however long the others of its batch are searched.
+        among = torch.arange(2 * beams, device=device) < beams
+        counted = ends & among & candidates.isfinite() & (finished < beams)[:, None]
         penalty = ((5 + step) / 6) ** length_weight
         reached = covered.gather(1, beam[..., None].expand(-1, -1, covered.shape[-1]))
         cover = reached.clamp(1e-9, 1).log().masked_fill(~_there(state, batch, beams), 0).sum(-1)

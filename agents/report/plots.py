@@ -25,8 +25,8 @@ from agents.experiments.experiment import load_agent
 from agents.learn.envs import make_env, single_env
 from agents.learn.evaluate import scoring
 from agents.learn.files import write_whole
+from agents.learn.judging import LENGTHS
 from agents.learn.rollout import Trajectory, rollout
-from agents.learn.sentences import LENGTHS
 from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.sb3_policy import SB3PolicySettings
 from agents.report import memory, results

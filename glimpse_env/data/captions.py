@@ -17,6 +17,7 @@ import json
 import os
 import re
 import tempfile
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,26 +58,41 @@ class Captioned:
     boxes: tuple[tuple[tuple[codraw.Box | None, ...], ...], ...] = ()
 
     def draw(self, number: int, size: int) -> NDArray[np.uint8]:
-        """A picture, squashed to a square: uint8 (3, size, size); DatasetError for a damaged one."""
-        from PIL import Image, ImageOps
+        """A picture, squashed to a square: uint8 (3, size, size); DatasetError for one that cannot be used.
+
+        Files are read as `own.read_picture` has it.
+        """
+        from PIL import Image
 
         given = self.pictures[number]
         if isinstance(given, tuple):
             return codraw.paint(given, size)
-        name = given if isinstance(given, Path) else Path(f"picture {number + 1}")
-        with (
-            files.reading(name, "delete or replace it"),
-            Image.open(given if isinstance(given, Path) else io.BytesIO(given)) as opened,
-        ):
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
-            if picture.size != (size, size):
-                picture = picture.resize((size, size), Image.Resampling.BICUBIC)
-            return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
+        if isinstance(given, Path):
+            pixels = own.read_picture(given).transpose(1, 2, 0)
+            picture = Image.fromarray(np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))))
+        else:
+            with files.reading(Path(f"picture {number + 1}"), "delete or replace it"):
+                picture = Image.open(io.BytesIO(given)).convert("RGB")
+        if picture.size != (size, size):
+            picture = picture.resize((size, size), Image.Resampling.BICUBIC)
+        return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
 def words_of(caption: str) -> Words:
-    """The words of a caption in small letters; numbers are words and marks are left out."""
-    return tuple(re.findall(r"[^\W_]+(?:['’][^\W_]+)*", caption.lower()))
+    """The words of a caption in small letters, in any script; numbers are words, other signs are left out."""
+    text = caption.lower()
+    if text.isascii():
+        return tuple(re.findall(r"[^\W_]+(?:'[^\W_]+)*", text))
+    # A letter and its accent may be one character or two.
+    text = "".join(c if _in_word(c) else " " for c in unicodedata.normalize("NFC", text))
+    words = re.findall(r"[^\s'’]+(?:['’][^\s'’]+)*", text)
+    return tuple(word for word in words if any(map(str.isalnum, word)))
+
+
+def _in_word(character: str) -> bool:
+    """Whether it is a letter, a digit or an apostrophe, or joins others, as vowels' signs and accents do."""
+    joins = unicodedata.category(character) in ("Mn", "Mc") or character in "\u200c\u200d"
+    return character.isalnum() or character in "'’" or joins
 
 
 def load(name: str, split: str) -> Captioned:
@@ -88,7 +104,7 @@ def load(name: str, split: str) -> Captioned:
     if name.startswith("folder:") and name != "folder:":
         folder = Path(name.removeprefix("folder:")).expanduser().absolute()
         listed = folder / LISTED
-        return _folder(folder, listed.stat().st_mtime_ns if listed.is_file() else 0)[split]
+        return _folder(folder, _signature(listed), own.signature(folder) if folder.is_dir() else "")[split]
     if name not in NAMED:
         raise ValueError(
             f"there are no captions {name!r}{checks.did_you_mean(name, NAMED) or ':'} use 'digits', "
@@ -97,19 +113,27 @@ def load(name: str, split: str) -> Captioned:
     return _flickr8k()[split] if name == "flickr8k" else _codraw(split)
 
 
-@cache
 def vocabulary(name: str) -> Words:
     """The words that captions of `name` are said in, those of training, and OTHER."""
-    captions = [caption for several in load(name, "train").captions for caption in several]
+    return _vocabulary(load(name, "train"))
+
+
+@cache
+def _vocabulary(train: Captioned) -> Words:
+    captions = [caption for several in train.captions for caption in several]
     count = Counter(word for caption in captions for word in caption)
     least = LEAST if len(captions) >= MANY else 1
     return (*sorted(word for word, times in count.items() if times >= least), OTHER)
 
 
-@cache
 def longest(name: str) -> int:
     """How many words the longest caption of any split has."""
-    return max(len(c) for split in SPLITS for several in load(name, split).captions for c in several)
+    return max(_longest(load(name, split)) for split in SPLITS)
+
+
+@cache
+def _longest(captioned: Captioned) -> int:
+    return max(len(caption) for several in captioned.captions for caption in several)
 
 
 def side(name: str) -> int:
@@ -142,11 +166,14 @@ def store(
     for split, pair in given.items():
         if pair is None:
             continue
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise ValueError(f"{split} must be a pair, pictures and captions, got {type(pair).__name__}")
         pixels = own.to_images(pair[0], split)
         if len(pixels) != len(pair[1]):
             raise ValueError(f"{split} has {len(pixels)} pictures and captions for {len(pair[1])}")
         for picture, said in zip(pixels, pair[1], strict=True):
-            if isinstance(said, str) or not said or not all(words_of(one) for one in said):
+            listed = isinstance(said, Sequence) and not isinstance(said, str)
+            if not listed or not said or not all(isinstance(one, str) and words_of(one) for one in said):
                 raise ValueError(
                     f"each picture needs a list of captions with words in them, got {said!r} in {split}"
                 )
@@ -185,8 +212,15 @@ def _write(folder: Path, lines: list[str], pictures: list[NDArray[np.uint8]]) ->
         ) from None
 
 
+def _signature(path: Path) -> tuple[int, int]:
+    """When a file was written and how long it is, zeros where there is none."""
+    about = path.stat() if path.is_file() else None
+    return (about.st_mtime_ns, about.st_size) if about else (0, 0)
+
+
 @cache
-def _folder(folder: Path, changed: int) -> dict[str, Captioned]:
+def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, Captioned]:
+    """A folder's splits; `listed` and `pictures` change when its files do."""
     path = folder / LISTED
     lines = files.read_lines(path, "a picture and its captions a line")
     found: dict[str, list[tuple[Path, tuple[Words, ...]]]] = {split: [] for split in SPLITS}
@@ -197,6 +231,8 @@ def _folder(folder: Path, changed: int) -> dict[str, Captioned]:
             split = entry.get("split", files.TURNS[number % len(files.TURNS)])
             if not (isinstance(image, str) and isinstance(captions, list) and captions):
                 raise ValueError("it needs an image's name and a list of captions")
+            if not all(isinstance(one, str) for one in captions):
+                raise ValueError("a caption is no text")
             said = tuple(words_of(one) for one in captions)
             if split not in SPLITS or not all(said):
                 raise ValueError("a caption has no words" if split in SPLITS else f"split {split!r}")
@@ -204,7 +240,7 @@ def _folder(folder: Path, changed: int) -> dict[str, Captioned]:
             raise DatasetError(
                 f"line {number + 1} of {path} is no captioned picture ({error}): mend it."
             ) from None
-        if not (folder / image).is_file():
+        if not os.path.isfile(folder / image):  # False, unlike Path's, for a name that is too long
             raise DatasetError(f"line {number + 1} of {path} names {image}, which is not there: add it.")
         found[split].append((folder / image, said))
     for split, items in found.items():

@@ -267,9 +267,8 @@ def signature(folder: Path) -> str:
 def read_folder(folder: Path) -> Splits:
     """The data set in a folder, as the module says; DatasetError for one that cannot be used.
 
-    Pictures are of one size. Classes are in natural order ("2" before "10"), hidden files and folders are
-    passed over. Grey of 16 bits becomes 8, photographs are turned as their EXIF says; a picture with
-    transparent pixels or several frames is refused, for what should be seen of it is not known.
+    Pictures are of one size, and read as `read_picture` has it. Classes are in natural order ("2" before
+    "10"), hidden files and folders are passed over.
     """
     inner = {split: folder / split for split in SPLITS if (folder / split).is_dir()}
     sides = inner if {"train", "test"} <= inner.keys() and not _has_pictures(inner["train"]) else {}
@@ -287,12 +286,12 @@ def read_folder(folder: Path) -> Splits:
                 f"{folder / split} has the class {min(unknown)!r}, which is not in training: nobody could "
                 "learn it."
             )
-    first = _read_picture(found["train"][0])
+    first = read_picture(found["train"][0])
     coded = {}
     for split, paths in found.items():
         images = np.empty((len(paths), *first.shape), np.uint8)
         for image, path in zip(images, paths, strict=True):
-            picture = _read_picture(path)
+            picture = read_picture(path)
             if picture.shape != first.shape:
                 raise DatasetError(
                     f"{path} has shape {picture.shape}, {found['train'][0]} {first.shape}: bring all "
@@ -328,8 +327,12 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
 
 
-def _read_picture(path: Path) -> NDArray[np.uint8]:
-    """A picture as uint8 (C, h, w) with one or three channels; DatasetError naming the file."""
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture as uint8 (C, h, w) with one or three channels; DatasetError naming the file.
+
+    Grey of 16 bits becomes 8, photographs are turned as their EXIF says; a picture with transparent pixels
+    or several frames is refused, for what should be seen of it is not known.
+    """
     from PIL import Image, ImageOps
 
     with files.reading(path, "delete or replace it"), Image.open(path) as opened:

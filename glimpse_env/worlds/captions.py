@@ -37,10 +37,11 @@ class CaptionWorld:
         self.captioned = captions.load(dataset, split)
         self.names = captions.vocabulary(dataset)
         self.max_digits = captions.longest(dataset)
-        self.symbols, self.count = _encoded(dataset, split)
-        self.boxes = _boxes(dataset, split, size) if self.captioned.boxes else None
+        self.symbols, self.count = _encoded(self.captioned, self.names, self.max_digits)
+        self.boxes = _boxes(self.captioned, size, self.max_digits) if self.captioned.boxes else None
         self.num_scenes, self.ways = self.symbols.shape[:2]
-        self._kept = _kept(dataset, split, size)
+        self._kept = _Kept(self.captioned, size)
+        self._cider = _cider(captions.load(dataset, "train"))
 
     def references(self, scene: int) -> tuple[tuple[str, ...], ...]:
         """All that people said of a frozen scene, as words, also such as no answer names."""
@@ -55,9 +56,13 @@ class CaptionWorld:
         return " ".join(self.names[i] for i in answers)
 
     def score(self, said: Sequence[int], ways: Sequence[Sequence[int]]) -> float:
-        """How good a caption is beside people's, from 0 to 1: a tenth of its CIDEr-D (`scores.Cider`)."""
-        words, *right = ([self.names[i] for i in answers] for answers in (said, *ways))
-        return _cider(self.named[0])(words, right) / 10
+        """How good a caption is beside people's, from 0 to 1: a tenth of its CIDEr-D (`scores.Cider`).
+
+        OTHER says nothing that anyone said, though it is right where a rare word was said.
+        """
+        words = ["" if self.names[i] == captions.OTHER else self.names[i] for i in said]
+        right = [[self.names[i] for i in way] for way in ways]
+        return self._cider(words, right) / 10
 
     def draw(
         self,
@@ -86,6 +91,7 @@ class CaptionWorld:
         CaptionWorld.__init__(self, dataset, split, state["size"])
 
 
+@cache
 class _Kept:
     """Pictures that were drawn once stay drawn: memory is taken for those that were."""
 
@@ -103,13 +109,8 @@ class _Kept:
 
 
 @cache
-def _kept(dataset: str, split: str, size: int) -> _Kept:
-    return _Kept(captions.load(dataset, split), size)
-
-
-@cache
-def _cider(dataset: str) -> Cider:
-    return Cider(captions.load(dataset, "train").captions)
+def _cider(train: captions.Captioned) -> Cider:
+    return Cider(train.captions)
 
 
 def _numbers(words: Sequence[str], names: Sequence[str]) -> list[int]:
@@ -119,12 +120,14 @@ def _numbers(words: Sequence[str], names: Sequence[str]) -> list[int]:
 
 
 @cache
-def _encoded(dataset: str, split: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _encoded(
+    captioned: captions.Captioned, names: tuple[str, ...], most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The captions of a split, (n, R, K), padded with -1, and how many each picture has, (n,)."""
-    said, names = captions.load(dataset, split).captions, captions.vocabulary(dataset)
+    said = captioned.captions
     number = {name: i for i, name in enumerate(names)}
     count = np.array([len(several) for several in said])
-    symbols = np.full((len(said), count.max(), captions.longest(dataset)), -1, np.int64)
+    symbols = np.full((len(said), count.max(), most), -1, np.int64)
     for several, rows in zip(said, symbols, strict=True):
         for caption, row in zip(several, rows, strict=False):
             row[: len(caption)] = [number.get(word, len(names) - 1) for word in caption]
@@ -132,10 +135,10 @@ def _encoded(dataset: str, split: str) -> tuple[NDArray[np.int64], NDArray[np.in
 
 
 @cache
-def _boxes(dataset: str, split: str, size: int) -> NDArray[np.int16]:
+def _boxes(captioned: captions.Captioned, size: int, most: int) -> NDArray[np.int16]:
     """The boxes of the words of all captions in pixels, (n, R, K, 4), zeros where there is none."""
-    given = captions.load(dataset, split).boxes
-    boxes = np.zeros((len(given), max(map(len, given)), captions.longest(dataset), 4), np.int16)
+    given = captioned.boxes
+    boxes = np.zeros((len(given), max(map(len, given)), most, 4), np.int16)
     for several, out in zip(given, boxes, strict=True):
         for caption, row in zip(several, out, strict=False):
             for place, box in enumerate(caption):
