@@ -13,6 +13,8 @@ def main() -> None:
     parser.add_argument("--id", default="Glimpse/ClutteredMNIST-v0")
     parser.add_argument("--episodes", type=int, default=2000)
     options = parser.parse_args()
+    if options.episodes < 1:
+        parser.error("--episodes must be at least 1")
     envs = gym.make_vec(options.id, num_envs=100, **with_dataset(options.id, "mnist-5k"))
     envs.action_space.seed(0)
     envs.reset(seed=0)

@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--envs", type=int, default=4)
     parser.add_argument("--episodes", type=int, default=100, help="of each env")
     options = parser.parse_args()
+    if min(options.envs, options.episodes) < 1:
+        parser.error("--envs and --episodes must be at least 1")
     steps = 8 * options.episodes  # seven glimpses, and the step that only resets
     rewards = play("async", options.envs, steps)
     native = play("vector_entry_point", options.envs, steps)

@@ -33,6 +33,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=256, help="in each actor")
     parser.add_argument("--batches", type=int, default=10)
     options = parser.parse_args()
+    if min(options.actors, options.rows, options.batches) < 1:
+        parser.error("--actors, --rows and --batches must be at least 1")
     ray.init(num_cpus=options.actors, include_dashboard=False, log_to_driver=False)
     actors = [Player.remote(rank, options.rows) for rank in range(options.actors)]
     rewards = ray.get([actor.play.remote() for _ in range(options.batches) for actor in actors])

@@ -25,9 +25,8 @@ class ActorCritic(nn.Module):
 
 def play(model: ActorCritic, envs: gym.vector.VectorEnv, horizon: int) -> tuple[list[torch.Tensor], float]:
     """One episode a row: inputs, gazes, answers, log-probs, values, returns, (T * B, …); the share right."""
-    observation, _ = envs.reset()
+    (observation, _), steps = envs.reset(), []
     memory = torch.zeros(envs.num_envs, horizon, observation["retina"][0].size + 2)
-    steps = []
     for t in range(horizon):
         seen = [torch.from_numpy(observation[key]).flatten(1) for key in ("retina", "gaze")]
         memory[:, t] = torch.cat(seen, 1)
@@ -46,6 +45,8 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=300)
     parser.add_argument("--envs", type=int, default=256)
     options, horizon = parser.parse_args(), 7
+    if min(options.updates, options.envs) < 1:
+        parser.error("--updates and --envs must be at least 1")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     envs = gym.make_vec("Glimpse/MNIST-v0", options.envs, dataset="mnist-5k", autoreset_mode="Disabled")
@@ -58,8 +59,8 @@ def main() -> None:
         for batch in torch.randperm(len(seen)).repeat(4).split(512):
             gaze_policy, answer_policy, value = model(seen[batch])
             new = gaze_policy.log_prob(gaze[batch]).sum(1) + answer_policy.log_prob(answer[batch])
-            ratio = (new - old[batch]).exp()
-            gain = torch.min(ratio * advantage[batch], ratio.clamp(0.8, 1.2) * advantage[batch]).mean()
+            ratio, worth = (new - old[batch]).exp(), advantage[batch]
+            gain = torch.min(ratio * worth, ratio.clamp(0.8, 1.2) * worth).mean()
             loss = -gain + (value - returns[batch]).square().mean() - 0.01 * answer_policy.entropy().mean()
             optimizer.zero_grad()
             loss.backward()

@@ -18,6 +18,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=500)
     options = parser.parse_args()
+    if options.episodes < 1:
+        parser.error("--episodes must be at least 1")
     if NAME in minari.list_local_datasets():
         parser.error(f"{NAME} is there already; `minari delete {NAME}` removes it")
     made = gym.make("Glimpse/MNIST-v0", dataset="mnist-5k", constant_info=True)  # the same keys at every step

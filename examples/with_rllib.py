@@ -27,6 +27,8 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--envs", type=int, default=128)
     options = parser.parse_args()
+    if min(options.iterations, options.envs) < 1:
+        parser.error("--iterations and --envs must be at least 1")
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
     register_env("digits", make)
     config = (

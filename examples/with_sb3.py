@@ -13,6 +13,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500_000)
     parser.add_argument("--envs", type=int, default=128)
     options = parser.parse_args()
+    if min(options.steps, options.envs) < 1:
+        parser.error("--steps and --envs must be at least 1")
     torch.set_num_threads(1)
     env = GlimpseVecEnv("Glimpse/MNIST-v0", options.envs, history=True, dataset="mnist-5k")
     model = PPO("MultiInputPolicy", env, n_steps=28, batch_size=28 * options.envs // 4, gamma=1.0, seed=0)

@@ -39,6 +39,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--envs", type=int, default=128)
     options = parser.parse_args()
+    if min(options.steps, options.envs) < 1:
+        parser.error("--steps and --envs must be at least 1")
     torch.manual_seed(0)
     made = gym.make_vec("Glimpse/MNIST-v0", options.envs, dataset="mnist-5k", autoreset_mode="SameStep")
     seen = gym.wrappers.vector.RecordEpisodeStatistics(made, buffer_length=10 * options.envs)
@@ -51,6 +53,7 @@ def main() -> None:
     }
     memory = RandomMemory(memory_size=14, num_envs=options.envs, device="cpu")  # two episodes a row
     settings = PPO_CFG(rollouts=14, learning_epochs=4, mini_batches=4, discount_factor=1.0)
+    settings.experiment.write_interval = settings.experiment.checkpoint_interval = 0  # leave no files
     agent = PPO(models=models, memory=memory, cfg=settings, **spaces)
     trainer = SequentialTrainerCfg(timesteps=options.steps, headless=True)
     SequentialTrainer(env=env, agents=agent, cfg=trainer).train()

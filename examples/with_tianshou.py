@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--steps", type=int, default=10_000, help="in an epoch")
     options = parser.parse_args()
+    if min(options.epochs, options.steps) < 1:
+        parser.error("--epochs and --steps must be at least 1")
     torch.manual_seed(0)
     envs = DummyVectorEnv([make] * 16)
     envs.seed(0)

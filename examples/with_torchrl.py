@@ -33,6 +33,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=200_000)
     parser.add_argument("--envs", type=int, default=128)
     options = parser.parse_args()
+    if min(options.frames, options.envs) < 1:
+        parser.error("--frames and --envs must be at least 1")
     torch.manual_seed(0)
     made = gym.make_vec("Glimpse/MNIST-v0", options.envs, dataset="mnist-5k", autoreset_mode="SameStep")
     env = GymWrapper(wrappers.VectorBoxAction(wrappers.VectorGlimpseHistory(made)))
@@ -46,8 +48,7 @@ def main() -> None:
         policy, ["loc", "scale"], spec=env.action_spec, distribution_class=TanhNormal, return_log_prob=True
     )
     critic = ValueOperator(Net(1), seen)
-    first = env.reset()
-    critic(actor(first))  # which gives lazy layers their size
+    critic(actor(env.reset()))  # which gives lazy layers their size
     advantage = GAE(gamma=1.0, lmbda=0.95, value_network=critic)
     loss = ClipPPOLoss(actor, critic, entropy_coeff=1e-3)
     optimizer = torch.optim.Adam(loss.parameters(), 3e-4)
@@ -62,8 +63,7 @@ def main() -> None:
             optimizer.zero_grad()
             sum(value for name, value in losses.items() if name.startswith("loss_")).backward()
             optimizer.step()
-        right = data["next", "reward"].sum() / data["next", "done"].sum()
-        print(f"right: {100 * right:.1f}%")
+        print(f"right: {100 * data['next', 'reward'].sum() / data['next', 'done'].sum():.1f}%")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +62,21 @@ from glimpse_env.single import GlimpseEnv
 from glimpse_env.vector import TEXTS
 from glimpse_env.worlds.trees import TreeWorld
 
-MOVED, BARS = (
-    80,
-    " ▁▂▃▄▅▆▇█",
-)  # how many characters of a text are shown with how much they move the last output
+MOVED, BARS = 80, " ▁▂▃▄▅▆▇█"  # characters of a text that are shown with how much they move the last output
+UNTRAINED = ("random", "person")
+TAKES = {  # what one sees: the options that mean something for it
+    "draws pictures": ("dataset", "env", "split", "index", "episodes", "dream", "out"),
+    "writes in the terminal": ("prompt", "temperature", "length", "index"),
+    "answers texts that are typed": ("text", "interactive", "out"),
+    "describes a picture": ("image", "out"),
+    "plays episodes": ("env_id", "dataset", "env", "split", "index", "episodes", "grid", "compare", "out"),
+}
 
 
 def main(arguments: list[str]) -> None:
     """Parse, then record or open the window."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("player", help="a trained agent, 'random' or 'person'")
+    parser.add_argument("player", help=f"a trained agent, or {' or '.join(UNTRAINED)}")
     parser.add_argument("--env-id", choices=TABLE, help="the id to play on; the agent's own unless given")
     parser.add_argument("--dataset", help="mnist, or mnist-5k, which needs no download")
     parser.add_argument(
@@ -105,26 +111,34 @@ def main(arguments: list[str]) -> None:
         raise ValueError("a person plays alone: --compare takes a trained agent or random")
     torch.set_num_threads(1)
     agent, experiment, config = load(options.player)
+    refuse = partial(refuse_others, options, {key: parser.get_default(key) for key in vars(options)})
     if draws(experiment):
+        refuse("draws pictures")
         draw(agent, experiment, options)
         return
     if options.text is not None or options.interactive:
         if not isinstance(agent, Seq2Seq) or experiment is None:
             raise ValueError(f"{options.player} is not typed to: leave out --text and --interactive")
+        refuse("answers texts that are typed")
         say(agent, experiment, options)
         return
     if options.image is not None:
         if not isinstance(agent, Captioner) or experiment is None:
             raise ValueError(f"{options.player} describes no pictures: leave out --image")
+        refuse("describes a picture")
         describe(agent, experiment, options)
         return
     if isinstance(agent, CharLM) and agent.spec.symbols:
+        refuse("writes in the terminal")
         write(agent, options)
         return
     if experiment is not None and experiment.is_sequence:
         raise ValueError(f"{options.player} answers about {experiment.env_id!r} and cannot be watched")
-    if options.dream:
-        raise ValueError(f"{options.player} cannot dream: leave out --dream, which is for DRAW")
+    refuse("plays episodes")
+    if options.grid and (options.out is None or options.out.suffix not in (".gif", ".mp4")):
+        raise ValueError("--grid is for films: leave it out, or give an --out that ends in .gif or .mp4")
+    if options.episodes > 1 and options.out is None:
+        raise ValueError("--episodes is for what is recorded: leave it out, or give an --out")
     other = load(options.compare) if options.compare is not None else (None, None, {})
     if draws(other[1]):
         raise ValueError(f"{options.compare} draws and answers nothing: it cannot be compared")
@@ -170,10 +184,16 @@ def main(arguments: list[str]) -> None:
             viewer.watch(player, options.index)
 
 
+def refuse_others(options: argparse.Namespace, defaults: dict[str, Any], what: str) -> None:
+    """Raise ValueError where options are given that mean nothing for who does `what`."""
+    given = [key for key, default in defaults.items() if getattr(options, key) != default]
+    others = [f"--{key.replace('_', '-')}" for key in given if key not in (*TAKES[what], "player")]
+    if others:
+        raise ValueError(f"{options.player} {what}: leave out {', '.join(others)}")
+
+
 def write(model: CharLM, options: argparse.Namespace) -> None:
     """Write text in the terminal, and below its end how much each character moves the core's last output."""
-    if options.out or options.compare or options.env_id or options.env or options.dataset or options.grid:
-        raise ValueError(f"{options.player} writes in the terminal: leave out all but --prompt and the like")
     torch.manual_seed(options.index)
     model.eval()
     if options.length < 1:
@@ -196,8 +216,6 @@ def write(model: CharLM, options: argparse.Namespace) -> None:
 
 def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> None:
     """Say texts that are typed in other words, and show which word looked at which."""
-    if options.compare or options.env_id or options.grid or options.env or options.dataset:
-        raise ValueError("--text goes to the one translator: leave out --compare, --env-id, --env and --grid")
     if options.out is not None and options.out.suffix != ".png":
         raise ValueError(f"an alignment is drawn as .png, got --out {options.out}")
     env = single_env(experiment.env_id, experiment.env)
@@ -235,8 +253,6 @@ def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> 
 
 def describe(model: Captioner, experiment: Experiment, options: argparse.Namespace) -> None:
     """Say what is on a photograph, and record where each word looked."""
-    if options.compare or options.env_id or options.grid or options.env or options.dataset:
-        raise ValueError("--image goes to one captioner: leave out --compare, --env-id, --env and --grid")
     env = single_env(experiment.env_id, experiment.env)
     shape: tuple[int, ...] = env.vector.world.canvas_shape
     if shape[0] != 3:
@@ -258,7 +274,9 @@ def draws(experiment: Experiment | None) -> bool:
 
 def load(name: str) -> tuple[Any, Experiment | None, dict[str, Any]]:
     """The trained agent of that name, its experiment and its config; none of them for random and person."""
-    return (None, None, {}) if name in ("random", "person") else load_agent(find_checkpoint(name))
+    if name in UNTRAINED:
+        return None, None, {}
+    return load_agent(find_checkpoint(name, others=UNTRAINED))
 
 
 def seat(
@@ -286,8 +304,6 @@ def changes(options: argparse.Namespace) -> dict[str, int | float | str]:
 
 def draw(model: DRAW, experiment: Any, options: argparse.Namespace) -> None:
     """Record or show how DRAW draws the chosen scenes, or its dreams, all side by side."""
-    if options.compare or options.env_id or options.grid:
-        raise ValueError(f"{options.player} draws: leave out --compare, --env-id and --grid")
     env_id, keywords = experiment.env_id, {**experiment.env, **changes(options)}
     x = None
     if not options.dream:

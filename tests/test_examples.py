@@ -39,11 +39,28 @@ def test_example(path: Path, tmp_path: Path) -> None:
         pytest.importorskip("ray.rllib.algorithms.ppo", reason="RLlib is not installed")
     environ = {**os.environ, "MINARI_DATASETS_PATH": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, path, *arguments], capture_output=True, text=True, check=True, env=environ
+        [sys.executable, path, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environ,
+        cwd=tmp_path,
     )
+    if library != "minari":
+        assert not list(tmp_path.iterdir())  # nothing is left behind
     assert low <= float(re.findall(r"right.*?([\d.]+)%", done.stdout)[-1]) <= high
     if path.name == "in_processes.py":
         assert "the same in one process: True" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["at_random", "in_processes", "in_ray_actors", "plain_ppo", "with_sb3"])
+def test_an_example_refuses_no_episodes(name: str) -> None:
+    option, value = {"plain_ppo": ("--updates", "-3"), "with_sb3": ("--envs", "0")}.get(name, ("", "0"))
+    option = option or {"in_ray_actors": "--actors"}.get(name, "--episodes")
+    path = ROOT / "examples" / f"{name}.py"
+    done = subprocess.run([sys.executable, path, option, value], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "must be at least 1" in done.stderr
 
 
 def test_the_tour_runs_from_its_first_cell_to_its_last() -> None:

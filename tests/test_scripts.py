@@ -158,6 +158,13 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("play", ["random", "--index", "-1", "--out", "x.gif"], "--index"),
         ("play", ["random", "--episodes", "0", "--out", "x.gif"], "--episodes"),
         ("play", ["random", "--compare", "person", "--out", "x.gif"], "alone"),
+        ("play", ["randm", "--out", "x.gif"], "did you mean 'random'"),
+        ("play", ["random", "--compare", "randm", "--out", "x.gif"], "did you mean 'random'"),
+        ("play", ["random", "--prompt", "x", "--out", "x.gif"], "plays episodes: leave out --prompt"),
+        ("play", ["random", "--temperature", "2", "--length", "3"], "leave out --temperature, --length"),
+        ("play", ["random", "--grid", "--out", "x.html"], "--grid is for films"),
+        ("play", ["random", "--episodes", "2"], "--episodes is for what is recorded"),
+        ("play", ["lookup-10", "--dream"], "leave out --dream"),
         ("play", ["random", "--dream", "--out", "x.gif"], "dream"),
         ("play", ["random", "--env", "tint=3", "dataset=mnist-5k", "--out", "x.gif"], "tint"),
         ("play", ["random", "--env", "split=train", "--out", "x.gif"], "split"),
@@ -433,7 +440,7 @@ def test_a_language_model_is_trained_scored_and_writes(tmp_path: Path) -> None:
         (["--prompt", "the £"], "the prompt has '£'"),
         (["--prompt", ""], "the prompt is empty"),
         (["--temperature", "-1"], "temperature must be"),
-        (["--out", tmp_path / "x.gif"], "writes in the terminal"),
+        (["--out", tmp_path / "x.gif"], "writes in the terminal: leave out --out"),
     ):
         assert says in run("play", folder, *arguments, fails=True)
     text.write_text("", encoding="utf-8")

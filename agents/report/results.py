@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,11 +226,11 @@ def over_seeds(lines: list[Line]) -> dict[str, Line]:
     return merged
 
 
-def find_checkpoint(source: str, seed: int = 1) -> Path:
+def find_checkpoint(source: str, seed: int = 1, others: Sequence[str] = ()) -> Path:
     """The best checkpoint that `source` names: a file, a run folder or an experiment.
 
     An experiment's is the published one, else that of its run here. Raises ValueError for what is none of
-    them, and for an experiment that has neither.
+    them, nor one of `others`, which the user may have meant, and for an experiment that has neither.
     """
     path = Path(source)
     if path.is_dir():
@@ -247,9 +247,8 @@ def find_checkpoint(source: str, seed: int = 1) -> Path:
             raise ValueError(
                 f"no checkpoint of {which} is published: `python scripts/train.py {which}` makes one"
             )
-        raise ValueError(
-            f"{source!r} is no run folder, no checkpoint and no experiment{did_you_mean(source, EXPERIMENTS)}"
-        )
+        meant = did_you_mean(source, [*others, *EXPERIMENTS])
+        raise ValueError(f"{source!r} is no run folder, no checkpoint and no experiment{meant}")
     return published
 
 
