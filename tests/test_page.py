@@ -107,13 +107,13 @@ def where(browser: webdriver.Chrome) -> str:
 
 @needs_chromium
 def test_clicking_play_changes_the_picture_until_the_end(browser: webdriver.Chrome, tmp_path: Path) -> None:
-    WebDriverWait(browser, 10).until(lambda b: where(b) == "1 / 4")
+    WebDriverWait(browser, 10).until(lambda b: where(b) == "1 of 3")
     first = picture(browser)
     before = browser.get_screenshot_as_png()
     browser.find_element(By.ID, "play").click()
     WebDriverWait(browser, 10).until(lambda b: picture(b) != first)
     assert browser.get_screenshot_as_png() != before
-    WebDriverWait(browser, 10).until(lambda b: where(b) == "4 / 4")
+    WebDriverWait(browser, 10).until(lambda b: where(b) == "the end")
     assert browser.find_element(By.ID, "play").text == "play"
     assert browser.get_log("browser") == []
 
@@ -122,21 +122,21 @@ def test_clicking_play_changes_the_picture_until_the_end(browser: webdriver.Chro
 def test_keys_scrubber_and_episodes(browser: webdriver.Chrome) -> None:
     body = browser.find_element(By.TAG_NAME, "body")
     body.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
-    assert where(browser) == "3 / 4"
+    assert where(browser) == "3 of 3"
     body.send_keys(Keys.ARROW_LEFT)
-    assert where(browser) == "2 / 4"
+    assert where(browser) == "2 of 3"
     bars = browser.find_elements(By.CSS_SELECTOR, ".belief div")
     assert [bar.text for bar in bars] == [str(i) for i in range(10)]
     heights = [float(b.find_element(By.TAG_NAME, "i").size["height"]) for b in bars]
     assert np.argmax(heights) == [b.get_attribute("class") for b in bars].index("top")
     second = picture(browser)
     body.send_keys("n")
-    assert where(browser) == "1 / 4"
+    assert where(browser) == "1 of 3"
     body.send_keys(Keys.ARROW_RIGHT)
     assert picture(browser) != second
     body.send_keys("p")
     browser.find_element(By.ID, "scrub").send_keys(Keys.END)
-    assert where(browser) == "4 / 4"
+    assert where(browser) == "the end"
     body.send_keys(" ")  # plays again from the start
     assert where(browser).startswith("1")
     body.send_keys(" ")
@@ -148,7 +148,7 @@ def test_players_stand_side_by_side_and_who_ends_first_waits(
     browser: webdriver.Chrome, compared: Path
 ) -> None:
     browser.get(compared.as_uri() + "#scene=1&moment=4")  # a link to a moment
-    assert where(browser) == "5 / 5"
+    assert where(browser) == "the end"
     assert [h.text for h in browser.find_elements(By.TAG_NAME, "h2")] == ["short", "long"]
     short, long = browser.find_elements(By.CSS_SELECTOR, "#players img")
     assert short.rect["y"] == long.rect["y"]
@@ -165,11 +165,11 @@ def test_players_stand_side_by_side_and_who_ends_first_waits(
     assert long.get_attribute("src") != at_end
     assert browser.current_url.endswith("#scene=1&moment=3")
     browser.find_element(By.TAG_NAME, "body").send_keys(Keys.HOME)
-    assert where(browser) == "1 / 5"
+    assert where(browser) == "1 of 4"
     said = browser.find_element(By.ID, "said").get_attribute("textContent")
     assert re.match(r"short: Look 1, at .* long: Look 1, at ", said)
     browser.execute_script("location.hash = '#scene=0&moment=99'")
-    WebDriverWait(browser, 10).until(lambda b: where(b) == "5 / 5")
+    WebDriverWait(browser, 10).until(lambda b: where(b) == "the end")
     assert browser.find_element(By.ID, "scene").get_attribute("value") == "0"
     assert browser.get_log("browser") == []
 
@@ -185,11 +185,11 @@ def test_a_swipe_steps_and_light_is_light(browser: webdriver.Chrome) -> None:
         )
 
     swipe(300, 100)
-    assert where(browser) == "2 / 4"
+    assert where(browser) == "2 of 3"
     swipe(100, 110)  # a tap that trembles
-    assert where(browser) == "2 / 4"
+    assert where(browser) == "2 of 3"
     swipe(100, 300)
-    assert where(browser) == "1 / 4"
+    assert where(browser) == "1 of 3"
 
     def shade() -> float:
         """Of the page, 0 to 255."""
@@ -215,7 +215,7 @@ def test_within_a_notebook_it_plays_and_has_no_link(
     browser.get(notebook.as_uri())
     browser.switch_to.frame(0)
     browser.find_element(By.ID, "next").click()
-    assert where(browser) == "2 / 4"
+    assert where(browser) == "2 of 3"
     assert not browser.find_element(By.ID, "link").is_displayed()
     assert browser.get_log("browser") == []
 
