@@ -65,9 +65,9 @@ PICTURES = {
     ],
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
 }
-COLUMNS_OF_CAPTIONS = """Captions are searched with five beams; "greedy" says the most probable word each time.
-A look is an attention over N places: its entropy is ln N where all count alike (3.89 for the 49 places of
-Flickr8k, 5.28 for the 196 of CoDraw) and 0 where one counts alone, and its travel is from the place that
+COLUMNS_OF_CAPTIONS = """Captions are searched with five beams; "greedy" says the most probable word each
+time. A look is an attention over N places: its entropy is ln N where all count alike (3.89 for the 49 places
+of Flickr8k, 5.28 for the 196 of CoDraw) and 0 where one counts alone, and its travel is from the place that
 counts most to the next word's. "Words on target" are those that name a digit while the place that counts
 most lies in that digit's box; "a word before" is the same of the look of the word before it, as of "an" in
 "an eight"."""
