@@ -5,6 +5,8 @@ beside what the machine's memcpy would allow, Gymnasium's SyncVectorEnv over our
 own vector env on images of MNIST's shape where it is installed (`pip install -e .[bench]`).
 `python scripts/bench.py train`: images a second of RAM's training, and where the time goes, beside RAM
 written in the plain style of the common public code.
+`python scripts/bench.py race`: CPU minutes of RAM to 2 % and 1.5 % wrong on validation, beside the same
+plain RAM with its own settings; an hour (`--dataset mnist`).
 `python scripts/bench.py choices`: a training step with and without each thing that was done for its speed.
 `python scripts/bench.py cores`: steps a second of every recurrent core beside torch's fused LSTM and RNN.
 `python scripts/bench.py ranks`: images a second of RAM's training in two processes beside one.
@@ -44,7 +46,19 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument(
         "what",
-        choices=("env", "features", "train", "choices", "cores", "ranks", "sb3", "soak", "memory", "kills"),
+        choices=(
+            "env",
+            "features",
+            "train",
+            "race",
+            "choices",
+            "cores",
+            "ranks",
+            "sb3",
+            "soak",
+            "memory",
+            "kills",
+        ),
     )
     parser.add_argument("--dataset", default="mnist-5k", help="which digits; mnist-5k needs no download")
     parser.add_argument("--ids", nargs="*", default=list(glimpse_env.TABLE), choices=glimpse_env.TABLE)
@@ -71,6 +85,10 @@ def main(arguments: list[str]) -> None:
         from bench_kills import kills
 
         kills(options.moments)
+    elif options.what == "race":
+        from bench_race import bench_race
+
+        bench_race(options.dataset)
     elif options.what == "ranks":
         from bench_ranks import bench_ranks
 
