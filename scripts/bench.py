@@ -3,6 +3,7 @@
 `python scripts/bench.py env`: env steps a second of every id, whole steps with resets and random actions,
 beside what the machine's memcpy would allow, Gymnasium's SyncVectorEnv over our single env, and ap_gym's
 own vector env on images of MNIST's shape where it is installed (`pip install -e .[bench]`).
+`python scripts/bench.py first`: seconds to the first step of each id, kernels compiled before or not.
 `python scripts/bench.py train`: images a second of RAM's training, and where the time goes, beside RAM
 written in the plain style of the common public code.
 `python scripts/bench.py race`: CPU minutes of RAM to 2 % and 1.5 % wrong on validation, beside the same
@@ -13,14 +14,17 @@ plain RAM with its own settings; an hour (`--dataset mnist`).
 `python scripts/bench.py sb3`: steps a second of our vector env through our SB3 adapter beside SB3's own
 DummyVecEnv over our single env.
 `python scripts/bench.py features`: the same with every keyword that costs something, beside the id as it is.
-`python scripts/bench.py soak`: 10^8 random steps over all ids, 10^5 malformed calls.
 `python scripts/bench.py memory`: the most memory that each id takes with 1,024 and 16,384 rows.
+`python scripts/bench.py soak`: 10^8 random steps over all ids, 10^5 malformed calls, and then these three:
 `python scripts/bench.py kills`: a training, a sweep and a publish, each killed at 50 random moments.
+`python scripts/bench.py full`: the same and films, on a disk that is full about 50 times; for root on Linux.
+`python scripts/bench.py odd`: the same in locales without UTF-8, another time zone, a clock that jumps.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import statistics
 import sys
 import time
@@ -30,6 +34,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import terminal
 
 import glimpse_env
 from glimpse_env.data.files import DatasetError
@@ -39,72 +44,38 @@ from glimpse_env.vector import TEXTS
 BATCHES = (1, 16, 256, 1024, 4096, 16384)
 SYNC_LIMIT = 256  # SyncVectorEnv's speed does not grow with the batch, its start-up does
 REPEATS = 5
+BENCHMARKS = {  # the module, imported where it is asked for, the function, and the options that it is given
+    "env": ("", "bench_env", ("ids", "batches", "dataset")),
+    "first": ("bench_first", "bench_first", ("ids", "dataset")),
+    "train": ("bench_train", "bench_train", ("dataset",)),
+    "race": ("bench_race", "bench_race", ("dataset",)),
+    "choices": ("bench_choices", "bench_choices", ("dataset",)),
+    "cores": ("bench_cores", "bench_cores", ()),
+    "ranks": ("bench_ranks", "bench_ranks", ("dataset",)),
+    "sb3": ("", "bench_sb3", ("ids", "dataset")),
+    "features": ("", "bench_features", ("ids", "dataset")),
+    "memory": ("bench_memory", "bench_memory", ("ids", "dataset")),
+    "soak": ("bench_soak", "soak", ("steps", "calls", "moments", "dataset")),
+    "kills": ("bench_faults", "kills", ("moments",)),
+    "full": ("bench_faults", "full", ("moments",)),
+    "odd": ("bench_faults", "odd", ()),
+}
 
 
 def main(arguments: list[str]) -> None:
     """Parse and run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument(
-        "what",
-        choices=(
-            "env",
-            "features",
-            "train",
-            "race",
-            "choices",
-            "cores",
-            "ranks",
-            "sb3",
-            "soak",
-            "memory",
-            "kills",
-        ),
-    )
+    parser.add_argument("what", choices=BENCHMARKS)
     parser.add_argument("--dataset", default="mnist-5k", help="which digits; mnist-5k needs no download")
     parser.add_argument("--ids", nargs="*", default=list(glimpse_env.TABLE), choices=glimpse_env.TABLE)
     parser.add_argument("--batches", nargs="*", type=int, default=list(BATCHES))
     parser.add_argument("--steps", type=int, default=10**8, help="how many of them `soak` makes")
-    parser.add_argument("--moments", type=int, default=50, help="how often `kills` kills each")
+    parser.add_argument("--moments", type=int, default=50, help="how often `kills` and `full` stop each")
     parser.add_argument("--calls", type=int, default=10**5, help="how many of them `soak` makes")
     options = parser.parse_args(arguments)
-    if options.what == "env":
-        bench_env(options.ids, options.batches, options.dataset)
-    elif options.what == "features":
-        bench_features(options.ids, options.dataset)
-    elif options.what == "sb3":
-        bench_sb3(options.ids, options.dataset)
-    elif options.what == "soak":
-        from bench_soak import soak
-
-        soak(options.steps, options.calls, options.dataset)
-    elif options.what == "memory":
-        from bench_memory import bench_memory
-
-        bench_memory(options.ids, options.dataset)
-    elif options.what == "kills":
-        from bench_kills import kills
-
-        kills(options.moments)
-    elif options.what == "race":
-        from bench_race import bench_race
-
-        bench_race(options.dataset)
-    elif options.what == "ranks":
-        from bench_ranks import bench_ranks
-
-        bench_ranks(options.dataset)
-    elif options.what == "cores":
-        from bench_cores import bench_cores
-
-        bench_cores()
-    elif options.what == "choices":
-        from bench_choices import bench_choices
-
-        bench_choices(options.dataset)
-    else:
-        from bench_train import bench_train  # torch only where it is needed
-
-        bench_train(options.dataset)
+    module, function, takes = BENCHMARKS[options.what]
+    run = getattr(importlib.import_module(module), function) if module else globals()[function]
+    run(*(getattr(options, name) for name in takes))
 
 
 def bench_env(ids: list[str], batches: list[int], dataset: str) -> None:
@@ -280,6 +251,7 @@ def ap_gym_speed(batch: int) -> float | None:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
     except (DatasetError, OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The soak of `bench.py soak`: many steps with flat memory, many malformed calls, each refused clearly."""
+"""`bench.py soak`: many steps with flat memory, malformed calls, each refused clearly, and faults."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import resource
 import time
 from typing import Any
 
+import bench_faults
 import gymnasium
 import numpy as np
 from tqdm import tqdm
@@ -18,8 +19,8 @@ ROWS = 2048
 CALL_ROWS = 4
 
 
-def soak(steps: int, calls: int, dataset: str) -> None:
-    """Print steps done and megabytes grown, then malformed calls made and how many were not refused well."""
+def soak(steps: int, calls: int, moments: int, dataset: str) -> None:
+    """Print steps done, megabytes grown, malformed calls made and not refused well, and what faults did."""
     per_id = -(-steps // len(glimpse_env.TABLE))
     print("| id | steps | steps/s | episodes | memory grown, MB |")
     print("|---|---:|---:|---:|---:|")
@@ -35,6 +36,9 @@ def soak(steps: int, calls: int, dataset: str) -> None:
         print(f"  not so: {failure}")
     if failures:
         raise SystemExit(f"{len(failures)} malformed calls were not refused as they should be")
+    bench_faults.kills(moments)
+    bench_faults.full(moments)
+    bench_faults.odd()
 
 
 def _walk(env_id: str, steps: int, dataset: str) -> tuple[int, float, int, float]:

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import terminal
 import torch
 
 from agents.experiments import EXPERIMENTS
@@ -103,4 +104,5 @@ def _tells_them_apart(ram: list[View], random: list[View], center: list[View]) -
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     main(sys.argv[1:])

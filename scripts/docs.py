@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import terminal
 
 from agents.experiments import (
     EXPERIMENTS,
@@ -451,6 +452,7 @@ def film(env_id: str) -> None:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
     except (DatasetError, OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import terminal
 import torch
 
 from agents import device
@@ -230,6 +231,7 @@ def keep(path: Path, config: dict[str, Any], minutes: float, figures_only: bool)
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
     except (checkpoint.CheckpointError, DatasetError, OSError, ValueError) as error:

@@ -12,6 +12,8 @@ import json
 import sys
 from typing import Any
 
+import terminal
+
 from agents.learn.files import write
 from agents.report import judgements, results
 from glimpse_env.data.files import DatasetError
@@ -50,6 +52,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
     except (DatasetError, OSError) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import terminal
 
 from glimpse_env.data.files import DatasetError, find
 from glimpse_env.worlds import houses
@@ -34,6 +35,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main()
     except (DatasetError, OSError) as error:

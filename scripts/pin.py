@@ -14,6 +14,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import terminal
 import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -133,4 +134,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     main()

@@ -22,6 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import terminal
+
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
 import numpy as np
 import pygame
@@ -345,6 +347,7 @@ def show(frames: Iterable[tuple[Frame, float]]) -> None:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
     except (CheckpointError, DatasetError, NoDisplayError, OSError, ValueError) as error:

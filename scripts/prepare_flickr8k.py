@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import terminal
 from PIL import Image
 from tqdm import tqdm
 
@@ -96,6 +97,7 @@ def _squashed(path: Path) -> bytes:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
     except (DatasetError, OSError) as error:

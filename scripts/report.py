@@ -9,6 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import terminal
+
 from agents.experiments import EXPERIMENTS, MODULES
 from agents.learn.checkpoint import CheckpointError
 from agents.learn.files import write
@@ -88,6 +90,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
     except (CheckpointError, DatasetError, OSError, ValueError) as error:

@@ -11,6 +11,7 @@ import argparse
 import sys
 from typing import Any
 
+import terminal
 import torch
 from tqdm import tqdm
 
@@ -55,6 +56,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
     except (CheckpointError, DatasetError, OSError, ValueError) as error:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import terminal
 from tqdm import tqdm
 
 from agents.experiments import EXPERIMENTS
@@ -265,6 +266,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
     except KeyboardInterrupt:

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import terminal
 import torch
 import tyro
 from tqdm import tqdm
@@ -131,6 +132,7 @@ def short(figure: float) -> str:
 
 
 if __name__ == "__main__":
+    terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
     except KeyboardInterrupt:

@@ -1,9 +1,12 @@
-"""The kills of `bench.py kills`: processes that die at random moments, and what is left of their work.
+"""Faults of the machine: processes that are killed, disks that are full, clocks and locales that are odd.
 
-A training, a sweep and a publish are each killed by SIGKILL at random moments and started again as a person
-would start them, until each has been killed so many times; then the last one runs to its end. Whatever
-finishes must equal the work of a process that was never killed: weights bit for bit, lines of metrics and
-results except for times.
+`bench.py kills`: a training, a sweep and a publish are each killed by SIGKILL at random moments and started
+again as a person would start them, until each has been killed so many times; then the last one runs to its
+end. `bench.py full`: the same on a disk of one page, which has more space each time that it was full; each
+time one sentence must say so, and nothing half-written may be left. Films are written to it too.
+`bench.py odd`: the same in locales without UTF-8, another time zone, and by a clock that jumps by days.
+Whatever finishes must equal the work of a process that met no fault: weights bit for bit, lines of metrics
+and results except for times.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -25,6 +30,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from agents.learn import checkpoint
+from agents.show.playback import FORMATS
 
 ROOT = Path(__file__).parents[1]
 TRAINING = (
@@ -32,6 +38,21 @@ TRAINING = (
 )
 SWEEP = "ram-mnist --seeds 1 2 --set env.dataset=mnist-5k env.horizon=3 epochs=4 images_per_epoch=1500"
 PUBLISHED = "lookup-10"  # trains in a quarter of a minute
+PAGE, SMALL = 4096, 16  # bytes that a disk has at least; how often it grows by no more
+ODD = {  # what is set in the environment of a process
+    "ASCII": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    "Turkish": {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"},
+    "Kathmandu": {"TZ": "Asia/Kathmandu"},
+    "a clock that jumps": {"JUMPS": "1"},
+}
+JUMPING = """
+import random, runpy, sys, time
+true, drawn = time.time, random.Random(0)
+time.time = lambda: true() + drawn.uniform(-3e5, 3e5)
+time.time_ns = lambda: int(1e9 * time.time())
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 TIMES = ("minutes", "images_per_second", "init_minutes", "date")  # what differs from run to run
 
 
@@ -42,14 +63,57 @@ def kills(moments: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         wrong = 0
-        for name, work in (("training", _training), ("sweep", _sweep), ("publish", _publish)):
+        for name, work in _works().items():
             wrong += _until(name, moments, *work(place / name))
     if wrong:
         raise SystemExit(f"{wrong} finished works differ from those that were never killed")
 
 
+def full(times: int) -> None:
+    """Print a line for each kind of work: how often the disk was full, how badly that was said, the end.
+
+    Raises SystemExit where no disk can be made, for which one must be root on Linux.
+    """
+    print("| what | disk full | not said in a sentence | half-written files | differed in the end |")
+    print("|---|---:|---:|---:|---:|")
+    films: dict[str, Work] = {f"film{kind}": partial(_film, kind=kind) for kind in FORMATS}
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, work in {**_works(), **films}.items():
+            again, same, _ = work(Path(folder) / name)
+            wrong += _grow(name, times, again, same, Path(folder) / name)
+    if wrong:
+        raise SystemExit(f"{wrong} times a full disk did harm")
+
+
+def odd() -> None:
+    """Print a line for each kind of work and oddity: whether it differs from the work without."""
+    print("| what | where | differed |")
+    print("|---|---|---:|")
+    wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name, work in _works().items():
+            again, same, _ = work(Path(folder) / name)
+            for oddity, environ in ODD.items():
+                there = Path(folder) / name / oddity
+                there.mkdir()
+                _wait(_start(again(there), environ), None)
+                differs = not same(there)
+                wrong += differs
+                print(f"| {name} | {oddity} | {int(differs)} |", flush=True)
+    if wrong:
+        raise SystemExit(f"{wrong} works differ from those that met nothing odd")
+
+
 Command = Callable[[Path], list[str]]  # what begins or goes on with the work in a folder
 Same = Callable[[Path], bool]  # whether what a folder holds is what the work leaves that was never killed
+
+
+Work = Callable[[Path], tuple[Command, Same, float]]  # the whole work in a folder, and how long it takes
+
+
+def _works() -> dict[str, Work]:
+    return {"training": _training, "sweep": _sweep, "publish": _publish}
 
 
 def _training(place: Path) -> tuple[Command, Same, float]:
@@ -103,6 +167,64 @@ def _publish(place: Path) -> tuple[Command, Same, float]:
     return again, same, seconds
 
 
+def _film(place: Path, kind: str) -> tuple[Command, Same, float]:
+    def again(folder: Path) -> list[str]:
+        film = ["--index", "3", "--out", str(folder / f"film{kind}")]
+        return ["play.py", "random", "--dataset", "mnist-5k", *film]
+
+    whole, seconds = _never_killed(again, place)
+
+    def same(folder: Path) -> bool:
+        return (folder / f"film{kind}").read_bytes() == (whole / f"film{kind}").read_bytes()
+
+    return again, same, seconds
+
+
+def _grow(name: str, times: int, again: Command, same: Same, place: Path) -> int:
+    """Work on a disk that is full about so many times, print its line, and return how often that did harm."""
+    rng = np.random.default_rng(0)
+    disk = place / "disk"
+    disk.mkdir()
+    _as_root("mount", "-t", "tmpfs", "-o", f"size={2**30}", "tmpfs", str(disk))
+    said = filled = half = 0
+    try:
+        command = again(disk)  # which may copy what it needs
+        whole = sum(path.stat().st_size for path in (place / "whole").rglob("*") if path.is_file())
+        there = sum(-(-path.stat().st_size // PAGE) * PAGE for path in disk.rglob("*") if path.is_file())
+        size = there + PAGE
+        bar = tqdm(desc=f"{name}, disk full", leave=False)
+        while True:
+            _as_root("mount", "-o", f"remount,size={size}", str(disk))
+            process = _start(command)
+            _, error = process.communicate()
+            if not process.returncode:
+                break
+            filled += 1
+            last = (error.strip().splitlines() or [""])[-1]
+            bad = "Traceback" in error or "pace" not in last
+            if bad:
+                tqdm.write(f"{name}: {error.strip()[-300:]}", file=sys.stderr)
+            said += bad
+            half += any(".tmp" in path.name for path in disk.rglob("*"))
+            size += (
+                PAGE if filled < SMALL else int(rng.integers(PAGE, 4 * (whole + PAGE) // times + 2 * PAGE))
+            )
+            bar.update()
+            command = again(disk)
+        bar.close()
+        differed = not same(disk)
+    finally:
+        _as_root("umount", str(disk))
+    print(f"| {name} | {filled} | {said} | {half} | {int(differed)} |", flush=True)
+    return said + half + differed
+
+
+def _as_root(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"no disk can be made, for which one must be root on Linux: {done.stderr.strip()}")
+
+
 def _until(name: str, moments: int, again: Command, same: Same, seconds: float) -> int:
     """Kill the work `moments` times, print its line, and return how often what it left was not right.
 
@@ -128,14 +250,15 @@ def _until(name: str, moments: int, again: Command, same: Same, seconds: float) 
     return wrong
 
 
-def _start(command: list[str]) -> subprocess.Popen[str]:
+def _start(command: list[str], environ: Mapping[str, str] = MappingProxyType({})) -> subprocess.Popen[str]:
+    """Begin a script of the project in its own process; one whose clock jumps where JUMPS is set."""
     script, *arguments = command
     path = Path(script) if Path(script).is_absolute() else ROOT / "scripts" / script
-    environ = {**os.environ, "PYTHONPATH": str(path.parents[1])}
+    jumping = ["-c", JUMPING] if "JUMPS" in environ else []
     return subprocess.Popen(
-        [sys.executable, str(path), *arguments],
+        [sys.executable, *jumping, str(path), *arguments],
         cwd=path.parents[1],
-        env=environ,
+        env={**os.environ, "PYTHONPATH": f"{path.parents[1]}:{path.parent}", **environ},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,0 +1,13 @@
+"""Text on any terminal."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+
+def show_what_it_can() -> None:
+    """Let what is printed stand as "?" where the terminal's encoding lacks it, in place of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
