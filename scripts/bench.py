@@ -70,7 +70,12 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--ids", nargs="*", default=list(glimpse_env.TABLE), choices=glimpse_env.TABLE)
     parser.add_argument("--batches", nargs="*", type=int, default=list(BATCHES))
     parser.add_argument("--steps", type=int, default=10**8, help="how many of them `soak` makes")
-    parser.add_argument("--moments", type=int, default=50, help="how often `kills` and `full` stop each")
+    parser.add_argument(
+        "--moments",
+        type=int,
+        default=50,
+        help="how often `kills` and `full` stop each; 0 leaves faults out of `soak`",
+    )
     parser.add_argument("--calls", type=int, default=10**5, help="how many of them `soak` makes")
     options = parser.parse_args(arguments)
     module, function, takes = BENCHMARKS[options.what]

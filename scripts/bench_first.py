@@ -1,4 +1,4 @@
-"""`bench.py first`: seconds until the first step of each id is done, before kernels were compiled and after."""
+"""`bench.py first`: seconds to the first step of each id, with kernels compiled before and without."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 256
 
 
 def bench_first(ids: list[str], dataset: str) -> None:
-    """Print a Markdown table, a line an id: each figure is of a process of its own, and reads its data too."""
+    """Print a Markdown table, a line an id: each figure is of a process of its own, which reads its data."""
     print("| id | compiled, s | already compiled, s | ratio |")
     print("|---|---:|---:|---:|")
     for env_id in ids:

@@ -36,9 +36,10 @@ def soak(steps: int, calls: int, moments: int, dataset: str) -> None:
         print(f"  not so: {failure}")
     if failures:
         raise SystemExit(f"{len(failures)} malformed calls were not refused as they should be")
-    bench_faults.kills(moments)
-    bench_faults.full(moments)
-    bench_faults.odd()
+    if moments:
+        bench_faults.kills(moments)
+        bench_faults.full(moments)
+        bench_faults.odd()
 
 
 def _walk(env_id: str, steps: int, dataset: str) -> tuple[int, float, int, float]:

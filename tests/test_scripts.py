@@ -197,6 +197,13 @@ def test_what_main_raises_is_one_sentence_and_an_exit_code(script: str) -> None:
     assert len(error.splitlines()) == 1
 
 
+def test_what_a_terminal_cannot_show_is_a_question_mark() -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = process("play", "luong-numbers", "--text", "forty two", **ascii_only)
+    assert said.startswith("zweiundvierzig")
+    assert "?" in said
+
+
 def test_training_that_is_stopped_says_how_to_go_on(tmp_path: Path) -> None:
     command = [
         sys.executable,
@@ -519,7 +526,7 @@ def test_bench_prints_ratios() -> None:
 
 
 def test_a_short_soak_refuses_every_malformed_call() -> None:
-    out = process("bench", "soak", "--steps", 9_000, "--calls", 2_000)
+    out = process("bench", "soak", "--steps", 9_000, "--calls", 2_000, "--moments", 0)
     assert "2,000 malformed calls: 2,000 refused" in out
     assert out.count("| Glimpse/") == len(TABLE)
 
