@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -185,6 +186,31 @@ def test_the_commit_is_this_projects_wherever_one_is(tmp_path: Path, monkeypatch
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     monkeypatch.chdir(tmp_path)
     assert results.commit() == here != "unknown"
+
+
+def test_a_commit_is_dirty_by_what_was_changed_outside_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    assert results.commit() == "unknown"
+
+    def git(*arguments: str) -> None:
+        name = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+        subprocess.run(["git", "-C", str(tmp_path), *name, *arguments], check=True, capture_output=True)
+
+    (tmp_path / "results").mkdir()
+    for file in ("code.py", "results/results.jsonl"):
+        (tmp_path / file).write_text("x", encoding="utf-8")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "all")
+    clean = results.commit()
+    assert re.fullmatch("[0-9a-f]{10}", clean)
+    (tmp_path / "results" / "results.jsonl").write_text("y", encoding="utf-8")
+    (tmp_path / "note.txt").write_text("y", encoding="utf-8")
+    assert results.commit() == clean
+    (tmp_path / "code.py").write_text("y", encoding="utf-8")
+    assert results.commit() == f"{clean}-dirty"
 
 
 def test_pixels_of_colour_are_counted_once_a_channel() -> None:

@@ -259,10 +259,19 @@ def training_minutes(path: Path, config: dict[str, Any]) -> float:
 
 
 def commit() -> str:
-    """The commit of this project, whatever folder a script is called in; "unknown" outside a checkout."""
-    try:
-        command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"]
+    """The commit of this project, whatever folder a script is called in; "unknown" outside a checkout.
+
+    It ends in "-dirty" where files were changed that git knows, but for those of results/: a row that was
+    published a moment ago changes nothing of the next.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
+        return git("rev-parse", "--short=10", "HEAD") + ("-dirty" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
