@@ -200,8 +200,7 @@ def _grow(name: str, times: int, again: Command, same: Same, place: Path) -> int
             if not process.returncode:
                 break
             filled += 1
-            last = (error.strip().splitlines() or [""])[-1]
-            bad = "Traceback" in error or "pace" not in last
+            bad = "Traceback" in error or "No space left" not in error
             if bad:
                 tqdm.write(f"{name}: {error.strip()[-300:]}", file=sys.stderr)
             said += bad
