@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from types import ModuleType
 
+import gallery
+import pin
 import pytest
-from conftest import ROOT
+import torch
+from conftest import ROOT, needs_full_mnist
 
 import docs
+from agents.experiments.experiment import load_agent
 from agents.report import results
+from agents.report.results import find_checkpoint
 from glimpse_env import TABLE
 from glimpse_env.worlds.houses import load_layouts
 
@@ -68,3 +74,18 @@ def test_bounds_of_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows[f"| {pair}"] == "99.0 | – | – | – | – | – | – |"
     assert rows[f"| {cifar}"] == "90.0 | – | – | – | 30.00 (copy) | – | – |"
     assert "| conv-cifar10 on copy | 30.00 |" in docs.page(cifar)
+
+
+def test_the_gallery_shows_who_it_says() -> None:
+    assert (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8") == gallery.page()
+    for name in gallery.WHO:
+        assert all((ROOT / "docs" / gallery.picture(name, how)).is_file() for how in ("right", "wrong"))
+    assert gallery.chosen(torch.tensor([True, False, True, True, False]), 2) == ([0, 2], [1, 4])
+
+
+@needs_full_mnist
+def test_the_gallery_knows_what_is_wrong() -> None:
+    agent, experiment, _ = load_agent(find_checkpoint("soft-house"))
+    right = gallery.correct(agent, experiment)[: pin.SCENES]
+    pinned = json.loads(pin.PINS.read_text(encoding="utf-8"))["checkpoints"]["soft-house"]["wrong"]
+    assert int((~right).sum()) == pinned

@@ -1,0 +1,102 @@
+"""Make docs/gallery.md: what captioners say and where they look, `python scripts/gallery.py`.
+
+Nobody picks the pictures: they are the first frozen test scenes that each is right about, and the first that
+it is wrong about. It needs MNIST.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import terminal
+import torch
+from torch import Tensor
+
+from agents.experiments import Experiment
+from agents.experiments.experiment import load_agent
+from agents.learn.checkpoint import CheckpointError
+from agents.learn.envs import frozen_batches, frozen_env, single_env
+from agents.learn.evaluate import scoring
+from agents.learn.files import write
+from agents.learn.rollout import rollout
+from agents.report.results import find_checkpoint
+from agents.show.playback import AgentPlayer, episode, save
+from glimpse_env.data.files import DatasetError
+from glimpse_env.render import said
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+EACH = 3  # scenes that are right, and that are wrong
+WHO = {
+    "soft-digits": "Soft attention over the whole picture. How bright a place is says how much it counts, and "
+    "the dot is the mean of all places, which is nowhere in particular where all count alike.",
+    "gaze-digits": "The gazing captioner sees only what lies in the squares, blurred more in the larger ones, "
+    "and looks once more between two words.",
+    "soft-house": "Soft attention over a house number, whose caption is its digits.",
+}
+
+
+def main() -> None:
+    """Draw all and write the page."""
+    torch.set_num_threads(1)
+    for name in WHO:
+        agent, experiment, _ = load_agent(find_checkpoint(name))
+        for how, indices in zip(("right", "wrong"), chosen(correct(agent, experiment), EACH), strict=True):
+            draw(agent, experiment, indices, DOCS / picture(name, how))
+            print(f"wrote {DOCS / picture(name, how)}")
+    write(DOCS / "gallery.md", page())
+
+
+def page() -> str:
+    """The page, Markdown."""
+    parts = [
+        "# Gallery of captions",
+        f"For each word the picture, and where the eye was as it was said. These are the first {EACH} frozen "
+        f"test scenes that each captioner is right about and the first {EACH} that it is wrong about, by "
+        "`python scripts/gallery.py`: nobody picked them. In brackets is what is right to say, or one way of "
+        "several. [Captions](xu2015.md) says how often each is right.",
+    ]
+    for name, about in WHO.items():
+        parts += [f"## {name}", about]
+        parts += [f"![what {name} is {how} about]({picture(name, how)})" for how in ("right", "wrong")]
+    return "\n\n".join(parts) + "\n"
+
+
+def picture(name: str, how: str) -> str:
+    """What a picture of the page is called."""
+    return f"gallery-{name}-{how}.png"
+
+
+def correct(agent: Any, experiment: Experiment) -> Tensor:
+    """Whether it is right about each of the first frozen test scenes, bool (B,)."""
+    env = frozen_env(agent, experiment.env_id, "test", **experiment.env)
+    with scoring(agent, 0):
+        played = rollout(agent, env, sample=False, options={"index": next(iter(frozen_batches(env)))})
+    env.close()
+    return played.correct.cpu()
+
+
+def chosen(correct: Tensor, count: int) -> tuple[list[int], list[int]]:
+    """The first so many places (B,) that are true, and the first that are not."""
+    right, wrong = (found.nonzero()[:count, 0].tolist() for found in (correct, ~correct))
+    return right, wrong
+
+
+def draw(agent: Any, experiment: Experiment, indices: list[int], path: Path) -> None:
+    """Write the film strips of some frozen test scenes, and of each caption what is right to say."""
+    env = single_env(experiment.env_id, experiment.env, split="test")
+    player, strips = AgentPlayer(agent), []
+    for index in indices:
+        views = list(episode(player, env, index))
+        right = f" ({said(views[-1], views[-1].target)})" if views[-1].says and views[-1].target else ""
+        strips.append((f"scene {index}{right}", views))
+    save(path, strips)
+
+
+if __name__ == "__main__":
+    terminal.show_what_it_can()
+    try:
+        main()
+    except (CheckpointError, DatasetError, OSError, ValueError) as error:
+        sys.exit(f"gallery.py: {error}")
