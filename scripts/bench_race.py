@@ -75,7 +75,7 @@ def plain(dataset: str) -> Iterator[tuple[float, float]]:
             model.batch()
         return model.error("validation")
 
-    yield from timed(epoch, MOST)
+    yield from tqdm(timed(epoch, MOST), "plain", unit=" epochs", total=MOST)
 
 
 def timed(epoch: Callable[[], float], epochs: int) -> Iterator[tuple[float, float]]:
