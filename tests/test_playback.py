@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,23 @@ def test_a_failed_film_leaves_nothing(tmp_path: Path, views: list[View]) -> None
     with pytest.raises(OSError, match="missing"):
         save(path, [("a", views)])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="needs limits of a process")
+@pytest.mark.parametrize("ending", [".gif", ".mp4", ".png", ".html"])
+def test_a_film_that_does_not_fit_is_an_error_and_nothing(
+    ending: str, tmp_path: Path, views: list[View], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A file may have no more bytes, which its writers meet as they meet a full disk."""
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, most[1]))
+    try:
+        with pytest.raises(OSError, match=r"File too large|free some space"):
+            save(tmp_path / f"x{ending}", [("a", views)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, most)
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" not in capfd.readouterr().err
 
 
 class Script:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from agents.agent import device_of
 from agents.device import seeded
 from agents.learn.files import write_whole
 from agents.models.draw import DRAW, Stroke
-from agents.show.playback import SECONDS_AT_THE_END, write_film
+from agents.show.playback import SECONDS_AT_THE_END, write_film, write_picture
 from glimpse_env.render import Frame, parallelogram, tile
 
 FORMATS = (".gif", ".mp4", ".png")
@@ -41,7 +40,7 @@ def save(path: Path, steps: list[list[Frame]], x: Tensor | None = None) -> None:
     seconds = [SECONDS_A_STEP] * (len(steps) - 1) + [SECONDS_AT_THE_END]
     if path.suffix == ".png":
         originals = [] if x is None else [[_enlarged((255 * picture).byte()) for picture in x]]
-        write_whole(path, lambda file: iio.imwrite(file, film_strip(steps, originals)))
+        write_whole(path, lambda file: write_picture(file, film_strip(steps, originals)))
     else:
         write_whole(path, lambda file: write_film(file, [tile(step) for step in steps], seconds))
 

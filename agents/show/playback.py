@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -213,7 +214,7 @@ def save(path: Path, episodes: list[tuple[str, list[View]]], *, together: int = 
     if path.suffix == ".html":
         write_whole(path, lambda file: write_html(file, episodes, max(together, 1)))
     elif path.suffix == ".png":
-        write_whole(path, lambda file: iio.imwrite(file, film_strip(episodes)))
+        write_whole(path, lambda file: write_picture(file, film_strip(episodes)))
     else:
         frames, seconds = [], []
         for shown in (
@@ -226,12 +227,24 @@ def save(path: Path, episodes: list[tuple[str, list[View]]], *, together: int = 
         write_whole(path, lambda file: write_film(file, frames, seconds))
 
 
+def write_picture(path: Path, frame: Frame) -> None:
+    """Write a .png."""
+    path.write_bytes(iio.imwrite("<bytes>", frame, extension=".png"))
+
+
 def write_film(path: Path, frames: list[Frame], seconds: list[float]) -> None:
-    """Write a .gif or .mp4 that shows each frame for its seconds."""
+    """Write a .gif or .mp4 that shows each frame for its seconds.
+
+    It is made in memory, for a full disk does not stop those who make it. Raises OSError where it is full.
+    """
     if path.suffix == ".gif":
         milliseconds = [1000 * s for s in seconds]
-        iio.imwrite(path, frames, duration=milliseconds if len(frames) > 1 else milliseconds[0], loop=0)
+        duration = milliseconds if len(frames) > 1 else milliseconds[0]
+        path.write_bytes(iio.imwrite("<bytes>", frames, extension=".gif", duration=duration, loop=0))
         return
     fps = 5
     film = [frame for frame, s in zip(frames, seconds, strict=True) for _ in range(round(s * fps))]
-    iio.imwrite(path, film, fps=fps, codec="libx264", macro_block_size=2)
+    made = iio.imwrite("<bytes>", film, extension=".mp4", fps=fps, codec="libx264", macro_block_size=2)
+    if b"moov" not in made:  # its last part; ffmpeg has a temporary file of its own, and says nothing
+        raise OSError(f"no film could be made in {tempfile.gettempdir()}: free some space there")
+    path.write_bytes(made)
