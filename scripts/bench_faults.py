@@ -41,7 +41,7 @@ PUBLISHED = "lookup-10"  # trains in a quarter of a minute
 PAGE, SMALL = 4096, 16  # bytes that a disk has at least; how often it grows by no more
 ODD = {  # what is set in the environment of a process
     "ASCII": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    "Turkish": {"LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"},
+    "a locale that is not there": {"LC_ALL": "xx_XX.UTF-8", "LANG": "xx_XX.UTF-8"},
     "Kathmandu": {"TZ": "Asia/Kathmandu"},
     "a clock that jumps": {"JUMPS": "1"},
 }
