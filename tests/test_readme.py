@@ -40,6 +40,8 @@ def test_the_shell_blocks_run(tmp_path: Path) -> None:
     # Run beside the checkout, so that no run folder is left in it.
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
     script = train.replace("python ", f"{sys.executable} ")
+    assert script.count("--epochs 2 ") == 2
+    script = script.replace("--epochs 2 ", "--epochs 2 --images-per-epoch 2048 ")  # all else as it stands
     done = subprocess.run(
         ["sh", "-ec", script], cwd=tmp_path, capture_output=True, text=True, env={**os.environ}
     )
