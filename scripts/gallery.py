@@ -6,6 +6,7 @@ it is wrong about. It needs MNIST.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ WHO = {
 }
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Draw all and write the page."""
+    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
     torch.set_num_threads(1)
     for name in WHO:
         agent, experiment, _ = load_agent(find_checkpoint(name))
@@ -97,6 +99,6 @@ def draw(agent: Any, experiment: Experiment, indices: list[int], path: Path) -> 
 if __name__ == "__main__":
     terminal.show_what_it_can()
     try:
-        main()
+        main(sys.argv[1:])
     except (CheckpointError, DatasetError, OSError, ValueError) as error:
         sys.exit(f"gallery.py: {error}")

@@ -5,6 +5,7 @@ Reads svhn-layout/svhn_layout.npz in the folder GLIMPSE_DATA names. Not needed t
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from glimpse_env.data.files import DatasetError, find
 from glimpse_env.worlds import houses
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Read, compact, write beside the library."""
+    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
     source = find("svhn-layout", "svhn_layout.npz")
     if source is None:
         raise DatasetError("svhn-layout/svhn_layout.npz is not in the folder GLIMPSE_DATA names.")
@@ -37,6 +39,6 @@ def main() -> None:
 if __name__ == "__main__":
     terminal.show_what_it_can()
     try:
-        main()
+        main(sys.argv[1:])
     except (DatasetError, OSError) as error:
         sys.exit(f"make_layouts.py: {error}")

@@ -7,8 +7,10 @@ project to the file; write it anew only when an id, or a checkpoint, is meant to
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +120,9 @@ def answers(path: Path) -> dict[str, Any]:
     return {"wrong": int(wrong.any(1).sum()), "answers": digest(heard)}
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Compute everything and write it."""
+    argparse.ArgumentParser(description=__doc__).parse_args(arguments)
     torch.set_num_threads(1)
     pins: dict[str, Any] = {"scenes": {}, "trajectories": {}, "checkpoints": {}}
     for env_id in tqdm(TABLE):
@@ -135,4 +138,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     terminal.show_what_it_can()
-    main()
+    main(sys.argv[1:])
