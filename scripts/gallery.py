@@ -61,7 +61,8 @@ def page() -> str:
     ]
     for name, about in WHO.items():
         parts += [f"## {name}", about]
-        parts += [f"![what {name} is {how} about]({picture(name, how)})" for how in ("right", "wrong")]
+        for how in ("right", "wrong"):
+            parts += [f"**{how.capitalize()}:**", f"![what {name} is {how} about]({picture(name, how)})"]
     return "\n\n".join(parts) + "\n"
 
 
