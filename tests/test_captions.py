@@ -424,7 +424,7 @@ def test_a_word_that_stands_for_all_others_is_paid_nothing(
 @needs_flickr8k
 def test_flickr8k_has_its_splits_and_a_sentence_for_all_scores_as_counted_elsewhere() -> None:
     assert [len(captions.load("flickr8k", split).pictures) for split in SPLITS] == [6000, 1000, 1000]
-    assert len(captions.vocabulary("flickr8k")) == 2535
+    assert len(captions.words_in(captions.load("flickr8k", "train"))) == 2535
     env = vector(3, dataset="flickr8k", canvas_size=224, glimpses_per_answer=1, split="test")
     env.reset(options={"index": 7})
     assert env.present_scenes().canvas.shape == (3, 3, 224, 224)

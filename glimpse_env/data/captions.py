@@ -101,38 +101,35 @@ def load(name: str, split: str) -> Captioned:
     Raises ValueError for an unknown name, DatasetError for files that are missing or damaged.
     """
     checks.choice("split", split, SPLITS)
+    return splits(name)[split]
+
+
+def splits(name: str) -> dict[str, Captioned]:
+    """All splits of captioned pictures, as `load` has each; a folder is looked through for what changed."""
     if name.startswith("folder:") and name != "folder:":
         folder = Path(name.removeprefix("folder:")).expanduser().absolute()
         listed = folder / LISTED
-        return _folder(folder, _signature(listed), own.signature(folder) if folder.is_dir() else "")[split]
+        return _folder(folder, _signature(listed), own.signature(folder) if folder.is_dir() else "")
     if name not in NAMED:
         raise ValueError(
             f"there are no captions {name!r}{checks.did_you_mean(name, NAMED) or ':'} use 'digits', "
             f"{', '.join(map(repr, NAMED))}, or 'folder:PATH' for a folder with a file {LISTED}"
         )
-    return _flickr8k()[split] if name == "flickr8k" else _codraw(split)
-
-
-def vocabulary(name: str) -> Words:
-    """The words that captions of `name` are said in, those of training, and OTHER."""
-    return _vocabulary(load(name, "train"))
+    return _flickr8k() if name == "flickr8k" else {split: _codraw(split) for split in SPLITS}
 
 
 @cache
-def _vocabulary(train: Captioned) -> Words:
+def words_in(train: Captioned) -> Words:
+    """The words that captions like those of `train` are said in, and OTHER."""
     captions = [caption for several in train.captions for caption in several]
     count = Counter(word for caption in captions for word in caption)
     least = LEAST if len(captions) >= MANY else 1
     return (*sorted(word for word, times in count.items() if times >= least), OTHER)
 
 
-def longest(name: str) -> int:
-    """How many words the longest caption of any split has."""
-    return max(_longest(load(name, split)) for split in SPLITS)
-
-
 @cache
-def _longest(captioned: Captioned) -> int:
+def longest(captioned: Captioned) -> int:
+    """How many words the longest of its captions has."""
     return max(len(caption) for several in captioned.captions for caption in several)
 
 

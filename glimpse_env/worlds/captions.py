@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from glimpse_env import checks
 from glimpse_env.data import captions
 from glimpse_env.kernels import kernel
-from glimpse_env.random import GOLDEN, begin, below, mix, unit
+from glimpse_env.random import GOLDEN, SPLITS, begin, below, mix, unit
 from glimpse_env.scores import Cider
 from glimpse_env.worlds.scene import Augmentation, Drawn
 
@@ -34,14 +34,16 @@ class CaptionWorld:
     def __init__(self, dataset: str, split: str, size: int) -> None:
         self.canvas_shape = (3, checks.integer("canvas_size", size, 1, MAX_CANVAS), size)
         self.named = (dataset, split)
-        self.captioned = captions.load(dataset, split)
-        self.names = captions.vocabulary(dataset)
-        self.max_digits = captions.longest(dataset)
+        checks.choice("split", split, SPLITS)
+        splits = captions.splits(dataset)
+        self.captioned = splits[split]
+        self.names = captions.words_in(splits["train"])
+        self.max_digits = max(map(captions.longest, splits.values()))
         self.symbols, self.count = _encoded(self.captioned, self.names, self.max_digits)
         self.boxes = _boxes(self.captioned, size, self.max_digits) if self.captioned.boxes else None
         self.num_scenes, self.ways = self.symbols.shape[:2]
         self._kept = _Kept(self.captioned, size)
-        self._cider = _cider(captions.load(dataset, "train"))
+        self._cider = _cider(splits["train"])
 
     def references(self, scene: int) -> tuple[tuple[str, ...], ...]:
         """All that people said of a frozen scene, as words, also such as no answer names."""
