@@ -1,17 +1,21 @@
-"""`bench.py train`: images a second of RAM's training, one thread, and the share of each part."""
+"""`bench.py train`: images a second of training steps of RAM, DRAM, EDRAM and DRAW, on one thread."""
 
 from __future__ import annotations
 
 import copy
 import statistics
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
+from bench_choices import Choice, channels_last, exponents, flush_denormal, patches, training_step
 from torch import nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from agents.agent import Agent
 from agents.device import computes_bfloat16
 from agents.experiments import Experiment
 from agents.learn.envs import make_env
@@ -23,11 +27,19 @@ from glimpse_env.data.images import load
 BATCH, GLIMPSES = 128, 6
 ROUNDS, BATCHES = 7, 20
 PARTS = ("sensor", "forward", "backward", "optimiser")
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward")  # torch's operations
 
 
 def bench_train(dataset: str) -> None:
-    """Print a Markdown table: ours in every precision the processor computes in, the reference in between."""
+    """Print two Markdown tables: RAM's step beside the reference's, and steps of four agents."""
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # as scripts/train.py does
+    bench_ram(dataset)
+    bench_steps(dataset)
+
+
+def bench_ram(dataset: str) -> None:
+    """Ours in every precision the processor computes in, with the reference among them."""
     runs: dict[str, Any] = {"plain reference, float32": PlainRAM(dataset)}
     for dtype in (
         (torch.float32, torch.bfloat16) if computes_bfloat16(torch.device("cpu")) else (torch.float32,)
@@ -37,8 +49,9 @@ def bench_train(dataset: str) -> None:
             dataset, BATCH, bfloat16=dtype == torch.bfloat16, at_once=False
         )
         for size in (BATCH, 512):
-            runs[f"ours, {precision}, batch {size}"] = Ours(dataset, size, bfloat16=dtype == torch.bfloat16)
-        runs[f"matrix products alone, {precision}, batch {BATCH}"] = Products(BATCH, dtype)
+            ours = Ours(dataset, size, bfloat16=dtype == torch.bfloat16)
+            runs[f"ours, {precision}, batch {size}"] = ours
+            runs[f"matrix products alone, {precision}, batch {size}"] = Products(ours.batch, size)
     for run in runs.values():
         run.batch()
         run.seconds = dict.fromkeys(PARTS, 0.0)  # without what is compiled at first
@@ -61,8 +74,61 @@ def bench_train(dataset: str) -> None:
     print(
         "Sensor: reset and step of the environment. The matrix products alone are the limit: what RAM's\n"
         "take by themselves. The rest of a step is some 150 small operations, each a call of a few\n"
-        "microseconds, which a larger batch shares among more images."
+        "microseconds, which a larger batch shares among more images.\n"
     )
+
+
+def bench_steps(dataset: str) -> None:
+    """A step with what was done for its speed and without, and its products and convolutions alone."""
+    print("| experiment | images/s, without any choice | as it is | ratio | products alone | of the step |")
+    print("|---|---:|---:|---:|---:|---:|")
+    made: dict[str, tuple[Choice, ...]] = {
+        "ram-mnist": (recorded, flush_denormal),
+        "dram-sum": (channels_last, flush_denormal),
+        "edram-slim": (patches, flush_denormal),
+        "draw-mnist": (exponents, flush_denormal),
+    }
+    for experiment, choices in made.items():
+        print(f"| {experiment} | {' | '.join(step_cells(experiment, choices, dataset))} |", flush=True)
+    print(
+        "The choices are those of `bench.py choices`, and that RAM's episode is differentiated at once.\n"
+        "Products alone: all matrix products and convolutions of one step, on tensors of the same shapes."
+    )
+
+
+def step_cells(experiment: str, choices: tuple[Choice, ...], dataset: str) -> list[str]:
+    """A line of the table, without its name; medians over rounds, the three in turn."""
+    step, agent, images = training_step(experiment, dataset)
+    step()
+    products = Products(step, images)
+
+    def chosen(all_of_them: bool) -> None:
+        for choose in choices:
+            choose(agent, all_of_them)
+        step()
+
+    runs: list[Callable[[], None]] = [partial(chosen, False), partial(chosen, True), products.batch]
+    seconds: list[list[float]] = [[] for _ in runs]
+    for _ in range(1 + ROUNDS):
+        for run, taken in zip(runs, seconds, strict=True):
+            began = time.perf_counter()
+            run()
+            taken.append(time.perf_counter() - began)
+    without, ours, alone = (statistics.median(taken[1:]) for taken in seconds)  # the first round warms up
+    return [
+        f"{images / without:,.0f}",
+        f"{images / ours:,.0f}",
+        f"{without / ours:.2f}x",
+        f"{images / alone:,.0f}",
+        f"{100 * alone / ours:.0f}%",
+    ]
+
+
+def recorded(agent: Agent, chosen: bool) -> None:
+    """RAM's episode is recorded and differentiated at once (parts/recording.py), or by autograd."""
+    assert isinstance(agent, RAM)
+    recording = partial(RAM.recording, agent) if chosen else lambda: None
+    setattr(agent, "recording", recording)  # noqa: B010 (a method of an instance)
 
 
 class Ours:
@@ -76,8 +142,7 @@ class Ours:
         learner = Reinforce(sigma_start=0.15)
         experiment = Experiment("Glimpse/MNIST-v0", RAMSettings(), learner, Loop(), env)
         self.agent: RAM = experiment.build(experiment.spec())
-        if not at_once:
-            setattr(self.agent, "recording", lambda: None)  # noqa: B010 (a method of an instance)
+        recorded(self.agent, at_once)
         self.size, self.bfloat16 = size, bfloat16
         self.env = make_env(self.agent, experiment.env_id, size, start_gaze="random", **env)
         self.play = partial(learner.batch, self.agent, self.env)
@@ -118,27 +183,42 @@ class Ours:
 
 
 class Products:
-    """Nothing but the matrix products of one training step: forward, and two backward for each."""
+    """The matrix products and convolutions of one training step, and nothing else of it."""
 
-    # (inputs, outputs) of what, where, their sum's two halves, the core's two and the three heads.
-    LAYERS = ((64, 128), (2, 128), (128, 256), (128, 256), (256, 256), (256, 256), (256, 13))
-
-    def __init__(self, size: int, dtype: torch.dtype) -> None:
+    def __init__(self, step: Callable[[], None], size: int) -> None:
         self.size = size
         self.seconds = dict.fromkeys(PARTS, 0.0)
-        self.operands = [
-            [torch.randn(shape, dtype=dtype) for shape in ((size, i), (i, o), (size, o))]
-            for i, o in self.LAYERS
-        ]
+        with _Recorder() as recorder:
+            step()
+        self.calls = recorder.calls
 
     def batch(self) -> None:
-        """As many products as one training step has; the first layers pass no gradient to the picture."""
-        for _ in range(GLIMPSES):
-            for layer, (x, w, y) in enumerate(self.operands):
-                _ = x @ w
-                _ = x.t() @ y
-                if layer > 1:
-                    _ = y @ w.t()
+        """The same operations on tensors of the same shapes, layout and precision."""
+        with torch.no_grad():
+            for operation, arguments in self.calls:
+                operation(*arguments)
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
+    """Notes every operation among PRODUCTS, with random tensors in the place of its arguments."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.calls: list[tuple[Any, list[Any]]] = []
+        self.tensors: dict[Any, torch.Tensor] = {}  # one of each kind, for all operations
+
+    def __torch_dispatch__(self, operation: Any, _: Any, arguments: Any = (), keywords: Any = None) -> Any:
+        result = operation(*arguments, **(keywords or {}))
+        if operation.overloadpacket.__name__ in PRODUCTS:
+            like = [self._like(a) if isinstance(a, torch.Tensor) else a for a in arguments]
+            self.calls.append((getattr(operation.overloadpacket, "default"), like))  # noqa: B009 (not `.out`)
+        return result
+
+    def _like(self, tensor: torch.Tensor) -> torch.Tensor:
+        kind = (tuple(tensor.shape), tensor.stride(), tensor.dtype)
+        if kind not in self.tensors:
+            self.tensors[kind] = torch.randn_like(tensor)
+        return self.tensors[kind]
 
 
 class PlainRAM:
