@@ -173,11 +173,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 f"horizon must be a multiple of the task's {self.task.length} answers, got {horizon}: "
                 "or set glimpses_per_answer"
             )
-        # A picture's pixels are kept as they are and as sums of two bytes, a text's words as they are.
-        bytes_each = np.dtype(self.world.dtype).itemsize * (1 if self.world.tokens else 3)
-        checks.rows_fit(num_envs, bytes_each * math.prod(self.world.canvas_shape))
+        checks.rows_fit(num_envs, np.dtype(self.world.dtype).itemsize * math.prod(self.world.canvas_shape))
         if isinstance(self.world, DigitWorld | HouseWorld | Captioned):
-            self.sensor = Retina(num_envs, self.world.canvas_shape, retina_size, scales, context)
+            self.sensor = Retina(
+                num_envs, self.world.canvas_shape, retina_size, scales, context, self.horizon
+            )
         else:
             whole = bool(checks.integer("context", int(context), 0, 1))
             self.sensor = Words(self.world.canvas_shape[0], len(self.world.tokens), retina_size, whole)

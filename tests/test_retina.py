@@ -9,14 +9,18 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from glimpse_env.sensors.retina import (
+    Retina,
+    average,
     check_context,
     crop,
-    empty_integral,
     gaze_to_pixel,
     integrate,
     look,
     patch_start,
     pool,
+    read,
+    sums_pay,
+    take_in,
 )
 
 
@@ -99,8 +103,8 @@ def test_a_glimpse_one_can_check_by_hand() -> None:
 
 def test_only_the_rows_asked_for_are_integrated() -> None:
     canvas = np.ones((2, 1, 3, 3), np.uint8)
-    integral = empty_integral(canvas)
-    integrate(np.array([False, True]), canvas, integral)
+    integral, context = np.zeros((2, 1, 4, 4), np.uint16), np.zeros((2, 1, 0, 0), np.float32)
+    take_in(np.array([False, True]), canvas, integral, context)
     assert integral[0].max() == 0
     assert integral[1, 0].tolist() == [[0, 0, 0, 0], [0, 1, 2, 3], [0, 2, 4, 6], [0, 3, 6, 9]]
 
@@ -123,12 +127,11 @@ def test_bad_input_is_named(canvas: NDArray, gaze: NDArray, size: int, scales: i
 
 def test_a_context_is_as_coarse_as_16_bits_can_count() -> None:
     """On 95 white pixels a side: seven cells span 15 pixels each or less, 15² * 255 < 2^16; six span 17."""
-    white = np.full((1, 1, 95, 95), 255, np.uint8)
-    integral, rows = empty_integral(white), np.ones(1, np.bool_)
-    integrate(rows, white, integral)
-    out = np.zeros((1, 1, 7, 7), np.float32)
+    integral = np.zeros((1, 96, 96), np.uint16)
+    integrate(np.full((1, 95, 95), 255, np.uint8), integral)
+    out = np.zeros((1, 7, 7), np.float32)
     check_context(7, 95)
-    pool(rows, integral, out)
+    pool(integral, out)
     assert (out == 1).all()
     with pytest.raises(ValueError, match="at least 7"):
         check_context(6, 95)
@@ -142,3 +145,37 @@ def test_one_scale_is_cropped_to_what_is_read(size: int, pixels: int) -> None:
     cropped = np.empty((64, 3, size, size), np.float32)
     crop(canvas, gaze, cropped)
     np.testing.assert_array_equal(cropped, look(canvas, gaze, size, 1))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 9), st.integers(1, 5), st.integers(0, 99))
+def test_with_sums_and_without_the_same_is_seen(
+    height: int, width: int, size: int, scales: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    canvas = rng.integers(0, 256, (3, 2, height, width), dtype=np.uint8)
+    gaze = rng.uniform(-1.2, 1.2, (3, 2)).astype(np.float32)
+    integral = np.zeros((3, 2, height + 1, width + 1), np.uint16)
+    take_in(np.ones(3, np.bool_), canvas, integral, np.zeros((3, 2, 0, 0), np.float32))
+    with_sums, without = np.empty((2, 3, scales * 2, size, size), np.float32)
+    read(integral, gaze, with_sums)
+    average(canvas, gaze, without)
+    np.testing.assert_array_equal(with_sums, without)
+
+
+def test_large_canvases_are_seen_without_sums_of_every_row() -> None:
+    shape = (3, 256, 256)
+    assert not sums_pay(shape, size=8, scales=3, glimpses=7)  # 7 * 64 * 21 pixels of 65,536
+    assert sums_pay(shape, size=16, scales=3, glimpses=13)
+    canvas = np.random.default_rng(0).integers(0, 256, (2, *shape), dtype=np.uint8)
+    gaze = np.zeros((2, 2), np.float32)
+    few, many = (Retina(2, shape, 8, 3, context=32, glimpses=glimpses) for glimpses in (7, 99))
+    seen = []
+    for retina in (few, many):
+        for row in (0, 1):  # one after the other, as rows begin
+            retina.prepare(np.arange(2) == row, canvas)
+        seen.append(retina.look(canvas, gaze))
+    for key in ("retina", "context"):
+        np.testing.assert_array_equal(seen[0][key], seen[1][key])
+    blocks = canvas.reshape(2, 3, 32, 8, 32, 8).astype(np.float64)
+    np.testing.assert_allclose(seen[0]["context"], blocks.mean((3, 5)) / 255, atol=1e-6)

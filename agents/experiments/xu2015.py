@@ -8,8 +8,9 @@
 
 The papers' pictures are seen by a network of 20 to 140 million weights that was trained on ImageNet; here
 …-flickr8k have one of 4.6 million (parts/eye.py), which is not trained further. …-digits say how digits lie,
-…-house read a house number, each with a small CNN that is trained with the rest: there it is known where a
-word should look. gaze-digits sees glimpses alone, through a retina, and looks twice before each word.
+…-house read a house number and …-read two digits, each with a small CNN that is trained with the rest: there
+it is known where a word should look. gaze-digits sees glimpses alone, through a retina, and looks twice
+before each word.
 
 `python scripts/train.py soft-flickr8k` trains a row, `python scripts/evaluate.py` scores it.
 """
@@ -72,6 +73,7 @@ SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 10, dataset="codraw", canvas_s
     loop={"images_per_epoch": 15_000},
 )
 SOFT_HOUSE = small("Glimpse/HouseNumbers-v0", DIGITS, 20)
+SOFT_READ = small("Glimpse/DigitPair-v0", DIGITS, 20, distortion=0.2)
 EXPERIMENTS = {
     "soft-flickr8k": SOFT_FLICKR8K,
     "hard-flickr8k": SOFT_FLICKR8K.but(
@@ -103,4 +105,9 @@ EXPERIMENTS = {
         model={"hard": True}, learner=HARD, loop={"epochs": 6, "learning_rate": 5e-4}, init="soft-house"
     ),
     "show-tell-house": SOFT_HOUSE.but(**SHOW_AND_TELL),
+    "soft-read": SOFT_READ,
+    "hard-read": SOFT_READ.but(
+        model={"hard": True}, learner=HARD, loop={"epochs": 6, "learning_rate": 5e-4}, init="soft-read"
+    ),
+    "show-tell-read": SOFT_READ.but(**SHOW_AND_TELL),
 }

@@ -8,6 +8,7 @@ pixels, so that for an even size all patches share one centre. Outside the canva
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,23 +37,33 @@ def patch_start(gaze: float, pixels: int, extent: int) -> int:
 class Retina:
     """The sensor for pixels: `scales` patches of `size` x `size`, and with `context` all of it, coarsely.
 
-    canvas_shape: (C, H, W). Raises ValueError for a retina or a context that cannot be built.
+    canvas_shape: (C, H, W); glimpses: how many an episode has. Raises ValueError for a retina or a context
+    that cannot be built.
     """
 
     axes = 2
 
     def __init__(
-        self, num_envs: int, canvas_shape: tuple[int, int, int], size: int, scales: int, context: int
+        self,
+        num_envs: int,
+        canvas_shape: tuple[int, int, int],
+        size: int,
+        scales: int,
+        context: int,
+        glimpses: int,
     ) -> None:
         check_retina(size, scales)
-        channels, height, width = canvas_shape
+        channels, height, width = self._canvas_shape = canvas_shape
         self.size, self.scales = size, scales
         self.context = checks.integer("context", context, 0, height)
         if context:
             check_context(context, height)
         self.shape = (scales * channels, size, size)
-        self._pooled = scales > 1 or context > 0  # one scale averages nothing
-        self._integral = np.zeros((num_envs, channels, height + 1, width + 1), np.uint16)
+        self._summed = sums_pay(canvas_shape, size, scales, glimpses)
+        if self._summed:
+            checks.rows_fit(num_envs, 3 * math.prod(canvas_shape))  # the canvas, and sums of two bytes
+        kept = num_envs if self._summed else 1  # one is enough for a context
+        self._integral = np.zeros((kept, channels, height + 1, width + 1), np.uint16)
         self._context = np.zeros((num_envs, channels, context, context), np.float32)
 
     def spaces(self) -> dict[str, Space[Any]]:
@@ -64,8 +75,7 @@ class Retina:
 
     def canvas_space(self) -> Space[Any]:
         """The whole canvas of one row, for agents that see it."""
-        channels, height, width = self._integral.shape[1:]
-        return Box(0.0, 1.0, (channels, height - 1, width - 1), np.float32)
+        return Box(0.0, 1.0, self._canvas_shape, np.float32)
 
     def whole(self, canvas: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The canvases (B, C, H, W) as such agents see them: fresh, in [0, 1]."""
@@ -73,16 +83,16 @@ class Retina:
 
     def prepare(self, rows: NDArray[np.bool_], canvas: NDArray[np.uint8]) -> None:
         """Take in the canvases (B, C, H, W) of `rows`, once a scene."""
-        if self._pooled:
-            integrate(rows, canvas, self._integral)
-        if self.context:
-            pool(rows, self._integral, self._context)
+        if self._summed or self.context:
+            take_in(rows, canvas, self._integral, self._context)
 
     def look(self, canvas: NDArray[np.uint8], gaze: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
         """What every row sees at gaze (B, 2), as fresh arrays."""
         glimpse = np.empty((len(gaze), *self.shape), np.float32)
-        if self.scales > 1:
+        if self._summed:
             read(self._integral, gaze, glimpse)
+        elif self.scales > 1:
+            average(canvas, gaze, glimpse)
         else:
             crop(canvas, gaze, glimpse)
         return {"retina": glimpse, **({"context": self._context.copy()} if self.context else {})}
@@ -100,30 +110,67 @@ def writable(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) and not value.flags.writeable else value
 
 
-def empty_integral(canvas: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Zeros (B, C, H + 1, W + 1) for `integrate` to fill."""
-    batch, channels, height, width = canvas.shape
-    return np.zeros((batch, channels, height + 1, width + 1), np.uint16)
+def sums_pay(canvas_shape: tuple[int, int, int], size: int, scales: int, glimpses: int) -> bool:
+    """Whether all glimpses of an episode together average more pixels than the canvas has.
+
+    Only then are sums over the canvas, two bytes a pixel, worth their time and memory; one scale averages
+    nothing.
+    """
+    averaged = glimpses * size**2 * sum(4**k for k in range(scales))
+    return scales > 1 and averaged > math.prod(canvas_shape[1:])
 
 
 @kernel
-def integrate(rows: NDArray[np.bool_], canvas: NDArray[np.uint8], integral: NDArray[np.uint16]) -> None:
-    """Fill integral[b, c, i, j] = canvas[b, c, :i, :j].sum() modulo 2**16 where rows[b], in place.
+def take_in(
+    rows: NDArray[np.bool_],
+    canvas: NDArray[np.uint8],
+    integral: NDArray[np.uint16],
+    context: NDArray[np.float32],
+) -> None:
+    """Integrate and pool canvas (B, C, H, W) where rows[b], in place; an integral of one row serves all."""
+    for b in range(rows.shape[0]):
+        if rows[b]:
+            sums = integral[b % integral.shape[0]]
+            integrate(canvas[b], sums)
+            if context.shape[2] > 0:
+                pool(sums, context[b])
+
+
+@kernel
+def integrate(canvas: NDArray[np.uint8], integral: NDArray[np.uint16]) -> None:
+    """Fill integral[c, i, j] = canvas[c, :i, :j].sum() modulo 2**16, (C, H + 1, W + 1), in place.
 
     Done once a scene, it makes every pooled pixel four look-ups whatever its scale (Crow 1984). The sums
     wrap around; the difference that gives one pooled pixel (at most 16 * 16 * 255) is exact all the same,
     and 16 bits halve the memory that a large batch has to move.
     """
-    _, channels, height, width = canvas.shape
-    for b in range(rows.shape[0]):
-        if not rows[b]:
-            continue
-        for c in range(channels):
-            for i in range(height):
-                line = np.uint16(0)
-                for j in range(width):
-                    line = np.uint16(line + canvas[b, c, i, j])
-                    integral[b, c, i + 1, j + 1] = integral[b, c, i, j + 1] + line
+    channels, height, width = canvas.shape
+    for c in range(channels):
+        for i in range(height):
+            line = np.uint16(0)
+            for j in range(width):
+                line = np.uint16(line + canvas[c, i, j])
+                integral[c, i + 1, j + 1] = integral[c, i, j + 1] + line
+
+
+@kernel
+def pool(integral: NDArray[np.uint16], out: NDArray[np.float32]) -> None:
+    """Fill out (C, n, n), in [0, 1], with the whole canvas averaged to n x n, in place.
+
+    Cell i covers the pixels from floor(i H / n) up to ceil((i + 1) H / n), as adaptive average pooling does.
+    """
+    channels, n, _ = out.shape
+    height, width = integral.shape[1] - 1, integral.shape[2] - 1
+    for c in range(channels):
+        plane = integral[c]
+        for i in range(n):
+            top, bottom = i * height // n, ((i + 1) * height + n - 1) // n
+            for j in range(n):
+                left, right = j * width // n, ((j + 1) * width + n - 1) // n
+                total = np.uint16(
+                    plane[bottom, right] - plane[top, right] - plane[bottom, left] + plane[top, left]
+                )
+                out[c, i, j] = total / (255.0 * (bottom - top) * (right - left))
 
 
 @kernel
@@ -172,26 +219,26 @@ def crop(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], glimpse: NDArray[
 
 
 @kernel
-def pool(rows: NDArray[np.bool_], integral: NDArray[np.uint16], out: NDArray[np.float32]) -> None:
-    """Fill out[b] (C, n, n), in [0, 1], with the whole canvas averaged to n x n, where rows[b], in place.
-
-    Cell i covers the pixels from floor(i H / n) up to ceil((i + 1) H / n), as adaptive average pooling does.
-    """
-    _, channels, n, _ = out.shape
-    height, width = integral.shape[2] - 1, integral.shape[3] - 1
-    for b in range(rows.shape[0]):
-        if not rows[b]:
-            continue
-        for c in range(channels):
-            plane = integral[b, c]
-            for i in range(n):
-                top, bottom = i * height // n, ((i + 1) * height + n - 1) // n
-                for j in range(n):
-                    left, right = j * width // n, ((j + 1) * width + n - 1) // n
-                    total = np.uint16(
-                        plane[bottom, right] - plane[top, right] - plane[bottom, left] + plane[top, left]
-                    )
-                    out[b, c, i, j] = total / (255.0 * (bottom - top) * (right - left))
+def average(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], glimpse: NDArray[np.float32]) -> None:
+    """As `read`, pixel by pixel, where sums over the whole canvas do not pay."""
+    batch, channels, height, width = canvas.shape
+    size = glimpse.shape[2]
+    for b in range(batch):
+        for k in range(glimpse.shape[1] // channels):
+            factor = 1 << k
+            start_x = patch_start(gaze[b, 0], width, size * factor)
+            start_y = patch_start(gaze[b, 1], height, size * factor)
+            mean = np.float32(1.0 / (255 * factor * factor))
+            for c in range(channels):
+                for i in range(size):
+                    top, bottom = max(start_y + i * factor, 0), min(start_y + (i + 1) * factor, height)
+                    for j in range(size):
+                        left, right = max(start_x + j * factor, 0), min(start_x + (j + 1) * factor, width)
+                        total = 0
+                        for y in range(top, bottom):
+                            for x in range(left, right):
+                                total += canvas[b, c, y, x]
+                        glimpse[b, k * channels + c, i, j] = np.float32(total) * mean
 
 
 def check_context(context: int, canvas_size: int) -> None:
@@ -212,11 +259,9 @@ def look(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], size: int, scales
         raise ValueError(f"canvas must be uint8 (B, C, H, W), got {canvas.dtype} {canvas.shape}")
     if gaze.shape != (len(canvas), 2) or not np.isfinite(gaze).all():
         raise ValueError(f"gaze must be finite numbers of shape ({len(canvas)}, 2), got {gaze}")
-    integral = empty_integral(canvas)
-    integrate(np.ones(len(canvas), np.bool_), canvas, integral)
-    glimpse = np.empty((len(canvas), scales * canvas.shape[1], size, size), np.float32)
-    read(integral, gaze, glimpse)
-    return glimpse
+    retina = Retina(len(canvas), canvas.shape[1:], size, scales, context=0, glimpses=1)
+    retina.prepare(np.ones(len(canvas), np.bool_), canvas)
+    return retina.look(canvas, gaze)["retina"]
 
 
 def check_retina(size: int, scales: int) -> None:
