@@ -1,9 +1,10 @@
 """Score a trained agent: `python scripts/evaluate.py ram-mnist`, or a run folder, or a checkpoint file.
 
 Visits every frozen scene of the split once and prints the error in percent with its 95 % interval.
-`--publish` also adds the figures to results/results.jsonl. Of seed 1 it copies the checkpoint to
-results/pretrained and the metrics of its epochs to results/metrics (`--figures-only` does not). The run must
-have the settings of the experiment that it names. An ablation's figure is that on validation scenes.
+`--publish` also adds the figures to results/results.jsonl and the metrics of the epochs to results/metrics. Of
+seed 1 it keeps the checkpoint in results/pretrained, rounded to float16 as it is scored; with `--figures-only`
+none is kept, and the weights are scored as they were trained. The run must have the settings of the
+experiment that it names. An ablation's figure is that on validation scenes.
 `--on ID` and `--env KEYWORD=VALUE …` score it on another environment than its own (another canvas, clutter
 or number of glimpses), if its shapes fit. `--with SOURCE` adds a reader of the other direction.
 """
@@ -110,8 +111,8 @@ def main(arguments: list[str]) -> None:
         results.check_publishable(name, experiment)
         if options.backward is None and not (path.parent / run.METRICS).exists():
             raise ValueError(f"--publish is for a run folder, and {path.parent} has no {run.METRICS}")
-        # What is scored is what is kept.
-        checkpoint.load_weights(agent, results.compact(agent.state_dict()), path)
+        if not options.figures_only:  # what is scored is what is kept
+            checkpoint.load_weights(agent, results.compact(agent.state_dict()), path)
     if options.metrics:
         says = isinstance(experiment.learner, TeacherForcing | Reading)
         if not (says and isinstance(world_of(experiment.task, "test"), SentenceWorld)):

@@ -325,7 +325,7 @@ def test_only_the_experiment_itself_is_published(trained: Path) -> None:
 def test_publishing_adds_lines_and_a_checkpoint(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is scored is what is kept, in float16."""
+    """What is scored is what is kept, in float16, or what was trained where nothing is."""
     scored = []
     score = evaluate.evaluate
 
@@ -356,6 +356,9 @@ def test_publishing_adds_lines_and_a_checkpoint(
     assert capsys.readouterr().out == out
     mode = (tmp_path / "pretrained" / "ram-mnist.safetensors").stat().st_mode
     assert mode & 0o777 == 0o666 & ~checkpoint.umask()  # for whoever may read what one writes
+    evaluate.main([str(trained), "--publish", "--figures-only"])
+    tensors, _ = checkpoint.load(trained / "best.safetensors")
+    assert all(torch.equal(scored[-1][name], tensor) for name, tensor in tensors.items())
 
 
 def test_a_run_can_start_from_a_checkpoint(trained: Path, tmp_path: Path) -> None:
