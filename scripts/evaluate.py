@@ -1,10 +1,10 @@
 """Score a trained agent: `python scripts/evaluate.py ram-mnist`, or a run folder, or a checkpoint file.
 
 Visits every frozen scene of the split once and prints the error in percent with its 95 % interval.
-`--publish` also adds the figures to results/results.jsonl and the metrics of the epochs to results/metrics. Of
-seed 1 it keeps the checkpoint in results/pretrained, rounded to float16 as it is scored; with `--figures-only`
-none is kept, and the weights are scored as they were trained. The run must have the settings of the
-experiment that it names. An ablation's figure is that on validation scenes.
+`--publish` also adds the figures to results/results.jsonl and the metrics of the epochs to results/metrics.
+The checkpoint of seed 1 is kept in results/pretrained, in float16, and scored as it is kept; with
+`--figures-only` none is kept, and the weights are scored as they were trained. The run must have the
+settings of the experiment that it names. An ablation's figure is that on validation scenes.
 `--on ID` and `--env KEYWORD=VALUE …` score it on another environment than its own (another canvas, clutter
 or number of glimpses), if its shapes fit. `--with SOURCE` adds a reader of the other direction.
 """
