@@ -343,6 +343,14 @@ def test_the_error_of_who_is_half_too_high() -> None:
     assert figure.scenes == 1000
 
 
+def test_an_irnn_begins_as_wide_as_it_is_told() -> None:
+    spec = make_sequences("adding", {"length": 4}).spec
+    torch.manual_seed(0)
+    core: Any = SequenceSettings("irnn", 2000, irnn_std=0.01).build(spec).core
+    assert core.glimpse.weight.std().item() == pytest.approx(0.01, rel=0.05)
+    torch.testing.assert_close(core.recurrent.weight, torch.eye(2000))
+
+
 def test_settings_that_do_not_fit_are_named() -> None:
     loop = Loop(epochs=1)
     for make, says in (

@@ -52,7 +52,7 @@ class Elman(Core):
 class IRNN(Elman):
     """Rectified units whose recurrent weights begin as the identity (Le, Jaitly, Hinton 2015).
 
-    Its input weights begin as N(0, 0.1²), a hundred times the paper's .001, and its bias as zero. It computes
+    Its input weights begin as N(0, 0.1²), the paper's as N(0, .001²), and its bias as zero. It computes
     in full precision: what is kept unchanged for hundreds of steps is not kept in bfloat16.
     """
 

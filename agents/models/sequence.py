@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from agents import checks
 from agents.agent import Sees, SequenceSpec
-from agents.cores import Kind, State, make_core
+from agents.cores import IRNN, Kind, State, make_core
 from agents.device import full_precision
 
 
@@ -21,14 +21,16 @@ class SequenceSettings:
     """The recurrent core, see agents/cores."""
     hidden: int = 128
     """The width of the core, in units."""
+    irnn_std: float = IRNN.INPUT
+    """The standard deviation that an IRNN's input weights begin with; other cores begin as they do."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
-        checks.positive(self, "hidden")
+        checks.positive(self, "hidden", "irnn_std")
 
     def build(self, spec: SequenceSpec) -> SequenceModel:
         """The model with fresh weights for sequences of `spec`."""
-        return SequenceModel(spec, self.core, self.hidden)
+        return SequenceModel(spec, self.core, self.hidden, self.irnn_std)
 
 
 class SequenceModel(nn.Module):
@@ -36,10 +38,14 @@ class SequenceModel(nn.Module):
 
     sees: Sees = "sequence"
 
-    def __init__(self, spec: SequenceSpec, core: Kind = "lstm", hidden: int = 128) -> None:
+    def __init__(
+        self, spec: SequenceSpec, core: Kind = "lstm", hidden: int = 128, irnn_std: float = IRNN.INPUT
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.core = make_core(core, spec.inputs, hidden, spec.length)
+        if isinstance(self.core, IRNN):
+            self.core.glimpse.weight.data *= irnn_std / IRNN.INPUT
         self.head = nn.Linear(hidden, spec.outputs)
 
     def forward(self, inputs: Tensor, state: State = None, last: int = 0) -> tuple[Tensor, State]:
