@@ -330,13 +330,14 @@ def _is_picture(path: Path) -> bool:
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """A picture as uint8 (C, h, w) with one or three channels; DatasetError naming the file.
 
-    Grey of 16 bits becomes 8, photographs are turned as their EXIF says; a picture with transparent pixels
-    or several frames is refused, for what should be seen of it is not known.
+    Grey of 16 bits becomes 8, photographs are turned as their EXIF says, and of those that telephones save
+    with others beside them (MPO) the first is read. A picture with transparent pixels or several frames is
+    refused, for what should be seen of it is not known.
     """
     from PIL import Image, ImageOps
 
     with files.reading(path, "delete or replace it"), Image.open(path) as opened:
-        frames = getattr(opened, "n_frames", 1)
+        frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
         picture = ImageOps.exif_transpose(opened)
         if picture.mode.startswith("I"):
             deep = np.asarray(picture).astype(np.int64)
