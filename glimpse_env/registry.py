@@ -93,7 +93,7 @@ TABLE = {
 
 
 WITHOUT_DATA = ("lookup", "numbers")  # scenes
-OFFLINE = {  # of texts that ask for data, what needs none
+NEEDS_NO_DATA = {  # of texts that ask for data, what needs none
     "sentences": {"dataset": "number-names", "pair": "de-en"},
     "trees": {"dataset": "grammar"},
     "documents": {"dataset": "stories"},
@@ -114,7 +114,7 @@ def with_dataset(env_id: str, dataset: str) -> dict[str, Any]:
     scene = TABLE[env_id].scene
     if scene in WITHOUT_DATA:
         return {}
-    return OFFLINE.get(scene, {"dataset": dataset})
+    return NEEDS_NO_DATA.get(scene, {"dataset": dataset})
 
 
 def register_envs() -> None:

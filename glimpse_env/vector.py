@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from glimpse_env import checks, random, tasks
 from glimpse_env.sensors.retina import Retina, writable
-from glimpse_env.sensors.words import Words
+from glimpse_env.sensors.words import WordWindow
 from glimpse_env.worlds.arrangements import ARRANGED, ArrangementWorld
 from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.worlds.cloze import QUESTION_PLACES, ClozeWorld
@@ -124,7 +124,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             "jitter": (jitter, 0), "distortion": (distortion, 0), "distortion_share": (distortion_share, 1),
         }  # fmt: skip
         self.world: DigitWorld | HouseWorld | LookupWorld | ClozeWorld | Captioned | Scored
-        self.sensor: Retina | Words
+        self.sensor: Retina | WordWindow
         if checks.choice("scene", scene, SCENES) in TEXTS:
             for name, (value, default) in {**of_digits, "scales": (scales, 1)}.items():
                 checks.left_out(name, value, default, f"scene {scene!r} is a text")
@@ -180,7 +180,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             )
         else:
             whole = bool(checks.integer("context", int(context), 0, 1))
-            self.sensor = Words(self.world.canvas_shape[0], len(self.world.tokens), retina_size, whole)
+            self.sensor = WordWindow(self.world.canvas_shape[0], len(self.world.tokens), retina_size, whole)
         self.reward = checks.choice("reward", reward, tasks.REWARDS)
         if reward == "score" and not isinstance(self.world, Scored):
             raise ValueError(

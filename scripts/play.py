@@ -56,7 +56,7 @@ from agents.show.playback import (
 )
 from glimpse_env.data.captions import Captioned
 from glimpse_env.data.files import DatasetError
-from glimpse_env.data.words import words_of
+from glimpse_env.data.words import treebank_words
 from glimpse_env.random import SPLITS
 from glimpse_env.registry import TABLE
 from glimpse_env.render import Frame, NoDisplayError, View, Window, said, tile
@@ -238,12 +238,12 @@ def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> 
             continue
         parsed = None
         if isinstance(env.vector.world, TreeWorld):
-            parsed = tree.grown(words_of(text), aligned.said[:-1])
+            parsed = tree.grown(treebank_words(text), aligned.said[:-1])
         print(aligned.written if parsed is None else tree.in_terminal(parsed))
         if parsed is None:
             print(alignment.in_terminal(aligned))
         if options.out is not None and parsed is not None:
-            tree.save(options.out, aligned._replace(read=tuple(words_of(text))), parsed)
+            tree.save(options.out, aligned._replace(read=tuple(treebank_words(text))), parsed)
         elif options.out is not None:
             alignment.save(options.out, {options.player: aligned})
         if options.out is not None:

@@ -361,7 +361,7 @@ def test_words_of_any_script_stay_whole() -> None:
         ("I \u2764\ufe0f it \u2013 l\u2019été", ["i", "it", "l\u2019été"]),  # a heart is no word
         ("\u4e00\u53ea\u72d7\u3002", ["\u4e00\u53ea\u72d7"]),
     ):
-        assert list(captions.words_of(caption)) == words
+        assert list(captions.caption_words(caption)) == words
 
 
 def test_a_folder_that_changes_is_seen_anew(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from glimpse_env import scores
 from glimpse_env.data import numbers, pairs, units
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.pieces import Pieces
-from glimpse_env.data.units import Words
+from glimpse_env.data.units import WordUnits
 from glimpse_env.worlds.numbers import NumberWorld
 from glimpse_env.worlds.sentences import SentenceWorld
 
@@ -132,12 +132,12 @@ TEXTS = ["the cat sat .", "the dog sat , twice", "a  cat, and 12 dogs"]
 
 @pytest.mark.parametrize("text", ["the cat sat .", "The zebra's", "日本 cat 🙂", ""])
 def test_a_mixed_text_is_spelled_and_put_together_again(text: str) -> None:
-    vocabulary = Words(TEXTS, 400, spelled=True)
+    vocabulary = WordUnits(TEXTS, 400, spelled=True)
     assert vocabulary.decode(vocabulary.encode([text])[0]) == text
 
 
 def test_words_are_kept_spelled_or_unknown() -> None:
-    spelled, plain = Words(TEXTS, 315, spelled=True), Words(TEXTS, 4, spelled=False)
+    spelled, plain = WordUnits(TEXTS, 315, spelled=True), WordUnits(TEXTS, 4, spelled=False)
     assert plain.names == ("�", "▁cat", "▁sat", "▁the")  # of those that occur twice, in their order
     assert [plain.names[i] for i in plain.encode(["the cat ran"])[0]] == ["▁the", "▁cat", "�"]
     assert plain.decode(plain.encode(["the cat ran"])[0]) == "the cat�"

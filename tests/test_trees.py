@@ -247,11 +247,11 @@ def test_dead_beams_leave_the_others_alone() -> None:
 
 
 def test_typed_words_are_cut_as_the_treebank_cuts_them() -> None:
-    assert words.words_of("The dog's tail isn't 3,000 well-known U.S. miles (long).") == [
+    assert words.treebank_words("The dog's tail isn't 3,000 well-known U.S. miles (long).") == [
         "The", "dog", "'s", "tail", "is", "n't", "3,000", "well", "-", "known", "U.S.", "miles",
         "-LRB-", "long", "-RRB-", ".",
     ]  # fmt: skip
-    assert words.words_of("@entity3 can’t.") == ["@entity3", "ca", "n't", "."]
+    assert words.treebank_words("@entity3 can’t.") == ["@entity3", "ca", "n't", "."]
 
 
 def test_the_pointer_shows_the_next_word() -> None:

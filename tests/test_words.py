@@ -24,7 +24,7 @@ from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.whole_canvas import WholeCanvasSettings
 from agents.parts.gaze import GazePolicy
 from glimpse_env import wrappers
-from glimpse_env.sensors.words import Words, read_words
+from glimpse_env.sensors.words import WordWindow, read_words
 from glimpse_env.vector import GlimpseVectorEnv
 
 LOOKUP = "Glimpse/Lookup-v0"
@@ -190,7 +190,7 @@ def test_gazes_of_another_shape_and_nan_are_named() -> None:
 
 
 def test_the_sensor_says_what_it_shows() -> None:
-    sensor = Words(places=6, vocabulary=9, size=3, context=True)
+    sensor = WordWindow(places=6, vocabulary=9, size=3, context=True)
     canvas = np.arange(12).reshape(2, 6) % 9
     seen = sensor.look(canvas, np.array([[-1], [0.2]], np.float32))
     spaces = sensor.spaces()

@@ -22,7 +22,7 @@ from agents.learn.features import features_of
 from agents.learn.vectors import WAYS, Vectors
 from agents.parts.eye import SIZE, WHOLE
 from glimpse_env.data import captions, files
-from glimpse_env.data.captions import Words
+from glimpse_env.data.captions import Caption
 from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
 from glimpse_env.scores import Cider
@@ -35,8 +35,8 @@ PUBLISHED = {"BLEU-1": 32.3, "BLEU-4": 30.8, "ROUGE-L": 32.3, "METEOR": 41.8, "C
 class Judged(NamedTuple):
     """A caption, the captions that were written for the picture it is shown with, and three judgements."""
 
-    said: Words
-    references: tuple[Words, ...]
+    said: Caption
+    references: tuple[Caption, ...]
     scores: tuple[int, int, int]
 
 

@@ -40,7 +40,7 @@ PARTS = ("train", "dev", "test")  # as Flickr8k names the splits, in SPLITS' ord
 MANY, LEAST = 5_000, 5  # captions from which on a word is known if it is seen so often, else if it is seen
 OTHER = "<other>"  # what stands for a word that is not known
 
-Words = tuple[str, ...]
+Caption = tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class Captioned:
     """
 
     pictures: tuple[bytes | Path | tuple[codraw.Thing, ...], ...]
-    captions: tuple[tuple[Words, ...], ...]
+    captions: tuple[tuple[Caption, ...], ...]
     names: tuple[str, ...] = ()
     boxes: tuple[tuple[tuple[codraw.Box | None, ...], ...], ...] = ()
 
@@ -78,7 +78,7 @@ class Captioned:
         return np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))
 
 
-def words_of(caption: str) -> Words:
+def caption_words(caption: str) -> Caption:
     """The words of a caption in small letters, in any script; numbers are words, other signs are left out."""
     text = caption.lower()
     if text.isascii():
@@ -119,7 +119,7 @@ def splits(name: str) -> dict[str, Captioned]:
 
 
 @cache
-def words_in(train: Captioned) -> Words:
+def words_in(train: Captioned) -> tuple[str, ...]:
     """The words that captions like those of `train` are said in, and OTHER."""
     captions = [caption for several in train.captions for caption in several]
     count = Counter(word for caption in captions for word in caption)
@@ -170,7 +170,7 @@ def store(
             raise ValueError(f"{split} has {len(pixels)} pictures and captions for {len(pair[1])}")
         for picture, said in zip(pixels, pair[1], strict=True):
             listed = isinstance(said, Sequence) and not isinstance(said, str)
-            if not listed or not said or not all(isinstance(one, str) and words_of(one) for one in said):
+            if not listed or not said or not all(isinstance(one, str) and caption_words(one) for one in said):
                 raise ValueError(
                     f"each picture needs a list of captions with words in them, got {said!r} in {split}"
                 )
@@ -220,7 +220,7 @@ def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, C
     """A folder's splits; `listed` and `pictures` change when its files do."""
     path = folder / LISTED
     lines = files.read_lines(path, "a picture and its captions a line")
-    found: dict[str, list[tuple[Path, tuple[Words, ...]]]] = {split: [] for split in SPLITS}
+    found: dict[str, list[tuple[Path, tuple[Caption, ...]]]] = {split: [] for split in SPLITS}
     for number, line in enumerate(lines):
         try:
             entry = json.loads(line)
@@ -230,7 +230,7 @@ def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, C
                 raise ValueError("it needs an image's name and a list of captions")
             if not all(isinstance(one, str) for one in captions):
                 raise ValueError("a caption is no text")
-            said = tuple(words_of(one) for one in captions)
+            said = tuple(caption_words(one) for one in captions)
             if split not in SPLITS or not all(said):
                 raise ValueError("a caption has no words" if split in SPLITS else f"split {split!r}")
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -272,7 +272,7 @@ def _flickr8k() -> dict[str, Captioned]:
         rows = np.flatnonzero(split == part).tolist()
         found[name] = Captioned(
             tuple(joined[offset[row] : offset[row + 1]] for row in rows),
-            tuple(tuple(words_of(caption) for caption in entries[row]["captions"]) for row in rows),
+            tuple(tuple(caption_words(caption) for caption in entries[row]["captions"]) for row in rows),
             tuple(entries[row]["image"] for row in rows),
         )
     return found
@@ -282,7 +282,7 @@ def _flickr8k() -> dict[str, Captioned]:
 def _codraw(split: str) -> Captioned:
     pictures, captions, boxes = [], [], []
     for things, messages in codraw.scenes()[split]:
-        said = [words_of(message) for message in messages]
+        said = [caption_words(message) for message in messages]
         told = [
             (words, codraw.boxes_of(words, things))
             for words in said

@@ -17,7 +17,7 @@ from glimpse_env import checks
 from glimpse_env.data import files, numbers
 from glimpse_env.data.files import DatasetError, RemoteFile
 from glimpse_env.data.pieces import Pieces
-from glimpse_env.data.units import Words
+from glimpse_env.data.units import WordUnits
 from glimpse_env.random import SPLITS
 
 PAIRS = ("multi30k", "number-names")
@@ -72,7 +72,7 @@ def load(name: str, languages: str, split: str) -> Pairs:
 
 
 @cache
-def vocabulary_of(name: str, languages: str, units: str = "pieces") -> Pieces | Words:
+def vocabulary_of(name: str, languages: str, units: str = "pieces") -> Pieces | WordUnits:
     """What both sides of pairs are written in, learned from the training side alone.
 
     units: "pieces" of words; "words", the rare ones of which are unknown; or "mixed", which spells those.
@@ -81,7 +81,7 @@ def vocabulary_of(name: str, languages: str, units: str = "pieces") -> Pieces | 
     texts = (*train.source, *train.target)
     if checks.choice("units", units, UNITS) == "pieces":
         return Pieces(texts, MOST_PIECES)
-    return Words(texts, MOST_PIECES, spelled=units == "mixed")
+    return WordUnits(texts, MOST_PIECES, spelled=units == "mixed")
 
 
 @cache

@@ -14,7 +14,7 @@ UNKNOWN = "�"
 FORMS = ("<B>", "<M>", "<E>")  # of a letter that begins, goes on or ends a word that is spelled
 
 
-class Words:
+class WordUnits:
     """About `most` units, learned from `texts`: what spells words, and as many frequent ones as find room.
 
     spelled: rare words are spelled letter by letter, in letters of three forms (the mixed word/character

@@ -58,7 +58,7 @@ def class_of(word: str) -> str:
     return f"<{'A' if word[0].isupper() else 'a'}{ending}>"
 
 
-def words_of(text: str) -> list[str]:
+def treebank_words(text: str) -> list[str]:
     """Words and marks of a text that somebody typed, cut as the treebanks cut English: "is n't", "dog 's"."""
     words: list[str] = TYPED.findall(text.replace("’", "'"))
     return [{"(": "-LRB-", ")": "-RRB-"}.get(word, word) for word in words]

@@ -20,7 +20,7 @@ from glimpse_env.sensors.retina import patch_start
 MAX_SIZE = 1024
 
 
-class Words:
+class WordWindow:
     """`size` words around the gaze, and with `context` the whole text.
 
     places: how many words a text has at most. vocabulary: how many different words there are, 0 included.

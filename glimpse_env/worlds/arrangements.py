@@ -58,7 +58,7 @@ class ArrangementWorld:
 
     def answers_of(self, text: str) -> list[int]:
         """The words of a text as answers, those that are none left out."""
-        return [NAMES.index(word) for word in captions.words_of(text) if word in NAMES]
+        return [NAMES.index(word) for word in captions.caption_words(text) if word in NAMES]
 
     def write(self, answers: Sequence[int]) -> str:
         """The sentence that answers say."""

@@ -51,7 +51,7 @@ class CaptionWorld:
 
     def answers_of(self, text: str) -> list[int]:
         """The words of a text as answers."""
-        return _numbers(captions.words_of(text), self.names)
+        return _numbers(captions.caption_words(text), self.names)
 
     def write(self, answers: Sequence[int]) -> str:
         """The caption that answers say."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from glimpse_env import checks
 from glimpse_env.data import stories
 from glimpse_env.data.files import DatasetError
-from glimpse_env.data.words import words_of
+from glimpse_env.data.words import treebank_words
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, begin, below, mix, unit
 from glimpse_env.worlds.scene import Augmentation, Drawn
@@ -51,7 +51,7 @@ class ClozeWorld:
         known = len(given)
         return [
             given[word] if word in given else known + self.lexicon.encode([word])[0]
-            for word in words_of(text)
+            for word in treebank_words(text)
         ]
 
     def answers_of(self, text: str) -> list[int]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from glimpse_env import checks
 from glimpse_env.data import trees
 from glimpse_env.data.files import DatasetError
-from glimpse_env.data.words import words_of
+from glimpse_env.data.words import treebank_words
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, begin, below, mix, unit
 from glimpse_env.worlds.scene import Augmentation, Drawn
@@ -47,7 +47,7 @@ class TreeWorld:
 
     def encode(self, text: str) -> list[int]:
         """The words of any text."""
-        return self.lexicon.encode(words_of(text))
+        return self.lexicon.encode(treebank_words(text))
 
     def answers_of(self, text: str) -> list[int]:
         """The symbols in a text, those that are none left out."""

@@ -121,7 +121,7 @@ class _Words(SingleView):
 
     def __init__(self, env: SingleEnv) -> None:
         super().__init__(env)
-        self._words = words_of(self.inner)
+        self._words = different_words(self.inner)
         assert isinstance(env.observation_space, Dict)
         self.observation_space = self.form.space(env.observation_space, self._words)
 
@@ -143,7 +143,7 @@ class _VectorWords(VectorView):
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
-        self._words = words_of(self.inner)
+        self._words = different_words(self.inner)
         self.single_observation_space = self.form.space(env.single_observation_space, self._words)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
@@ -160,7 +160,7 @@ class _VectorWords(VectorView):
         return self.form.views(observation, self._words), reward, terminated, truncated, info
 
 
-def words_of(inner: GlimpseVectorEnv) -> dict[str, int]:
+def different_words(inner: GlimpseVectorEnv) -> dict[str, int]:
     """Of each view that holds words, how many different ones; ValueError for an environment without."""
     if not inner.world.tokens:
         raise ValueError("there are no words in this environment: leave out this wrapper")
