@@ -211,7 +211,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
         result = operation(*arguments, **(keywords or {}))
         if operation.overloadpacket.__name__ in PRODUCTS:
             like = [self._like(a) if isinstance(a, torch.Tensor) else a for a in arguments]
-            self.calls.append((getattr(operation.overloadpacket, "default"), like))  # noqa: B009 (not `.out`)
+            self.calls.append((operation.overloadpacket.default, like))  # into fresh memory, as `.out` is not
         return result
 
     def _like(self, tensor: torch.Tensor) -> torch.Tensor:

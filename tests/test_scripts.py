@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import bench_choices
+import bench_train
 import evaluate
 import imageio.v3 as iio
 import numpy as np
@@ -532,6 +533,21 @@ def test_a_short_soak_refuses_every_malformed_call() -> None:
     out = process("bench", "soak", "--steps", 9_000, "--calls", 2_000, "--moments", 0)
     assert "2,000 malformed calls: 2,000 refused" in out
     assert out.count("| Glimpse/") == len(TABLE)
+
+
+def test_the_products_of_a_step_are_all_of_its_products() -> None:
+    first, second, x = torch.nn.Linear(3, 4), torch.nn.Linear(4, 2), torch.randn(5, 3)
+    products = bench_train.Products(lambda: second(first(x)).sum().backward(), size=5)
+    # Forwards one a layer; backwards the second's weights and inputs, and the first's weights.
+    assert [operation.overloadpacket.__name__ for operation, _ in products.calls] == ["addmm"] * 2 + [
+        "mm"
+    ] * 3
+    shapes = [[tuple(t.shape) for t in operands if t.dim() == 2] for _, operands in products.calls]
+    assert shapes[:2] == [[(5, 3), (3, 4)], [(5, 4), (4, 2)]]
+    assert sorted(map(sorted, shapes[2:])) == sorted(
+        map(sorted, [[(2, 5), (5, 4)], [(5, 2), (2, 4)], [(4, 5), (5, 3)]])
+    )
+    products.batch()
 
 
 def test_bench_of_the_sb3_adapter_prints_ratios() -> None:
