@@ -92,8 +92,8 @@ TABLE = {
 }  # fmt: skip
 
 
-WITHOUT_DATA = ("lookup", "numbers")  # scenes
-NEEDS_NO_DATA = {  # of texts that ask for data, what needs none
+SCENES_WITHOUT_DATA = ("lookup", "numbers")
+KEYWORDS_WITHOUT_DATA = {  # with which a scene that asks for data needs none
     "sentences": {"dataset": "number-names", "pair": "de-en"},
     "trees": {"dataset": "grammar"},
     "documents": {"dataset": "stories"},
@@ -112,9 +112,9 @@ def keywords_of(config: EnvConfig) -> dict[str, Any]:
 def with_dataset(env_id: str, dataset: str) -> dict[str, Any]:
     """The keywords that give an id that data set of digits; of a text those that need no download."""
     scene = TABLE[env_id].scene
-    if scene in WITHOUT_DATA:
+    if scene in SCENES_WITHOUT_DATA:
         return {}
-    return NEEDS_NO_DATA.get(scene, {"dataset": dataset})
+    return KEYWORDS_WITHOUT_DATA.get(scene, {"dataset": dataset})
 
 
 def register_envs() -> None:

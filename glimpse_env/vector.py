@@ -1,13 +1,12 @@
 """GlimpseVectorEnv: many episodes at once, and the only dynamics of the project.
 
 Reading order of a step: `_check_action`, then `tasks.advance` (time, gaze, answer, reward), then
-`_observe` (the retina). An episode starts in `_begin` (a scene, its integral image, a first gaze).
+`_observe` (the retina). An episode starts in `_begin` (a scene, what the sensor takes in, a first gaze).
 """
 
 from __future__ import annotations
 
 import inspect
-import math
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -80,6 +79,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     Raises ValueError for an unknown keyword or one out of range and DatasetError for missing data.
     """
+
+    _window: Window | None = None  # Gymnasium closes also what could not be made
 
     def __init__(
         self,
@@ -173,12 +174,12 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 f"horizon must be a multiple of the task's {self.task.length} answers, got {horizon}: "
                 "or set glimpses_per_answer"
             )
-        checks.rows_fit(num_envs, np.dtype(self.world.dtype).itemsize * math.prod(self.world.canvas_shape))
         if isinstance(self.world, DigitWorld | HouseWorld | Captioned):
             self.sensor = Retina(
                 num_envs, self.world.canvas_shape, retina_size, scales, context, self.horizon
             )
         else:
+            checks.rows_fit(num_envs, np.dtype(self.world.dtype).itemsize * self.world.canvas_shape[0])
             whole = bool(checks.integer("context", int(context), 0, 1))
             self.sensor = WordWindow(self.world.canvas_shape[0], len(self.world.tokens), retina_size, whole)
         self.reward = checks.choice("reward", reward, tasks.REWARDS)
@@ -250,7 +251,6 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self._done = np.ones(num_envs, np.bool_)
         self._any_done = True
         self._ended = np.zeros(num_envs, np.bool_)
-        self._window: Window | None = None
         self.belief: NDArray[np.float32] | None = None
 
     @property

@@ -5,8 +5,8 @@ beside what the machine's memcpy would allow, Gymnasium's SyncVectorEnv over our
 own vector env on images of MNIST's shape where it is installed (`pip install -e .[bench]`).
 `python scripts/bench.py first`: seconds to the first step of each id, kernels compiled before or not.
 `python scripts/bench.py train`: images a second of RAM's training, and where the time goes, beside RAM
-written in the plain style of the common public code; of RAM's, DRAM's, EDRAM's and DRAW's as it is, without
-what was done for its speed, and of its matrix products and convolutions alone.
+written in the plain style of the common public code; and images a second of a training step of RAM, DRAM,
+EDRAM and DRAW: as it is, without what was done for its speed, and of its products and convolutions alone.
 `python scripts/bench.py race`: CPU minutes of RAM to 2 % and 1.5 % wrong on validation, beside the same
 plain RAM with its own settings; an hour (`--dataset mnist`).
 `python scripts/bench.py choices`: a training step with and without each thing that was done for its speed.

@@ -27,7 +27,7 @@ from glimpse_env.data.images import load
 BATCH, GLIMPSES = 128, 6
 ROUNDS, BATCHES = 7, 20
 PARTS = ("sensor", "forward", "backward", "optimiser")
-PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward")  # torch's operations
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "convolution", "convolution_backward")  # in place or not
 
 
 def bench_train(dataset: str) -> None:
@@ -80,7 +80,7 @@ def bench_ram(dataset: str) -> None:
 
 def bench_steps(dataset: str) -> None:
     """A step with what was done for its speed and without, and its products and convolutions alone."""
-    print("| experiment | images/s, without any choice | as it is | ratio | products alone | of the step |")
+    print("| experiment | images/s without what is fast | as it is | ratio | products alone | of the step |")
     print("|---|---:|---:|---:|---:|---:|")
     made: dict[str, tuple[Choice, ...]] = {
         "ram-mnist": (recorded, flush_denormal),
@@ -91,8 +91,8 @@ def bench_steps(dataset: str) -> None:
     for experiment, choices in made.items():
         print(f"| {experiment} | {' | '.join(step_cells(experiment, choices, dataset))} |", flush=True)
     print(
-        "The choices are those of `bench.py choices`, and that RAM's episode is differentiated at once.\n"
-        "Products alone: all matrix products and convolutions of one step, on tensors of the same shapes."
+        "What is fast: RAM's episode is differentiated at once, and for the others what\n"
+        "`bench.py choices` measures. Products alone: all matrix products and convolutions of one step."
     )
 
 
@@ -193,7 +193,7 @@ class Products:
         self.calls = recorder.calls
 
     def batch(self) -> None:
-        """The same operations on tensors of the same shapes, layout and precision."""
+        """The same operations on tensors of the same shapes and precision."""
         with torch.no_grad():
             for operation, arguments in self.calls:
                 operation(*arguments)
@@ -209,9 +209,11 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
 
     def __torch_dispatch__(self, operation: Any, _: Any, arguments: Any = (), keywords: Any = None) -> Any:
         result = operation(*arguments, **(keywords or {}))
-        if operation.overloadpacket.__name__ in PRODUCTS:
+        name = operation.overloadpacket.__name__.rstrip("_")
+        if name in PRODUCTS:
             like = [self._like(a) if isinstance(a, torch.Tensor) else a for a in arguments]
-            self.calls.append((operation.overloadpacket.default, like))  # into fresh memory, as `.out` is not
+            # `default` allocates its result; `out` would want the caller's memory.
+            self.calls.append((getattr(torch.ops.aten, name).default, like))
         return result
 
     def _like(self, tensor: torch.Tensor) -> torch.Tensor:

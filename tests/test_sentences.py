@@ -119,6 +119,13 @@ def test_who_says_the_sentence_is_paid() -> None:
     assert paid.tolist() == [1, 1, 0]
 
 
+def test_pieces_that_come_out_otherwise_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs.vocabulary_of.__wrapped__("number-names", "en-de")  # as the installed version learns them
+    monkeypatch.setattr(pairs, "Pieces", lambda texts, most: Pieces(texts, 600))
+    with pytest.raises(DatasetError, match="learns other word pieces of number-names"):
+        pairs.vocabulary_of.__wrapped__("number-names", "en-de")
+
+
 @pytest.mark.parametrize("text", ["zwei Hunde", "日本語 und 한국어", "🙂", "a\tb"])
 def test_every_text_has_pieces(text: str) -> None:
     vocabulary = pairs.vocabulary_of("number-names", "de-en")

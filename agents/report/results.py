@@ -25,7 +25,7 @@ from agents.learn.files import locked, write
 from agents.learn.loop import Scorer
 from agents.models.draw import DRAWSettings
 from glimpse_env.checks import did_you_mean
-from glimpse_env.registry import WITHOUT_DATA
+from glimpse_env.registry import SCENES_WITHOUT_DATA
 
 Line = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,7 +175,7 @@ def on_dataset(line: Line) -> str:
 def dataset_of(env_id: str, env: Mapping[str, Any]) -> str:
     """The data set of `env_id` with keywords `env`, or the kind of its scenes where they have none."""
     keywords = {"dataset": "mnist", **gymnasium.spec(env_id).kwargs, **env}
-    if keywords.get("scene") in WITHOUT_DATA:
+    if keywords.get("scene") in SCENES_WITHOUT_DATA:
         return str(keywords["scene"])
     return str(keywords["dataset"])
 

@@ -38,6 +38,13 @@ MULTI30K = {
     "test_2016_flickr.en": "4f32cb8118b90cd5189d141e34791f70c245315e17065ecf9b2af6ab57e747cf",
     "test_2016_flickr.fr": "aaa466eae473f1807a1b4a1683e18b6bba1234aee4ebf70e04bbc11d1e87d2be",
 }
+# Of the pieces, one a line: sentencepiece up to 0.2.2 learns others.
+PIECES = {
+    ("multi30k", "de-en"): "e4d9f17878540610c0e9b9a06c4dd9577590a5122d5d44acd224da091261f136",
+    ("multi30k", "en-fr"): "dee160218dbbef40592cf7e3a2d70e3f2a3a93d8cd7ab1d71c2dbcad3482a89a",
+    ("multi30k", "de-fr"): "dc360a43859749811bda221d6b81e19339ea68d137c786d54e605423ac136323",
+    ("number-names", "de-en"): "bb4ce12602d2bb1760ea476df7bd4d6604bfb3efe4eb86e954c53321bf515403",
+}
 
 
 class Pairs(NamedTuple):
@@ -80,7 +87,14 @@ def vocabulary_of(name: str, languages: str, units: str = "pieces") -> Pieces | 
     train = load(name, languages, "train")
     texts = (*train.source, *train.target)
     if checks.choice("units", units, UNITS) == "pieces":
-        return Pieces(texts, MOST_PIECES)
+        pieces = Pieces(texts, MOST_PIECES)
+        known = PIECES.get((name, "-".join(sorted(languages.split("-")))))
+        if known not in (None, hashlib.sha256("\n".join(pieces.names).encode("utf-8")).hexdigest()):
+            raise DatasetError(
+                f"the installed sentencepiece learns other word pieces of {name} than those that its scenes "
+                "are frozen in: pip install 'sentencepiece==0.2.3'."
+            )
+        return pieces
     return WordUnits(texts, MOST_PIECES, spelled=units == "mixed")
 
 

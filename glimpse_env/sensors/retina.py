@@ -60,8 +60,9 @@ class Retina:
             check_context(context, height)
         self.shape = (scales * channels, size, size)
         self._summed = sums_pay(canvas_shape, size, scales, glimpses)
-        if self._summed:
-            checks.rows_fit(num_envs, 3 * math.prod(canvas_shape))  # the canvas, and sums of two bytes
+        pixels = math.prod(canvas_shape)
+        bytes_of_sums = 2 * pixels if self._summed else 0
+        checks.rows_fit(num_envs, pixels + bytes_of_sums + 4 * channels * context**2)
         kept = num_envs if self._summed else 1  # one is enough for a context
         self._integral = np.zeros((kept, channels, height + 1, width + 1), np.uint16)
         self._context = np.zeros((num_envs, channels, context, context), np.float32)
@@ -111,13 +112,12 @@ def writable(value: Any) -> Any:
 
 
 def sums_pay(canvas_shape: tuple[int, int, int], size: int, scales: int, glimpses: int) -> bool:
-    """Whether all glimpses of an episode together average more pixels than the canvas has.
+    """Whether sums over the canvas, two bytes a pixel, save an episode time; one scale averages nothing.
 
-    Only then are sums over the canvas, two bytes a pixel, worth their time and memory; one scale averages
-    nothing.
+    To average a pixel takes about four times as long as to add it to the sums, which a scene needs once.
     """
     averaged = glimpses * size**2 * sum(4**k for k in range(scales))
-    return scales > 1 and averaged > math.prod(canvas_shape[1:])
+    return scales > 1 and 4 * averaged > math.prod(canvas_shape[1:])
 
 
 @kernel
@@ -127,7 +127,10 @@ def take_in(
     integral: NDArray[np.uint16],
     context: NDArray[np.float32],
 ) -> None:
-    """Integrate and pool canvas (B, C, H, W) where rows[b], in place; an integral of one row serves all."""
+    """Integrate and pool canvas (B, C, H, W) where rows[b], in place.
+
+    An integral of one row is written anew for each, which is enough for the context alone.
+    """
     for b in range(rows.shape[0]):
         if rows[b]:
             sums = integral[b % integral.shape[0]]
@@ -234,10 +237,10 @@ def average(canvas: NDArray[np.uint8], gaze: NDArray[np.float32], glimpse: NDArr
                     top, bottom = max(start_y + i * factor, 0), min(start_y + (i + 1) * factor, height)
                     for j in range(size):
                         left, right = max(start_x + j * factor, 0), min(start_x + (j + 1) * factor, width)
-                        total = 0
+                        total = np.int64(0)
                         for y in range(top, bottom):
                             for x in range(left, right):
-                                total += canvas[b, c, y, x]
+                                total += np.int64(canvas[b, c, y, x])
                         glimpse[b, k * channels + c, i, j] = np.float32(total) * mean
 
 
