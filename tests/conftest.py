@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,13 @@ from glimpse_env.registry import with_dataset
 
 ROOT = Path(__file__).parent.parent
 OFFLINE = {"dataset": "mnist-5k"}  # keywords of an environment that needs no full data
+
+
+@pytest.fixture(autouse=True)
+def subnormal_numbers_stay() -> Iterator[None]:
+    """A training flushes them to zero in all of its process; hypothesis refuses to go on there."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 def offline(env_id: str) -> dict[str, Any]:

@@ -52,8 +52,6 @@ def run(script: str, *arguments: object, fails: bool = False) -> str:
         except ENDS as error:  # as every script ends
             failed = True
             print(error, file=sys.stderr)
-        finally:
-            torch.set_flush_denormal(False)  # a training wants it; other tests do not
     assert failed == fails, err.getvalue()
     return err.getvalue() if fails else out.getvalue()
 
