@@ -80,7 +80,7 @@ def bench_ram(dataset: str) -> None:
 
 def bench_steps(dataset: str) -> None:
     """A step with what was done for its speed and without, and its products and convolutions alone."""
-    print("| experiment | images/s without what is fast | as it is | ratio | products alone | of the step |")
+    print("| experiment | images/s, plain | as it is | ratio | products alone | of the step |")
     print("|---|---:|---:|---:|---:|---:|")
     made: dict[str, tuple[Choice, ...]] = {
         "ram-mnist": (recorded, flush_denormal),
@@ -91,8 +91,8 @@ def bench_steps(dataset: str) -> None:
     for experiment, choices in made.items():
         print(f"| {experiment} | {' | '.join(step_cells(experiment, choices, dataset))} |", flush=True)
     print(
-        "What is fast: RAM's episode is differentiated at once, and for the others what\n"
-        "`bench.py choices` measures. Products alone: all matrix products and convolutions of one step."
+        "Plain: RAM's episode by autograd, and the others without what `bench.py choices` measures.\n"
+        "Products alone: all matrix products and convolutions of one step."
     )
 
 

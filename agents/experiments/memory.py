@@ -152,7 +152,7 @@ EXPERIMENTS = {
         for n, e in ((200, 10), (400, 10), (750, 10))
     },
     **{f"adding-{n}-irnn": adding("irnn", 100, 3e-4, n, e) for n, e in ((100, 30), (200, 40))},
-    # At the rate of the shorter ones the loss is soon NaN, and often with wider input weights than the paper's.
+    # At the rate of the shorter ones, or from wider input weights than the paper's, the loss becomes NaN.
     "adding-400-irnn": adding("irnn", 100, 1e-4, 400, 100).but(model={"irnn_std": 0.001}),
     **{
         f"adding-{n}-orthogonal": adding("orthogonal", 128, 1e-2, n, e)

@@ -83,6 +83,7 @@ def vocabulary_of(name: str, languages: str, units: str = "pieces") -> Pieces | 
     """What both sides of pairs are written in, learned from the training side alone.
 
     units: "pieces" of words; "words", the rare ones of which are unknown; or "mixed", which spells those.
+    Raises DatasetError where the installed sentencepiece learns other pieces than the frozen ones.
     """
     train = load(name, languages, "train")
     texts = (*train.source, *train.target)

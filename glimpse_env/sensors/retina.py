@@ -38,7 +38,7 @@ class Retina:
     """The sensor for pixels: `scales` patches of `size` x `size`, and with `context` all of it, coarsely.
 
     canvas_shape: (C, H, W); glimpses: how many an episode has. Raises ValueError for a retina or a context
-    that cannot be built.
+    that cannot be built, and for more rows than memory holds.
     """
 
     axes = 2
