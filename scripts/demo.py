@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--images-per-epoch", type=int, default=RAM_LOOP.images_per_epoch)
     options = parser.parse_args(arguments)
     folder = options.folder
-    others = {path.name for path in folder.glob("*")} - {*NAMES, *FILMS}
+    others = strangers(folder)
     if others:
         sys.exit(f"demo.py: {folder} holds {min(others)!r}, which is no demo's: name another --folder")
     if folder.exists():
@@ -81,6 +81,11 @@ def main(arguments: list[str]) -> None:
     print("episode.gif, episode.mp4 and, with its controls below, episode.png.")
     print(f"Watch it live:   {sys.executable} scripts/play.py {folder}/ram-demo")
     print(f"Be the eye:      {sys.executable} scripts/play.py person --dataset mnist-5k")
+
+
+def strangers(folder: Path) -> set[str]:
+    """What no demo left in a folder; the locks of its trainings, hidden files, stay there."""
+    return {path.name for path in folder.glob("[!.]*")} - {*NAMES, *FILMS}
 
 
 def _train_all(folder: Path, settings: list[str]) -> None:

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import bench_choices
 import bench_train
+import demo
 import evaluate
 import imageio.v3 as iio
 import numpy as np
@@ -519,6 +520,12 @@ def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     assert out.count("to ") >= 3
     for name in ("episode.gif", "episode.mp4", "episode.png"):
         assert (tmp_path / "a demo" / name).stat().st_size > 10_000
+    assert list((tmp_path / "a demo").glob(".*"))  # locks
+    assert not demo.strangers(tmp_path / "a demo")  # the next demo may replace it
+    (tmp_path / "a demo" / "thesis.txt").touch()
+    assert "holds 'thesis.txt', which is no demo's" in process(
+        "demo", "--folder", tmp_path / "a demo", fails=True
+    )
 
 
 def test_bench_prints_ratios() -> None:
