@@ -175,6 +175,7 @@ EXPERIMENTS = {
         for order in ("pixels", "permuted")
         for core, (hidden, rate, images) in TEN_MINUTES.items()
     },
+    "pixels-chrono-lstm-long": digits("pixels", "chrono-lstm", 128, 2e-3, 8),
     "pixels-orthogonal": digits("pixels", "orthogonal", 192, 2e-3, 12),
     "permuted-orthogonal": digits("permuted", "orthogonal", 192, 2e-3, 12),
 }
