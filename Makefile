@@ -31,11 +31,13 @@ docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 	@echo site/index.html
 
-# Python compiles what is imported; --no-compile leaves out the rest, most of 400 packages.
+# A new pip resolves the packages in half the time of the one that comes with Python 3.11. Python compiles
+# what is imported; --no-compile leaves out the rest, most of 400 packages.
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[agents,text,captions,cluster,libraries,docs,dev]'
 	touch $@

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import train as train_script
 from conftest import OFFLINE, ROOT
 from torch import Tensor
 
@@ -75,14 +76,12 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, settings: Exp
 
 
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    def command(folder: str, *more: str) -> list[str]:
-        options = (
-            "--env dataset=mnist-5k horizon=3 --epochs 5 --images-per-epoch 1000 --batch-size 32 --quiet"
-        )
-        script = [sys.executable, "scripts/train.py", "ram-mnist", "--folder", str(tmp_path / folder)]
-        return [*script, *options.split(), *more]
+    def options(folder: str) -> list[str]:
+        told = "--env dataset=mnist-5k horizon=3 --epochs 5 --images-per-epoch 1000 --batch-size 32 --quiet"
+        return ["ram-mnist", "--folder", str(tmp_path / folder), *told.split()]
 
-    process = subprocess.Popen(command("killed"), cwd=ROOT, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "scripts/train.py", *options("killed")]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     metrics = tmp_path / "killed" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not metrics.exists() and time.monotonic() < deadline:
@@ -91,8 +90,8 @@ def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert 1 <= len(metrics.read_text(encoding="utf-8").splitlines()) < 5
-    subprocess.run(command("killed", "--resume"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(command("whole"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    train_script.main([*options("killed"), "--resume"])
+    train_script.main(options("whole"))
     for name in ("last.safetensors", "best.safetensors"):
         assert same_tensors(tmp_path / "killed" / name, tmp_path / "whole" / name)
 

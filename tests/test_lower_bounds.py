@@ -37,9 +37,10 @@ print(env.render().shape, gymnasium.__version__)
 def test_the_oldest_declared_versions_work(tmp_path: Path) -> None:
     oldest = [re.sub(r">=([\d.]+)$", r"==\1.*", name) for name in PROJECT["dependencies"]]
     assert all("==" in name for name in oldest)
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
-    done = subprocess.run([python, "-m", "pip", "install", "-q", *oldest], capture_output=True, text=True)
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "-q"]
+    done = subprocess.run([*pip, *oldest], capture_output=True, text=True)
     if "No matching distribution" in done.stderr and "Connection" in done.stderr:
         pytest.skip("needs a package index, and none can be reached")
     assert done.returncode == 0, done.stderr
