@@ -13,6 +13,8 @@ from glimpse_env.data import captions as captioned
 from glimpse_env.data import images as data
 from glimpse_env.data import own, pairs
 from glimpse_env.registry import SINGLE, VECTOR
+from glimpse_env.worlds import digits
+from glimpse_env.worlds.captions import MAX_CANVAS
 
 
 def register_custom(
@@ -91,8 +93,12 @@ def _made(
     in_file = isinstance(given, str | Path) and Path(given).suffix == ".tsv"
     if not in_file and (isinstance(given, str | Path) or not _is_text(given)):
         dataset = _dataset(given, labels, names, validation, test)
-        height, width = data.load(dataset, "train").images.shape[2:]
-        return dataset, {"canvas_size": max(height, width), **keywords}
+        side = max(data.load(dataset, "train").images.shape[2:])
+        if side > digits.MAX_CANVAS:
+            raise ValueError(
+                f"pictures may have {digits.MAX_CANVAS} pixels a side, got {side}: make them smaller"
+            )
+        return dataset, {"canvas_size": side, **keywords}
     if names is not None or (in_file and (labels is not None or validation or test)):
         raise ValueError("sentences need no names, and a .tsv file has its own splits: leave them out")
     if in_file:
@@ -131,7 +137,7 @@ def _captioned(
         dataset = captioned.store(given, captions, validation, test)
     made = {"scene": "captions", "task": "read", "retina_size": 12, "scales": 3, **keywords}
     if "canvas_size" not in made:
-        made["canvas_size"] = captioned.side(dataset)
+        made["canvas_size"] = min(captioned.side(dataset), MAX_CANVAS)
     if "horizon" not in made:
         made.setdefault("glimpses_per_answer", 1)
     return dataset, made

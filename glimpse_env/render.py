@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import unicodedata
 from functools import cache
 from typing import Literal, NamedTuple
 
@@ -350,6 +351,9 @@ class Pen:
 
     def text(self, text: str, x: float, y: float, size: float, color: Color, *, center: bool = False) -> None:
         """A line of text, its top left corner or its middle at (x, y)."""
+        text = inked(text)
+        if not text:
+            return
         drawn = _font(_up(size), text).render(text, True, color)
         place = drawn.get_rect()
         if center:
@@ -361,6 +365,7 @@ class Pen:
     @staticmethod
     def width(text: str, size: float) -> float:
         """How wide a line of text is."""
+        text = inked(text)
         return float(_font(_up(size), text).size(text)[0]) / SHARPNESS
 
     def clip(self, x: float, y: float, w: float, h: float) -> None:
@@ -489,6 +494,10 @@ def draw_time(pen: Pen, view: View, at: tuple[float, float], width: float) -> No
     """One segment a glimpse of the horizon: used ones are dim, those left are bright."""
     x, y = at
     step = width / view.horizon
+    if step < 1:  # too narrow to be drawn one by one
+        pen.box(x, y, width, 12, SCALES[0])
+        pen.box(x, y, step * len(view.path), 12, PANEL)
+        return
     for i in range(view.horizon):
         used = i < len(view.path)
         pen.box(x + i * step, y, step - min(4.0, step / 4), 12, PANEL if used else SCALES[0])
@@ -580,15 +589,26 @@ def _has(font: pygame.font.Font, letters: str) -> bool:
     """Whether a font draws these letters otherwise than what it does not know."""
 
     def drawn(letter: str) -> bytes:
-        return pygame.image.tobytes(font.render(letter, True, TEXT), "RGBA")
+        try:
+            return pygame.image.tobytes(font.render(letter, True, TEXT), "RGBA")
+        except pygame.error:  # a sign that takes no room of its own
+            return b""
 
     unknown = drawn("\uffff")  # which is no letter in any script
     return all(drawn(letter) != unknown for letter in letters)
 
 
+def inked(text: str) -> str:
+    """A text without what is not drawn: control and format characters, and the choice among two drawings."""
+    return "".join(
+        c for c in text if unicodedata.category(c) not in ("Cc", "Cf") and not "\ufe00" <= c <= "\ufe0f"
+    )
+
+
 def readable(name: str, number: int) -> str:
     """The name of an answer, or its number where no font of this machine has its letters."""
     _ready()
+    name = inked(name)
     strange = "".join(sorted({c for c in name if ord(c) > 0x24F}))
     if strange and _font_file(strange) is None and not _has(pygame.font.Font(None, 12), strange):
         return f"#{number}"

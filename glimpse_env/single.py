@@ -32,14 +32,17 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
 
     @property
     def spec(self) -> EnvSpec | None:
-        """The spec it was made from, with the horizon as the most steps of an episode."""
+        """The spec it was made from, with a limit of steps that no episode comes to: the horizon and one.
+
+        Gymnasium cuts episodes off at the limit in an environment that is made anew from the spec.
+        """
         return self._spec
 
     @spec.setter
     def spec(self, value: EnvSpec | None) -> None:
         if value is not None and value.max_episode_steps is None:
             value = copy.copy(value)
-            value.max_episode_steps = self.vector.horizon
+            value.max_episode_steps = self.vector.horizon + 1
         self._spec = value
 
     def reset(

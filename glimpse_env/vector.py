@@ -119,7 +119,9 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     ) -> None:
         checks.keywords(unknown, KEYWORDS, "a Glimpse environment")
         self.num_envs = checks.integer("num_envs", num_envs, 1)
-        self.dataset, self.split = dataset, split
+        if not isinstance(dataset, str):
+            raise ValueError(f"dataset must be a name, as 'mnist-5k' or 'folder:PATH', got {dataset!r}")
+        self.dataset, self.split = dataset, checks.choice("split", split, random.SPLITS)
         of_digits = {  # what means something in scene "digits" alone, and its default
             "digits": (digits, 1), "distractors": (distractors, 0), "distractor_size": (distractor_size, 8),
             "jitter": (jitter, 0), "distortion": (distortion, 0), "distortion_share": (distortion_share, 1),
@@ -180,7 +182,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             )
         else:
             checks.rows_fit(num_envs, np.dtype(self.world.dtype).itemsize * self.world.canvas_shape[0])
-            whole = bool(checks.integer("context", int(context), 0, 1))
+            whole = bool(context if isinstance(context, bool) else checks.integer("context", context, 0, 1))
             self.sensor = WordWindow(self.world.canvas_shape[0], len(self.world.tokens), retina_size, whole)
         self.reward = checks.choice("reward", reward, tasks.REWARDS)
         if reward == "score" and not isinstance(self.world, Scored):
@@ -268,6 +270,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     @difficulty.setter
     def difficulty(self, value: float) -> None:
+        if not isinstance(self.world, DigitWorld | HouseWorld):
+            checks.left_out(
+                "difficulty", value, 1, "scenes of texts and captions are as difficult as they are"
+            )
         self._difficulty = checks.number("difficulty", value, 0, 1)
 
     # -- the loop ------------------------------------------------------------------------------------
@@ -339,7 +345,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         if self._any_done and self.autoreset_mode is AutoresetMode.SAME_STEP:
             info = self._final(observation, info)
             self._begin(self._done, None)
-            observation = self._observe()
+            observation, info = self._observe(), {**self._info(np.zeros_like(terminated)), **info}
         return observation, reward, terminated, truncated, info
 
     def _begin(self, rows: NDArray[np.bool_], indices: NDArray[np.int64] | None) -> None:
@@ -395,7 +401,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         assert isinstance(self.world, Scored)
         for row in np.flatnonzero(terminated):  # the library that scores takes one sentence at a time
             said, *ways = (
-                [int(i) for i in answers if 0 <= i < self.task.end]
+                [int(i) for i in answers if 0 <= i < self.task.end][:: -1 if self.task.backward else 1]
                 for answers in (self._answers[row], *self._ways[row])
             )
             reward[row] += self.world.score(said, [way for way in ways if way])
@@ -424,10 +430,14 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         final_obs = np.full(self.num_envs, None, dtype=object)
         for row in np.flatnonzero(self._done):  # Gymnasium asks for one dict a row; there is no batched form
             final_obs[row] = {key: value[row] for key, value in observation.items()}
+        final_info = {}
+        for key, value in info.items():
+            final_info[key] = np.zeros_like(value)
+            final_info[key][self._done] = value[self._done]
         return {
             "final_obs": final_obs,
             "_final_obs": self._done.copy(),
-            "final_info": info,
+            "final_info": final_info,
             "_final_info": self._done.copy(),
         }
 

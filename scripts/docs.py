@@ -341,7 +341,7 @@ def keywords(config: Any) -> dict[str, Any]:
     if config.scene in ("houses", "captions"):  # which have digits of their own
         skip |= {"digits", "distractors", "distractor_size", "jitter"}
     if config.scene == "captions":
-        skip |= {"backward"}
+        skip |= {"backward", "difficulty"}
     if config.scene == "houses":  # as they are
         skip |= {"distortion", "distortion_share"}
     if config.scene in TEXTS:

@@ -35,7 +35,10 @@ from glimpse_env.registry import with_dataset
 PINS = Path(__file__).resolve().parents[1] / "tests" / "pins.json"
 SPLITS = ("train", "validation", "test")
 ROWS, STEPS, SCENES = 8, 50, 500
-AIDS: dict[str, Any] = {"jitter": 1, "distortion": 0.1, "difficulty": 0.5, "start_gaze": "random"}
+AIDS: dict[str, dict[str, Any]] = {  # of training, by the kind of scene
+    "digits": {"jitter": 1, "distortion": 0.1, "difficulty": 0.5},
+    "houses": {"difficulty": 0.5},
+}
 
 
 def digest(*arrays: NDArray[Any]) -> str:
@@ -63,7 +66,7 @@ def scenes(env_id: str, dataset: str) -> dict[str, str]:
 def trajectories(env_id: str, dataset: str) -> dict[str, str]:
     """A hash of 50 random steps of the single env, of eight rows, and of eight with training's aids."""
     own = with_dataset(env_id, dataset)
-    aids = AIDS if TABLE[env_id].scene == "digits" else {"start_gaze": "random", "difficulty": 0.5}
+    aids = {"start_gaze": "random", **AIDS.get(TABLE[env_id].scene, {})}
     single: Any = gymnasium.make(env_id, **own)
     vector: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", **own)
     aided: Any = gymnasium.make_vec(env_id, ROWS, "vector_entry_point", **{**own, **aids})

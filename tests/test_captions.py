@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
 import os
@@ -338,6 +339,11 @@ def test_a_folder_of_captioned_pictures(tmp_path: Path) -> None:
     fails('{"image": "' + "x" * 300 + '.png", "captions": ["a"]}', "which is not there")
     (tmp_path / "0.png").write_bytes(b"no picture")
     listed.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"0\.png cannot be read"):
+        gymnasium.make(CAPTION, dataset=f"folder:{tmp_path}", canvas_size=20, glimpses_per_answer=1)
+    whole = io.BytesIO()
+    Image.fromarray(pictures(1, 0)[0]).convert("RGB").save(whole, "jpeg")
+    (tmp_path / "0.png").write_bytes(whole.getvalue()[:-200])  # which is broken off
     broken: Any = gymnasium.make(CAPTION, dataset=f"folder:{tmp_path}", canvas_size=20, glimpses_per_answer=1)
     inner = broken.unwrapped.vector
     with pytest.raises(DatasetError, match=r"0\.png cannot be read"):

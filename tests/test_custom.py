@@ -36,6 +36,66 @@ def test_arrays_become_an_environment_in_a_line() -> None:
     assert glimpse_env.make_custom(IMAGES, LABELS, num_envs=5).num_envs == 5
 
 
+def test_a_file_that_was_edited_or_lies_elsewhere_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_word() -> str:
+        env = gymnasium.make("Glimpse/Translate-v0", dataset="file:my.tsv", pair="", units="words")
+        env.reset(options={"index": 0})
+        world = env.unwrapped.vector.world
+        return world.tokens[env.unwrapped.vector.canvas()[0, 0]].removeprefix("\u2581")
+
+    for folder, word in (("one", "Hund"), ("other", "Katze")):
+        (tmp_path / folder).mkdir()
+        monkeypatch.chdir(tmp_path / folder)
+        for said in (word, f"{word}s"):
+            lines = "".join(f"{said} {i}\t{said} {i}\n" for i in range(20))
+            Path("my.tsv").write_text(lines, encoding="utf-8")
+            assert first_word() == said
+
+
+def test_lines_of_a_file_are_sentences() -> None:
+    sides = [[f"{word} {i}\n" for i in range(20)] for word in ("Hund", "dog")]
+    env = glimpse_env.make_custom(*sides, num_envs=2)
+    assert all(len(line.splitlines()) == 1 for line in env.unwrapped.world.texts.source)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"images": [np.zeros((4, 4)), np.zeros((5, 5))], "labels": [0, 1]}, "must be of one shape"),
+        ({"images": IMAGES, "labels": [[0], [1, 2]]}, "labels must be one an image"),
+        ({"images": IMAGES, "labels": LABELS, "names": "abc"}, "names must be a list"),
+        ({"images": IMAGES, "labels": LABELS, "names": 5}, "names must be a list"),
+        ({"images": IMAGES, "captions": 5}, "train captions must be a list for each picture, got 5"),
+        ({"images": ["a b"] * 20, "labels": 5}, "train must be two lists of sentences"),
+        (
+            {"images": ["a b"] * 20, "labels": ["c"] * 20, "validation": 5, "test": 5},
+            "two lists of sentences",
+        ),
+        (
+            {"images": np.zeros((20, 4, 5000), np.uint8), "labels": LABELS[:20]},
+            "4096 pixels a side, got 5000",
+        ),
+    ],
+)
+def test_what_is_no_data_is_said(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        glimpse_env.make_custom(**given)
+
+
+def test_large_captioned_photographs_are_squashed_and_broken_ones_named(tmp_path: Path) -> None:
+    for i in range(10):
+        Image.fromarray(np.zeros((30, 1200, 3), np.uint8)).save(tmp_path / f"{i}.png")
+    lines = "".join(f'{{"image": "{i}.png", "captions": ["a dog"]}}\n' for i in range(10))
+    (tmp_path / "captions.jsonl").write_text(lines, encoding="utf-8")
+    env = glimpse_env.make_custom(tmp_path)
+    assert env.unwrapped.vector.canvas().shape[-1] == 1024
+    (tmp_path / "7.png").write_bytes((tmp_path / "7.png").read_bytes()[:60])
+    with pytest.raises(DatasetError, match=r"7\.png cannot be read"):
+        glimpse_env.make_custom(tmp_path)
+
+
 def test_a_registered_name_works_with_make_and_shares_out_each_class() -> None:
     env_id = glimpse_env.register_custom("Noise", IMAGES, LABELS)
     assert glimpse_env.register_custom("Noise", IMAGES, LABELS) == env_id

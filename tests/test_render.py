@@ -12,8 +12,9 @@ import pytest
 from conftest import OFFLINE
 from gymnasium.error import ResetNeeded
 
+import glimpse_env
 from glimpse_env import render
-from glimpse_env.render import View, Window, assembled, caption, draw_frame, readable, tile
+from glimpse_env.render import SCALES, View, Window, assembled, caption, draw_frame, readable, tile
 from glimpse_env.vector import GlimpseVectorEnv
 
 
@@ -228,6 +229,24 @@ def test_a_window_that_an_agent_placed_is_drawn_in_place_of_the_retina() -> None
     # The eye sees the patch, 118 wide at (540, 52).
     assert draw_frame(looking)[80, 570].tolist() == [10, 10, 10]
     assert draw_frame(looking)[140, 630].tolist() == [40, 40, 40]
+
+
+@pytest.mark.parametrize("sign", ["\u200b", "\u00ad", "\ufeff", "\u200e", "\u2764\ufe0f", "\u200d", "\x00"])
+@pytest.mark.parametrize("units", ["pieces", "words"])
+def test_signs_that_leave_no_ink_are_passed_over(sign: str, units: str) -> None:
+    sides = [[f"{sign} {word}{sign}n {i}" for i in range(20)] for word in ("Hau", "hou")]
+    env = glimpse_env.make_custom(*sides, units=units, render_mode="rgb_array")
+    env.reset(seed=0)
+    assert env.render().shape == (540, 960, 3)
+
+
+def test_many_glimpses_leave_a_bar_of_time() -> None:
+    frames = []
+    for horizon in (1, 2_000):
+        env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=horizon, render_mode="rgb_array")
+        env.reset(seed=0)
+        frames.append((env.render() == SCALES[0]).all(-1).sum())
+    assert frames[1] > 1000 + frames[0]  # with one glimpse none is left
 
 
 def test_names_that_no_font_can_write_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

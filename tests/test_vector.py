@@ -112,12 +112,13 @@ def test_a_row_equals_the_single_env_of_its_seed_whatever_the_batch(start_gaze: 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("limit", [None, 3, 4, 5])
-def test_autoreset_is_gymnasiums(mode: AutoresetMode, limit: int | None) -> None:
+@pytest.mark.parametrize("constant", [False, True])
+def test_autoreset_is_gymnasiums(mode: AutoresetMode, limit: int | None, constant: bool) -> None:
     """Step by step against SyncVectorEnv over the single env, also when a time limit truncates."""
-    ours = make(3, autoreset_mode=mode, max_episode_steps=limit)
+    ours = make(3, autoreset_mode=mode, max_episode_steps=limit, constant_info=constant)
 
     def single() -> gymnasium.Env:
-        env = GlimpseEnv(**CLUTTERED)
+        env = GlimpseEnv(**CLUTTERED, constant_info=constant)
         return gymnasium.wrappers.TimeLimit(env, limit) if limit else env
 
     theirs = SyncVectorEnv([single] * 3, autoreset_mode=mode)
@@ -306,6 +307,9 @@ def test_bad_resets_are_named(arguments: dict[str, Any], error: type[Exception],
         ({"distortion": 1.0}, "distortion"),
         ({"distortion_share": 1.5}, "distortion_share"),
         ({"max_episode_steps": 0}, "max_episode_steps"),
+        ({"split": "tset"}, "split must be one of"),
+        ({"dataset": None}, "dataset must be a name"),
+        ({"dataset": ["mnist"]}, "dataset must be a name"),
         ({"render_mode": "ansi"}, "render_mode"),
         ({"autoreset_mode": "Sometimes"}, "autoreset_mode"),
         ({"autoreset_mode": []}, "autoreset_mode"),

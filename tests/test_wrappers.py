@@ -278,10 +278,53 @@ def test_gymnasiums_play_knows_the_keys_of_every_wrapper() -> None:
 
 def test_time_aware_observation_knows_the_horizon() -> None:
     env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=5)
-    assert env.spec.max_episode_steps == 5
+    assert env.spec.max_episode_steps == 6  # the one that no episode comes to
     aware = TimeAwareObservation(BoxAction(env), flatten=False, dict_time_key="steps")
     observation, _ = aware.reset(seed=0)
     assert observation in aware.observation_space
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_an_env_made_again_from_its_spec_ends_alike(vector: bool) -> None:
+    spec = gymnasium.make("Glimpse/Lookup-v0").spec
+    assert spec is not None
+    env: Any = gymnasium.make_vec(spec, 1, "vector_entry_point") if vector else gymnasium.make(spec)
+    env.reset(seed=0)
+    for ends in (False, True):
+        action = env.action_space.sample()
+        _, _, terminated, truncated, _ = env.step(action)
+        assert (bool(terminated), bool(truncated)) == (ends, False)
+
+
+def test_a_canvas_follows_rows_that_a_partial_reset_left_out() -> None:
+    env = VectorWholeCanvas(GlimpseVectorEnv(2, **OFFLINE, early_answer=True))
+    env.reset(seed=0)
+    gaze = np.zeros((2, 2), np.float32)
+    env.step({"gaze": gaze, "answer": np.zeros(2, int)})  # both end
+    env.reset(options={"reset_mask": np.array([True, False])})
+    seen = env.step({"gaze": gaze, "answer": np.full(2, 10)})[0]["canvas"]  # the second begins anew
+    np.testing.assert_allclose(seen, env.unwrapped.present_scenes().canvas / 255, rtol=1e-6)
+
+
+def test_what_a_same_step_reset_replaces_cannot_be_supervised() -> None:
+    with pytest.raises(ValueError, match="Supervision cannot tell of a scene that a same-step reset"):
+        wrappers.VectorSupervision(GlimpseVectorEnv(2, **OFFLINE, autoreset_mode="SameStep"))
+
+
+@pytest.mark.parametrize("words", [wrappers.OneHotWords, wrappers.DiscreteWords])
+def test_words_of_a_history(words: Any) -> None:
+    env = words(GlimpseHistory(gymnasium.make("Glimpse/Lookup-v0")))
+    observation, _ = env.reset(seed=0)
+    assert observation in env.observation_space
+    observation, *_ = env.step({"gaze": np.zeros(1, np.float32), "answer": 3})
+    assert observation in env.observation_space
+
+
+def test_a_history_of_what_is_no_box_is_refused() -> None:
+    with pytest.raises(ValueError, match="'retina' is MultiDiscrete: wrap the history instead"):
+        GlimpseHistory(wrappers.DiscreteWords(gymnasium.make("Glimpse/Lookup-v0")))
+    with pytest.raises(ValueError, match="'due' is Discrete"):
+        GlimpseHistory(Supervision(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE)))
 
 
 def test_a_canvas_is_converted_once_an_episode() -> None:

@@ -109,7 +109,7 @@ def splits(name: str) -> dict[str, Captioned]:
     if name.startswith("folder:") and name != "folder:":
         folder = Path(name.removeprefix("folder:")).expanduser().absolute()
         listed = folder / LISTED
-        return _folder(folder, _signature(listed), own.signature(folder) if folder.is_dir() else "")
+        return _folder(folder, files.signature(listed), own.signature(folder) if folder.is_dir() else "")
     if name not in NAMED:
         raise ValueError(
             f"there are no captions {name!r}{checks.did_you_mean(name, NAMED) or ':'} use 'digits', "
@@ -166,6 +166,8 @@ def store(
         if not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise ValueError(f"{split} must be a pair, pictures and captions, got {type(pair).__name__}")
         pixels = own.to_images(pair[0], split)
+        if not isinstance(pair[1], Sequence) or isinstance(pair[1], str):
+            raise ValueError(f"{split} captions must be a list for each picture, got {pair[1]!r:.80}")
         if len(pixels) != len(pair[1]):
             raise ValueError(f"{split} has {len(pixels)} pictures and captions for {len(pair[1])}")
         for picture, said in zip(pixels, pair[1], strict=True):
@@ -209,15 +211,11 @@ def _write(folder: Path, lines: list[str], pictures: list[NDArray[np.uint8]]) ->
         ) from None
 
 
-def _signature(path: Path) -> tuple[int, int]:
-    """When a file was written and how long it is, zeros where there is none."""
-    about = path.stat() if path.is_file() else None
-    return (about.st_mtime_ns, about.st_size) if about else (0, 0)
-
-
 @cache
 def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, Captioned]:
     """A folder's splits; `listed` and `pictures` change when its files do."""
+    from PIL import Image
+
     path = folder / LISTED
     lines = files.read_lines(path, "a picture and its captions a line")
     found: dict[str, list[tuple[Path, tuple[Caption, ...]]]] = {split: [] for split in SPLITS}
@@ -239,6 +237,8 @@ def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, C
             ) from None
         if not os.path.isfile(folder / image):  # False, unlike Path's, for a name that is too long
             raise DatasetError(f"line {number + 1} of {path} names {image}, which is not there: add it.")
+        with files.reading(folder / image, "delete or replace it"), Image.open(folder / image) as picture:
+            picture.verify()
         found[split].append((folder / image, said))
     for split, items in found.items():
         if not items:

@@ -104,6 +104,17 @@ def reading(path: Path, mend: str) -> Iterator[None]:
         raise DatasetError(f"{path} cannot be read ({type(error).__name__}: {error}): {mend}.") from None
 
 
+def signature(path: Path) -> tuple[int, int]:
+    """When a file was written and how long it is, zeros where there is none."""
+    about = path.stat() if path.is_file() else None
+    return (about.st_mtime_ns, about.st_size) if about else (0, 0)
+
+
+def own_file(name: str) -> Path:
+    """The path in "file:PATH", whole, so that it means the same wherever one works."""
+    return Path(name.removeprefix("file:")).expanduser().absolute()
+
+
 def read_lines(path: Path, what: str) -> list[str]:
     """The lines of a file of a user's own; DatasetError for one that is missing or not UTF-8.
 

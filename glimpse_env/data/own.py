@@ -96,6 +96,8 @@ def to_splits(
         for split, pair in given.items()
         if pair is not None
     }
+    if isinstance(names, str) or not isinstance(names, Iterable | None):
+        raise ValueError(f"names must be a list of the classes' names, got {names!r}")
     classes = _classes(sides["train"][1]) if names is None else tuple(map(str, names))
     if len(set(classes)) < len(classes):
         raise ValueError(f"names must differ from each other, got {classes}")
@@ -112,7 +114,12 @@ def to_splits(
 
 def to_images(images: Any, split: str = "train") -> NDArray[np.uint8]:
     """Images as uint8 (N, C, h, w); ValueError for another shape, type or range. See `to_splits`."""
-    array = np.asarray(images)
+    try:
+        array = np.asarray(images)
+    except ValueError:
+        raise ValueError(
+            f"{split} images must be of one shape: bring them to one size and mode first"
+        ) from None
     if array.shape[:1] == (0,):
         raise ValueError(f"{split} has no images: give some, or leave the split out")
     if array.ndim not in (3, 4) or 0 in array.shape:
@@ -145,7 +152,10 @@ def _to_labels(labels: Any, count: int, split: str) -> NDArray[Any]:
     """Labels as an array of integers or of strings (N,)."""
     if labels is None:
         raise ValueError(f"{split} images need labels, one an image")
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError:
+        raise ValueError(f"{split} labels must be one an image, got lists of unequal lengths") from None
     if array.shape != (count,):
         raise ValueError(
             f"{split} labels must be one an image, got {count} images and labels of shape {array.shape}"

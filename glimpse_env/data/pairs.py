@@ -63,8 +63,9 @@ def load(name: str, languages: str, split: str) -> Pairs:
     checks.choice("split", split, SPLITS)
     if name.startswith("file:") and name != "file:":
         if languages:
-            raise ValueError(f"a file has its own two languages: leave out pair, got {languages!r}")
-        return _read(Path(name.removeprefix("file:")).expanduser().absolute())[split]
+            raise ValueError(f"a file has its own two languages: pass pair='', got {languages!r}")
+        path = files.own_file(name)
+        return _read(path, files.signature(path))[split]
     if name not in PAIRS:
         raise ValueError(
             f"there are no pairs {name!r}{checks.did_you_mean(name, PAIRS) or ':'} use one of "
@@ -78,7 +79,6 @@ def load(name: str, languages: str, split: str) -> Pairs:
     return Pairs(_number_names(split, source), _number_names(split, target))
 
 
-@cache
 def vocabulary_of(name: str, languages: str, units: str = "pieces") -> Pieces | WordUnits:
     """What both sides of pairs are written in, learned from the training side alone.
 
@@ -86,8 +86,13 @@ def vocabulary_of(name: str, languages: str, units: str = "pieces") -> Pieces | 
     Raises DatasetError where the installed sentencepiece learns other pieces than the frozen ones.
     """
     train = load(name, languages, "train")
+    return _learned(train, checks.choice("units", units, UNITS), name, languages)
+
+
+@cache
+def _learned(train: Pairs, units: str, name: str, languages: str) -> Pieces | WordUnits:
     texts = (*train.source, *train.target)
-    if checks.choice("units", units, UNITS) == "pieces":
+    if units == "pieces":
         pieces = Pieces(texts, MOST_PIECES)
         known = PIECES.get((name, "-".join(sorted(languages.split("-")))))
         if known not in (None, hashlib.sha256("\n".join(pieces.names).encode("utf-8")).hexdigest()):
@@ -99,7 +104,6 @@ def vocabulary_of(name: str, languages: str, units: str = "pieces") -> Pieces | 
     return WordUnits(texts, MOST_PIECES, spelled=units == "mixed")
 
 
-@cache
 def longest(name: str, languages: str, units: str = "pieces") -> int:
     """How many units the longest sentence of pairs has, of both sides and all splits."""
     vocabulary = vocabulary_of(name, languages, units)
@@ -126,12 +130,15 @@ def store(
     for split, sides in given.items():
         if sides is None:
             continue
-        if len(sides) != 2 or len(sides[0]) != len(sides[1]) or not len(sides[0]):
+        if not (isinstance(sides, tuple | list) and len(sides) == 2 and all(map(_is_list, sides))):
+            raise ValueError(f"{split} must be two lists of sentences, got {sides!r:.80}")
+        if len(sides[0]) != len(sides[1]) or not len(sides[0]):
             counts = " and ".join(str(len(side)) for side in sides)
             raise ValueError(f"{split} must have as many sentences on both sides, got {counts}")
-        for i, pair in enumerate(zip(*sides, strict=True)):
+        for i, (one, other) in enumerate(zip(*sides, strict=True)):
+            pair = [part.strip() if isinstance(part, str) else part for part in (one, other)]
             for sentence in pair:
-                if not isinstance(sentence, str) or not sentence.strip() or len(sentence.splitlines()) > 1:
+                if not isinstance(sentence, str) or not sentence or len(sentence.splitlines()) > 1:
                     raise ValueError(f"{split} sentence {i + 1} must be a line of text, got {sentence!r}")
                 if "\t" in sentence:
                     raise ValueError(f"{split} sentence {i + 1} must have no tab in it, got {sentence!r}")
@@ -167,9 +174,16 @@ def _number_names(split: str, language: str) -> tuple[str, ...]:
     )
 
 
+def _is_list(given: object) -> bool:
+    return isinstance(given, Sequence) and not isinstance(given, str)
+
+
 @cache
-def _read(path: Path) -> dict[str, Pairs]:
-    """The splits of a file: a third column names a line's, else of ten lines seven are for training."""
+def _read(path: Path, written: tuple[int, int]) -> dict[str, Pairs]:
+    """The splits of a file: a third column names a line's, else of ten lines seven are for training.
+
+    `written`, the file's signature, changes when it does.
+    """
     lines: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
     for number, line in enumerate(files.read_lines(path, "a pair of sentences a line")):
         source, *others = (part.strip() for part in line.split("\t"))

@@ -62,7 +62,8 @@ def load(name: str, split: str) -> tuple[Document, ...]:
     """
     checks.choice("split", split, SPLITS)
     if name.startswith("file:") and name != "file:":
-        return _read(Path(name.removeprefix("file:")).expanduser().absolute())[split]
+        path = files.own_file(name)
+        return _read(path, files.signature(path))[split]
     if name not in STORIES:
         raise ValueError(
             f"there are no documents {name!r}{checks.did_you_mean(name, STORIES) or ':'} use one of "
@@ -72,9 +73,8 @@ def load(name: str, split: str) -> tuple[Document, ...]:
 
 
 @cache
-def lexicon(name: str) -> Lexicon:
-    """The words of "gum", "stories" or "file:PATH", entities left out."""
-    train = load(name, "train")
+def lexicon(train: tuple[Document, ...]) -> Lexicon:
+    """The words that occur in training, entities left out."""
     texts = (side for document in train for side in (document.context, document.question))
     return Lexicon(([word for word in text if not is_entity(word)] for text in texts), SEEN)
 
@@ -111,7 +111,8 @@ def _gum(split: str) -> tuple[Document, ...]:
 
 
 @cache
-def _read(path: Path) -> dict[str, tuple[Document, ...]]:
+def _read(path: Path, written: tuple[int, int]) -> dict[str, tuple[Document, ...]]:
+    """A file's splits; `written`, its signature, changes when it does."""
     return files.read_shares(path, "document", parse)
 
 

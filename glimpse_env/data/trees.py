@@ -72,7 +72,8 @@ def load(name: str, split: str) -> tuple[Tree, ...]:
     """
     checks.choice("split", split, SPLITS)
     if name.startswith("file:") and name != "file:":
-        return _read(Path(name.removeprefix("file:")).expanduser().absolute())[split]
+        path = files.own_file(name)
+        return _read(path, files.signature(path))[split]
     if name not in TREES:
         raise ValueError(
             f"there are no trees {name!r}{checks.did_you_mean(name, TREES) or ':'} use one of "
@@ -82,15 +83,15 @@ def load(name: str, split: str) -> tuple[Tree, ...]:
 
 
 @cache
-def lexicon(name: str) -> Lexicon:
-    """The words of "gum", "grammar" or "file:PATH"."""
-    return Lexicon(tree.words for tree in load(name, "train"))
+def lexicon(train: tuple[Tree, ...]) -> Lexicon:
+    """The words that occur in training."""
+    return Lexicon(tree.words for tree in train)
 
 
 @cache
-def labels(name: str) -> tuple[str, ...]:
+def labels(train: tuple[Tree, ...]) -> tuple[str, ...]:
     """The labels of brackets that occur in training."""
-    return tuple(sorted({s[1:] for tree in load(name, "train") for s in tree.symbols if s[0] == "("}))
+    return tuple(sorted({s[1:] for tree in train for s in tree.symbols if s[0] == "("}))
 
 
 def parse(line: str) -> Tree:
@@ -189,7 +190,8 @@ def _gum(split: str) -> tuple[Tree, ...]:
 
 
 @cache
-def _read(path: Path) -> dict[str, tuple[Tree, ...]]:
+def _read(path: Path, written: tuple[int, int]) -> dict[str, tuple[Tree, ...]]:
+    """A file's splits; `written`, its signature, changes when it does."""
     return files.read_shares(path, "tree", parse)
 
 

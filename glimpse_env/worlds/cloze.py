@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from glimpse_env import checks
 from glimpse_env.data import stories
 from glimpse_env.data.files import DatasetError
-from glimpse_env.data.words import treebank_words
+from glimpse_env.data.words import Lexicon, treebank_words
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, begin, below, mix, unit
 from glimpse_env.worlds.scene import Augmentation, Drawn
@@ -40,9 +40,10 @@ class ClozeWorld:
     def __init__(self, dataset: str, split: str, places: int) -> None:
         self.canvas_shape = (checks.integer("canvas_size", places, 1, MOST_PLACES),)
         self.names = tuple(f"@entity{i}" for i in range(ENTITIES))
-        self.lexicon = stories.lexicon(dataset)
+        own = stories.load(dataset, split)
+        self.lexicon = stories.lexicon(stories.load(dataset, "train"))
         self.tokens = ("", stories.PLACEHOLDER, *self.names, *self.lexicon.names)
-        self.document, self.question, self.answer = _encoded(dataset, split, places)
+        self.document, self.question, self.answer = _encoded(own, self.lexicon, split, places)
         self.num_scenes = len(self.document)
 
     def encode(self, text: str) -> list[int]:
@@ -77,13 +78,12 @@ class ClozeWorld:
 
 @cache
 def _encoded(
-    dataset: str, split: str, places: int
+    loaded: tuple[stories.Document, ...], lexicon: Lexicon, split: str, places: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:
     """Documents (n, places) and questions (n, QUESTION_PLACES), padded with 0, and the answers (n,).
 
     Entities are numbered from 0 on in the order in which they occur.
     """
-    loaded, lexicon = stories.load(dataset, split), stories.lexicon(dataset)
     document = np.zeros((len(loaded), places), np.int32)
     question = np.zeros((len(loaded), QUESTION_PLACES), np.int32)
     answer = np.zeros(len(loaded), np.int64)

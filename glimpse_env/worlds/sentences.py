@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from glimpse_env import checks, scores
 from glimpse_env.data import pairs
 from glimpse_env.data.files import DatasetError
+from glimpse_env.data.pieces import Pieces
+from glimpse_env.data.units import WordUnits
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, begin, below, mix, unit
 from glimpse_env.worlds.scene import Augmentation, Drawn
@@ -36,7 +38,7 @@ class SentenceWorld:
         self.names = self.vocabulary.names
         self.tokens = ("", *self.names)
         self.texts = pairs.load(dataset, languages, split)
-        self.source, self.target = _encoded(dataset, languages, split, places, units)
+        self.source, self.target = _encoded(self.texts, self.vocabulary, split, places)
         self.num_scenes = len(self.source)
 
     def encode(self, text: str) -> list[int]:
@@ -70,11 +72,9 @@ class SentenceWorld:
 
 @cache
 def _encoded(
-    dataset: str, languages: str, split: str, places: int, units: str
+    texts: pairs.Pairs, vocabulary: Pieces | WordUnits, split: str, places: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Both sides of a split, (n, places): source ids, padded with 0, and answers, padded with -1."""
-    vocabulary = pairs.vocabulary_of(dataset, languages, units)
-    texts = pairs.load(dataset, languages, split)
     sides = []
     for side, padding in ((texts.source, 0), (texts.target, -1)):
         ids = np.full((len(side), places), padding, np.int32)

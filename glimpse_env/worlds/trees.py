@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from glimpse_env import checks
 from glimpse_env.data import trees
 from glimpse_env.data.files import DatasetError
-from glimpse_env.data.words import treebank_words
+from glimpse_env.data.words import Lexicon, treebank_words
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, begin, below, mix, unit
 from glimpse_env.worlds.scene import Augmentation, Drawn
@@ -36,10 +36,12 @@ class TreeWorld:
     def __init__(self, dataset: str, split: str, places: int) -> None:
         self.canvas_shape = (checks.integer("canvas_size", places, 1, MOST_PLACES),)
         self.max_digits = ROOM * places
-        self.lexicon = trees.lexicon(dataset)
-        self.labels, self.names = trees.labels(dataset), _names(dataset)
+        train, own = trees.load(dataset, "train"), trees.load(dataset, split)
+        self.lexicon, self.labels = trees.lexicon(train), trees.labels(train)
+        brackets = (f"{bracket}{label}" for bracket in "()" for label in self.labels)
+        self.names = (*trees.LEAVES, *brackets)
         self.tokens = ("", *self.lexicon.names)
-        self.source, self.target = _encoded(dataset, split, places)
+        self.source, self.target = _encoded(own, self.lexicon, self.names, split, places)
         self.num_scenes = len(self.source)
         self.of_class = np.concatenate([[0], self.lexicon.of_class + 1])
         rare = 0.1 / (1 + self.lexicon.seen / 20)
@@ -82,16 +84,11 @@ class TreeWorld:
 
 
 @cache
-def _names(dataset: str) -> tuple[str, ...]:
-    labels = trees.labels(dataset)
-    return (*trees.LEAVES, *(f"({label}" for label in labels), *(f"){label}" for label in labels))
-
-
-@cache
-def _encoded(dataset: str, split: str, places: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _encoded(
+    loaded: tuple[trees.Tree, ...], lexicon: Lexicon, names: tuple[str, ...], split: str, places: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The words of a split, (n, places), padded with 0, and its trees, (n, 3 places), padded with -1."""
-    loaded, lexicon = trees.load(dataset, split), trees.lexicon(dataset)
-    number = {name: i for i, name in enumerate(_names(dataset))}
+    number = {name: i for i, name in enumerate(names)}
     source = np.zeros((len(loaded), places), np.int32)
     target = np.full((len(loaded), ROOM * places), -1, np.int32)
     for i, tree in enumerate(loaded):

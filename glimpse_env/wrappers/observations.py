@@ -17,10 +17,18 @@ from glimpse_env.wrappers.base import SingleEnv, SingleView, VectorView
 
 
 class _Kept:
-    """Every glimpse of B episodes so far, (B, T, …) for each view; rows not yet seen are zero."""
+    """Every glimpse of B episodes so far, (B, T, …) for each view; rows not yet seen are zero.
+
+    Raises ValueError for a view that is no Box.
+    """
 
     def __init__(self, views: Dict, num_envs: int, horizon: int) -> None:
         self.horizon = horizon
+        for key, view in views.spaces.items():
+            if not isinstance(view, Box):
+                raise ValueError(
+                    f"a history is of boxes, and {key!r} is {type(view).__name__}: wrap the history instead"
+                )
         self.space = Dict(
             {
                 key: Box(view.low.min(), view.high.max(), (horizon, *view.shape), view.dtype.type)
@@ -173,7 +181,7 @@ def one_hot_space(views: Dict, words: dict[str, int]) -> Dict:
     spaces = dict(views.spaces)
     for key in words.keys() & spaces.keys():
         shape = spaces[key].shape or ()
-        spaces[key] = Box(0, 1, (words[key],) if key == "said" else (*shape, words[key]), np.float32)
+        spaces[key] = Box(0, 1, (*(shape[:-1] if key == "said" else shape), words[key]), np.float32)
     return Dict(spaces)
 
 
@@ -271,7 +279,8 @@ class VectorWholeCanvas(VectorView):
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """As the environment's own, with the canvas."""
         observation, info = self.env.reset(seed=seed, options=options)
-        self._canvas, self._ended = self.inner.canvas(), False
+        self._canvas = self.inner.canvas()
+        self._ended = "reset_mask" in (options or {})  # the rows left out may begin anew in the next step
         return {**observation, "canvas": self._canvas}, info
 
     def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
@@ -312,10 +321,15 @@ class Supervision(SingleView):
 
 
 class VectorSupervision(VectorView):
-    """`Supervision` for a vector env: `target` (B, L), `next` (B,), `due` (B,), `boxes` (B, K, 4)."""
+    """`Supervision` for a vector env: `target` (B, L), `next` (B,), `due` (B,), `boxes` (B, K, 4).
+
+    Raises ValueError for AutoresetMode.SAME_STEP, where a scene is replaced before it could be told of.
+    """
 
     def __init__(self, env: Any, boxes: bool = False) -> None:
         super().__init__(env, boxes=boxes)
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            raise ValueError("Supervision cannot tell of a scene that a same-step reset has replaced")
         self._spaces = supervision_spaces(self.inner, boxes)
         self.single_observation_space = _with_space(env.single_observation_space, **self._spaces)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
