@@ -985,24 +985,26 @@ def test_the_gazing_captioner_replays_what_it_has_seen() -> None:
     said = torch.randint(-1, 6, (steps, batch))
     chosen, playing = 2 * torch.rand(steps, batch, 2) - 1, torch.ones(steps, batch, dtype=torch.bool)
     answered = torch.rand(steps, batch) < 0.5
-    scores_, log_prob, baseline = model.replay(retina, said, gaze, chosen, playing, answered)
-    state, logits = model.initial(batch), []
+    scores_ = model.replay(retina, said, gaze, playing, answered)
+    state, logits, densities = model.initial(batch), [], []
     for t in range(steps):
         seen = {"retina": retina[t], "said": said[t][:, None], "gaze": gaze[t]}
+        log_prob, value = model.valued(model.read(seen, state)[1], gaze[t], chosen[t])
+        densities.append(log_prob)
         step, state = model(seen, state, False)
         logits.append(step.logits)
-        torch.testing.assert_close(step.baseline, baseline[t], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(step.baseline, value, rtol=1e-4, atol=1e-5)
         normal = torch.distributions.Normal(step.gaze, model.settings.sigma)
-        torch.testing.assert_close(log_prob[t], normal.log_prob(chosen[t]).sum(-1), rtol=1e-3, atol=1e-2)
+        torch.testing.assert_close(log_prob, normal.log_prob(chosen[t]).sum(-1), rtol=1e-3, atol=1e-2)
     torch.testing.assert_close(scores_, torch.stack(logits)[answered], rtol=1e-4, atol=1e-5)
     # What it has not looked at yet counts for nothing.
     later = retina.clone()
     later[4:] = 0
-    again, *_ = model.replay(later, said, gaze, chosen, playing, answered)
+    again = model.replay(later, said, gaze, playing, answered)
     early = answered[:4].sum()
     torch.testing.assert_close(again[:early], scores_[:early])
     # The words teach all but the locator, and the gazes it alone.
-    gradients = torch.autograd.grad(log_prob.sum(), list(model.parameters()), allow_unused=True)
+    gradients = torch.autograd.grad(torch.stack(densities).sum(), list(model.parameters()), allow_unused=True)
     moved = {
         name.split(".")[0]
         for (name, _), g in zip(model.named_parameters(), gradients, strict=True)

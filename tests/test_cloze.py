@@ -305,7 +305,7 @@ def test_the_eye_has_the_question_in_mind() -> None:
     unused = [key for key, weight in agent.named_parameters() if weight.grad is None]
     assert not unused
     with pytest.raises(ValueError, match="taught by Reinforce"):
-        agent.replay(*[torch.zeros(0)] * 6)
+        agent.replay(*[torch.zeros(0)] * 5)
 
 
 def write(path: Path, *documents: dict[str, str]) -> str:

@@ -300,16 +300,16 @@ def test_one_beam_says_the_most_probable_word() -> None:
 
 
 def test_a_replay_is_what_was_seen_step_by_step() -> None:
-    experiment = EXPERIMENTS["gaze-numbers"].but(model={"hidden": 24, "embedding": 16})
+    experiment = EXPERIMENTS["gaze-numbers"].but(model={"hidden": 24, "embedding": 16, "dropout": 0.3})
     agent = experiment.build(experiment.spec())
     env = make_env(agent, experiment.env_id, 12, split="train")
     torch.manual_seed(0)
     read = look_through(agent, env, list(range(12)), sample=True)
     assert len(read.retina) == int(read.playing.sum(0).max())
     asked = torch.where(read.due & read.playing, read.next, -1)
-    scores, log_prob, value = agent.replay(
-        read.retina, read.said, read.gaze, read.chosen, read.playing, asked >= 0
-    )
+    assert agent.training
+    log_prob, value = agent.valued(read.h, read.gaze, read.chosen)  # of the policy that looked
+    scores = agent.eval().replay(read.retina, read.said, read.gaze, read.playing, asked >= 0)
     spread = torch.zeros(*asked.shape, scores.shape[1])
     spread[asked >= 0] = scores
     state = agent.initial(12)

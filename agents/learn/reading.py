@@ -72,9 +72,8 @@ class Reading(Reinforce, Scorer):
             steps = int(length[rows].max())
             part = Read(*(views[:steps, rows] for views in read))
             asked = torch.where(part.due & part.playing, part.next, -1)
-            scores, log_prob, baseline = agent.replay(
-                part.retina, part.said, part.gaze, part.chosen, part.playing, asked >= 0
-            )
+            scores = agent.replay(part.retina, part.said, part.gaze, part.playing, asked >= 0)
+            log_prob, baseline = agent.valued(part.h, part.gaze, part.chosen)
             target = asked[asked >= 0]
             nats = F.cross_entropy(scores, target, reduction="none")
             loss = loss + nats.sum() / inner.num_envs
@@ -111,13 +110,15 @@ class Reading(Reinforce, Scorer):
 class Read(NamedTuple):
     """T glimpses of B episodes in training, (T, B, …), as models.reading_agent replays them.
 
-    next: the answer that was to be said next, -1 where none was; due: whether it was taken; playing: whether
-    the episode was still played.
+    h: what the gazes that were chosen were drawn of, without dropout, for the loss is of the policy that drew
+    them. next: the answer that was to be said next, -1 where none was; due: whether it was taken; playing:
+    whether the episode was still played.
     """
 
     retina: Tensor
     said: Tensor
     gaze: Tensor
+    h: Tensor
     chosen: Tensor
     next: Tensor
     due: Tensor
@@ -142,11 +143,12 @@ def look_through(agent: Looker, env: Any, seeds: list[int] | None, *, sample: bo
         views = {key: view[rows] for key, view in tensors.items()}
         _, h, state = agent.read(views, state)
         gaze, _, _ = agent.look(h, sample, views["gaze"])
-        chosen = tensors["gaze"].new_zeros(tensors["gaze"].shape).index_copy(0, rows, gaze)
+        chosen = torch.zeros_like(tensors["gaze"]).index_copy(0, rows, gaze)
+        kept = h.new_zeros(env.num_envs, h.shape[1]).index_copy(0, rows, h)
         told = observation["next"]
         steps.append(
             (
-                tensors["retina"], tensors["said"][:, 0], tensors["gaze"], chosen, tensors["next"],
+                tensors["retina"], tensors["said"][:, 0], tensors["gaze"], kept, chosen, tensors["next"],
                 tensors["due"].bool(), playing.to(device),
             )
         )  # fmt: skip

@@ -95,14 +95,20 @@ class GazeCaptioner(Agent):
             gaze, log_prob = self.locator.look(judged, sample)
             return gaze, log_prob, self.baseline(judged).squeeze(1)
 
-    def replay(
-        self, retina: Tensor, said: Tensor, gaze: Tensor, chosen: Tensor, playing: Tensor, answered: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def valued(self, h: Tensor, gaze: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-density (…,) of gazes that were chosen (…, 2), and the values (…,).
+
+        h (…, hidden): what `look` had when it chose them.
+        """
+        with full_precision(h):
+            judged = self.judge(h.float().detach())
+            return self.locator.log_prob(chosen, judged), self.baseline(judged).squeeze(-1)
+
+    def replay(self, retina: Tensor, said: Tensor, gaze: Tensor, playing: Tensor, answered: Tensor) -> Tensor:
         """T glimpses of B episodes that were looked at before, all at once.
 
-        retina (T, B, C, s, s), said int64 (T, B) and gaze (T, B, 2): what was seen. chosen (T, B, 2): the
-        gazes that followed. playing: bool (T, B). answered bool (T, B): where M answers are asked. Returns
-        their scores (M, n), the log-density of the chosen gazes (T, B) and the values (T, B).
+        retina (T, B, C, s, s), said int64 (T, B) and gaze (T, B, 2): what was seen. playing: bool (T, B).
+        answered bool (T, B): where M answers are asked. Returns their scores (M, n).
         """
         steps, batch = said.shape
         seen = self.glimpse(retina.flatten(0, 1), gaze.flatten(0, 1)).view(steps, batch, -1)
@@ -112,11 +118,7 @@ class GazeCaptioner(Agent):
         remembered = self._remember(
             hs.transpose(0, 1), seen.transpose(0, 1), so_far.expand(batch, -1, -1)
         ).transpose(0, 1)
-        scores = self._score(hs[answered], seen[answered], remembered[answered])
-        with full_precision(hs):
-            judged = self.judge(hs.float().detach())
-            log_prob = self.locator.log_prob(chosen, judged)
-            return scores, log_prob, self.baseline(judged).squeeze(-1)
+        return self._score(hs[answered], seen[answered], remembered[answered])
 
     def _with_words(self, seen: Tensor, said: Tensor) -> Tensor:
         """Glimpses (…, hidden) and the last words (…,), -1 before any, as the core has them, (…, hidden)."""

@@ -119,15 +119,21 @@ class ReadingAgent(Agent):
             gaze, log_prob = self.locator.look(judged, sample, present)
             return gaze, log_prob, self.baseline(judged).squeeze(1)
 
-    def replay(
-        self, retina: Tensor, said: Tensor, gaze: Tensor, chosen: Tensor, playing: Tensor, answered: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def valued(self, h: Tensor, gaze: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """The log-density (…,) of gazes that were chosen (…, 1) at a gaze (…, 1), and the values (…,).
+
+        h (…, hidden): what `look` had when it chose them.
+        """
+        with full_precision(h):
+            judged = self.judge(h.float().detach())
+            return self.locator.log_prob(chosen, judged, gaze), self.baseline(judged).squeeze(-1)
+
+    def replay(self, retina: Tensor, said: Tensor, gaze: Tensor, playing: Tensor, answered: Tensor) -> Tensor:
         """T glimpses of B episodes that were looked at before, all at once.
 
-        retina int64 (T, B, size), said int64 (T, B) and gaze (T, B, 1): what was seen. chosen (T, B, 1): the
-        gazes that followed. playing bool (T, B): whether the episode was still played. answered bool (T, B):
-        where M answers are asked. Returns their scores (M, n), the log-density of the chosen gazes (T, B) and
-        the values (T, B). Raises ValueError for an agent that is asked a question.
+        retina int64 (T, B, size), said int64 (T, B) and gaze (T, B, 1): what was seen. playing bool (T, B):
+        whether the episode was still played. answered bool (T, B): where M answers are asked. Returns their
+        scores (M, n). Raises ValueError for an agent that is asked a question.
         """
         if self.ask is not None:
             raise ValueError("an agent that is asked a question is taught by Reinforce")
@@ -141,11 +147,7 @@ class ReadingAgent(Agent):
                 words = torch.where(going_on[:, None], self._written(words, window, looked), words)
                 known.append(words > 0)
             remembered = self._remember(hs, words, torch.stack(known))[answered]
-        scores = self._score(self._read_out(hs[answered], seen[answered], remembered))
-        with full_precision(hs):
-            judged = self.judge(hs.float().detach())
-            log_prob = self.locator.log_prob(chosen, judged, gaze)
-            return scores, log_prob, self.baseline(judged).squeeze(-1)
+        return self._score(self._read_out(hs[answered], seen[answered], remembered))
 
     def _see(self, retina: Tensor, said: Tensor, gaze: Tensor, asked: Tensor | None = None) -> Tensor:
         """Windows (…, size), last words (…,), gazes (…, 1) and the question (…, hidden) -> (…, hidden)."""
