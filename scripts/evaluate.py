@@ -249,5 +249,7 @@ if __name__ == "__main__":
     terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("evaluate.py: stopped; nothing was published")
     except (checkpoint.CheckpointError, DatasetError, OSError, ValueError) as error:
         sys.exit(f"evaluate.py: {error}")

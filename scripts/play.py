@@ -225,7 +225,10 @@ def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> 
     text = options.text
     while True:
         if text is None:
-            text = input("> ").strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
+            try:
+                text = input("> ").strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
+            except EOFError:  # Ctrl-D
+                text = ""
             if not text:
                 return
         try:
@@ -350,5 +353,7 @@ if __name__ == "__main__":
     terminal.show_what_it_can()
     try:
         main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("play.py: stopped")
     except (CheckpointError, DatasetError, NoDisplayError, OSError, ValueError) as error:
         sys.exit(f"play.py: {error}")

@@ -37,18 +37,19 @@ def main(arguments: list[str]) -> None:
     for path in tqdm(paths, unit=" checkpoints"):
         agent, experiment, config = load_agent(path)
         name, env = config["experiment"], dict[str, Any](experiment.env)
+        published = [line for line in lines if (line["experiment"], line["seed"]) == (name, experiment.seed)]
+        if not published:
+            raise ValueError(
+                f"{name} of seed {experiment.seed} is not published: there is nothing to compare"
+            )
         if isinstance(experiment.learner, Scorer):
             mode, scored = next(iter(experiment.learner.figures(agent, experiment.task, "test").items()))
         else:
             mode, scored = "deterministic", evaluate(agent, experiment.env_id, "test", **env)
-        published = [
-            line["value"]
-            for line in lines
-            if (line["experiment"], line["mode"], line["seed"]) == (name, mode, experiment.seed)
-        ][-1]
-        allowed = published / 1000 if isinstance(experiment.learner, Scorer) else TOLERANCE
-        difference = scored.error - published
-        rows.append(f"| {name} | {published:.2f} | {scored.error:.2f} | {difference:+.2f} |")
+        value = [line["value"] for line in published if line["mode"] == mode][-1]
+        allowed = value / 1000 if isinstance(experiment.learner, Scorer) else TOLERANCE
+        difference = scored.error - value
+        rows.append(f"| {name} | {value:.2f} | {scored.error:.2f} | {difference:+.2f} |")
         off += [name] if abs(difference) > allowed else []
     print("| experiment | published | today | difference |", "|---|---:|---:|---:|", *rows, sep="\n")
     if off:

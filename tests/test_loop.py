@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -174,9 +175,9 @@ def test_an_overwritten_run_behind_a_link_stays_behind_it(tmp_path: Path) -> Non
 def test_two_trainings_never_share_a_folder(tmp_path: Path) -> None:
     """Another process that holds the folder is named; one that has died is not in the way."""
     hold = (
-        "import sys, time; sys.path.insert(0, 'tests')\n"
+        "import sys, time; sys.path[:0] = ['tests', 'scripts']\n"
         "from pathlib import Path; from test_loop import open_run\n"
-        "open_run(Path(sys.argv[1])); print('open', flush=True); time.sleep(60)"
+        "run = open_run(Path(sys.argv[1])); print('open', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path / "x")], cwd=ROOT, stdout=subprocess.PIPE, text=True
@@ -186,6 +187,8 @@ def test_two_trainings_never_share_a_folder(tmp_path: Path) -> None:
         open_run(tmp_path / "x")
     other.kill()
     other.communicate()
+    # The number of a process that has ended may be another's since.
+    (tmp_path / ".x.training").write_text(str(os.getppid()), encoding="utf-8")
     open_run(tmp_path / "x").close()
 
 

@@ -169,6 +169,11 @@ class Experiment:
                 raise ValueError(
                     f"{type(self.model).__name__} builds an agent for {made_for}, and {self.env_id} is {seen}"
                 )
+            if spec.question and not isinstance(self.model, ReaderSettings | ReadingAgentSettings):
+                raise ValueError(
+                    f"{type(self.model).__name__} builds an agent that hears no question, and {self.env_id} "
+                    "asks one"
+                )
         build: Any = self.model.build  # whose spec is of one kind, as __post_init__ has seen
         with seeded(self.seed):
             return build(spec)

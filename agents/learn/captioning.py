@@ -23,6 +23,7 @@ from agents.learn.loop import BatchResult, Lesson, Task
 from agents.learn.sentences import HardLooks, TeacherForcing
 from agents.models.captioner import Captioner, CaptionerSettings
 from agents.parts import beam
+from agents.parts.steps import drawn
 from glimpse_env.data.captions import OTHER
 from glimpse_env.vector import GlimpseVectorEnv, Scored
 from glimpse_env.worlds.captions import CaptionWorld
@@ -215,7 +216,7 @@ def sampled(model: Captioner, seen: Tensor, end: int, most: int, never: Sequence
     for _ in range(most):
         scores, state = model.say(heard, state)
         scores[:, list(never)] = -torch.inf
-        word = torch.multinomial(scores.softmax(-1), 1)[:, 0]
+        word = drawn(scores.softmax(-1))[:, 0]
         said.append(torch.where(playing, word, -1))
         playing = playing & (word != end)
         heard = word + 1

@@ -80,7 +80,7 @@ def binary_generator(first: int, shape: tuple[int, int, int]) -> torch.Generator
     return generator
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def bound(
     model: DRAW,
     env_id: str,

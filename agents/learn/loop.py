@@ -221,11 +221,18 @@ def optimizers_of(agent: nn.Module, loop: Loop) -> dict[str, torch.optim.Optimiz
     """Who moves which weights, by the prefix of their state in a checkpoint.
 
     With "muon", matrices with more than MUON_SIDE rows and columns are Muon's (Jordan et al. 2024), whose
-    steps are as long in every direction; what speaks to the world in a few numbers stays AdamW's.
+    steps are as long in every direction. Embeddings, a model's `head`, and what speaks to the world in a few
+    numbers stay AdamW's.
     """
     rate, decay = loop.learning_rate, loop.weight_decay
     muon = loop.optimizer == "muon"
-    matrices = [p for p in agent.parameters() if muon and p.ndim == 2 and min(p.shape) > MUON_SIDE]
+    outer = {
+        layer.weight
+        for name, layer in agent.named_modules()
+        if isinstance(layer, nn.Embedding) or (isinstance(layer, nn.Linear) and name.endswith("head"))
+    }
+    hidden = [p for p in agent.parameters() if p.ndim == 2 and min(p.shape) > MUON_SIDE and p not in outer]
+    matrices = hidden if muon else []
     others = [p for p in agent.parameters() if all(p is not matrix for matrix in matrices)]
     made: dict[str, torch.optim.Optimizer] = {
         "optimizer.": torch.optim.AdamW(others, rate, weight_decay=decay, fused=True)

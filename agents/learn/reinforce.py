@@ -62,7 +62,16 @@ class GivenGaze(LoopLearner):
             env["start_gaze"] = self.start_gaze
         made = make_env(agent, task.env_id, task.loop.batch_size * self.rollouts, **env)
 
+        # Rows of one image that end at different steps would go on with different images.
+        drift = self.rollouts > 1 and glimpse_env_of(made).task.end >= 0
+        later = np.random.default_rng(0)
+
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+            nonlocal later
+            if seeds is not None:
+                later = np.random.default_rng(seeds)
+            elif drift:
+                seeds = later.integers(2**63, size=made.num_envs // self.rollouts).tolist()
             return self.batch(agent, made, seeds, progress)
 
         return Lesson(batch, self.validation(task), made.close)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from filelock import Timeout
 from torch import Tensor
 
 from agents.learn import checkpoint
@@ -94,19 +95,21 @@ class Run:
     def close(self) -> None:
         """Let other processes train in the folder."""
         self._claimed.unlink(missing_ok=True)
+        self._lock.release()
 
     def _claim(self) -> None:
         """Say, beside the folder, that this process trains in it; RunError if another does."""
         whole = self.folder.resolve()
         self._claimed = whole.with_name(f".{whole.name}.training")
-        with locked(self._claimed):
-            owner = self._claimed.read_text(encoding="utf-8") if self._claimed.exists() else ""
-            if owner.isdigit() and int(owner) != os.getpid() and _alive(int(owner)):
-                raise RunError(
-                    f"{self.folder} is being trained by process {owner}: wait for it, or name another "
-                    "--folder."
-                )
-            write(self._claimed, str(os.getpid()))
+        self._lock = locked(self._claimed)  # held until the run is closed, or its process has ended
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            owner = self._claimed.read_text(encoding="utf-8") if self._claimed.exists() else "another"
+            raise RunError(
+                f"{self.folder} is being trained by process {owner}: wait for it, or name another --folder."
+            ) from None
+        write(self._claimed, str(os.getpid()))
 
     def _metric_lines(self) -> list[str]:
         path = self.folder / METRICS
@@ -158,16 +161,6 @@ def _config_in(folder: Path) -> dict[str, Any] | None:
     if not (isinstance(config, dict) and {"experiment", "model", "learner", "loop"} <= config.keys()):
         raise RunError(f"{path} is not the config of a run: name another --folder.")
     return config
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def minutes(folder: Path) -> float:

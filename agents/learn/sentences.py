@@ -141,13 +141,17 @@ class HardLooks(TeacherForcing):
         """Raise ValueError for a number out of range."""
         super().__post_init__()
         checks.not_negative(self, "entropy_weight", "discount")
+        if self.discount > 1:
+            raise ValueError(f"discount must be between 0 and 1, got {self.discount}")
         if self.samples < 2:
             raise ValueError(f"samples must be at least 2, got {self.samples}")
 
     def check(self, model: object) -> None:
-        """Raise ValueError for looks that are not hard."""
+        """Raise ValueError for looks that are not hard, and for paid looks that nobody hears of later."""
         if not (isinstance(model, Seq2SeqSettings) and model.hard):
             raise ValueError("HardLooks teaches hard looks: set hard to True")
+        if self.discount and model.feeding == "none":
+            raise ValueError("discount is of looks that are heard of later: set feeding to 'context'")
 
     def loss(self, model: Seq2Seq, canvas: Tensor, target: Tensor) -> Tensor:
         """The mean over the words of targets (B, L), padded with -1, to texts (B, N)."""

@@ -63,7 +63,8 @@ class CharLM(nn.Module):
         self.spec, self.settings = spec, settings
         embed = nn.Embedding if spec.symbols else nn.Linear
         self.embedding = embed(spec.inputs, settings.embedding)
-        self.reader = Reader(make_core(settings.core, settings.embedding, settings.hidden, STEPS))
+        steps = spec.length if settings.core == "chrono-lstm" else STEPS
+        self.reader = Reader(make_core(settings.core, settings.embedding, settings.hidden, steps))
         self.norm = nn.LayerNorm(settings.hidden)
         self.head = nn.Linear(settings.hidden, spec.outputs)
         self.discriminator = (

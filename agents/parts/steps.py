@@ -17,6 +17,19 @@ def surprise(scores: Tensor, steps: Tensor) -> Tensor:
     return F.cross_entropy(scores.flatten(0, 1), steps.flatten(), reduction="none").view(steps.shape)
 
 
+def drawn(probabilities: Tensor, samples: int = 1) -> Tensor:
+    """Indices that are drawn of probabilities (B, n), with replacement: (B, samples).
+
+    Raises ValueError for what is not finite.
+    """
+    if not probabilities.isfinite().all():
+        raise ValueError(
+            "what is drawn from is not finite: train anew with a lower learning_rate or clip; what the "
+            "epochs before this one wrote is kept."
+        )
+    return torch.multinomial(probabilities, samples, replacement=True)
+
+
 def draw(scores: Tensor, symbols: bool, temperature: float = 1.0) -> Tensor:
     """A step drawn from scores (B, n): symbols (B,), or pixels (B, n).
 
@@ -25,7 +38,9 @@ def draw(scores: Tensor, symbols: bool, temperature: float = 1.0) -> Tensor:
     if symbols:
         if temperature == 0:
             return scores.argmax(-1)
-        return torch.multinomial((scores / temperature).softmax(-1), 1)[:, 0]
+        below = scores - scores.amax(-1, keepdim=True)  # which a small temperature leaves finite at the top
+        return drawn((below / temperature).softmax(-1))[:, 0]
     if temperature == 0:
         return (scores > 0).float()
-    return torch.bernoulli(torch.sigmoid(scores / temperature))
+    inked = torch.sigmoid(scores / temperature)
+    return drawn(torch.stack([1 - inked, inked], -1).flatten(0, 1))[:, 0].view_as(scores).to(scores.dtype)

@@ -20,6 +20,7 @@ from agents import checks
 from agents.agent import Agent, Sees, Spec, Step, select
 from agents.cores import LSTM, Core, Stack, State
 from agents.parts.alignment import Alignment
+from agents.parts.steps import drawn
 from agents.parts.vocabulary import check_answers_every_glimpse
 
 Attention = Literal["none", "last", "dot", "general", "concat"]
@@ -224,7 +225,7 @@ class Voice(Agent):
             row, step = (target >= 0).nonzero(as_tuple=True)
             ys = self._unroll(heard, state)
             weights = self._weigh(ys, state)[row, step]
-            place = torch.multinomial(weights.detach(), samples, replacement=True)
+            place = drawn(weights.detach(), samples)
             log = weights.clamp_min(1e-9).log()
             read = self._read_out(
                 ys[row, step][:, None].expand(-1, samples, -1), state["keys"][row[:, None], place]
@@ -275,7 +276,7 @@ class Voice(Agent):
             return weights
         place = weights.argmax(-1)
         if draw:
-            place = torch.multinomial(weights.detach().flatten(0, 1), 1).view(place.shape)
+            place = drawn(weights.detach().flatten(0, 1)).view(place.shape)
         return F.one_hot(place, weights.shape[-1]).to(weights.dtype)
 
     def _seen(self, looks: Tensor, state: State) -> Tensor | None:
