@@ -19,6 +19,7 @@ from agents.learn.loop import Loop
 from agents.learn.sequences import Sketch, make_sequences
 from agents.learn.written import NGrams, complete, nearest_class
 from agents.models.char_lm import CharLM, CharLMSettings, Discriminator
+from agents.parts.steps import draw
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import load
 
@@ -141,11 +142,26 @@ def test_writing_follows_the_model_and_bad_prompts_are_named() -> None:
         scores, _ = made(symbols[:, None])
         assert said == "abcde"[int(scores[-1, 0].argmax())]
         symbols = torch.cat([symbols, scores[-1, 0].argmax()[None]])
+    least = "".join(itertools.islice(write(made, "ab", 1e-40), 5))  # scores divided by it overflow
+    assert least == "".join(itertools.islice(write(made, "ab", 0.0), 5))
     for prompt, temperature, says in (("", 1.0, "empty"), ("a", -1.0, "at least 0"), ("a", math.nan, "nan")):
         with pytest.raises(ValueError, match=says):
             next(write(made, prompt, temperature))
     with pytest.raises(DatasetError, match="the prompt has 'x'"):
         next(write(made, "axe"))
+
+
+@pytest.mark.parametrize("symbols", [True, False])
+def test_what_has_diverged_is_not_drawn_from(symbols: bool) -> None:
+    with pytest.raises(ValueError, match="is not finite: train anew with a lower learning_rate"):
+        draw(torch.full((2, 3), math.nan), symbols)
+
+
+def test_a_language_model_with_a_long_memory_remembers_a_stretch() -> None:
+    spec = SYMBOLS._replace(length=200)
+    made = CharLM(spec, CharLMSettings(core="chrono-lstm", hidden=400, weight_dropout=0.0))
+    keep = dict(made.reader.core.named_parameters())["glimpse.bias"].detach().chunk(4)[1]
+    assert 150 < keep.exp().max() < 200
 
 
 def test_witten_bell_by_hand() -> None:

@@ -403,6 +403,47 @@ def test_progress_rate_and_scenes_of_every_batch(tmp_path: Path, monkeypatch: py
     assert agent.baseline.bias.item() < start.item()
 
 
+@pytest.mark.parametrize(("name", "again"), [("ram-mnist", False), ("dram-house", True)])
+def test_rollouts_are_of_one_image_in_every_batch(name: str, again: bool) -> None:
+    """Where numbers differ in length rows end apart, and each batch tells them anew what to begin with."""
+    told = []
+
+    class Told(Reinforce):
+        def batch(self, agent: Any, env: Any, seeds: list[int] | None, progress: float) -> BatchResult:
+            told.append(self.begin(agent, glimpse_env_of(env), seeds, progress))
+            return BatchResult(torch.zeros(()), {})
+
+    experiment = EXPERIMENTS[name].but(
+        env={"dataset": "mnist-5k"}, loop={"batch_size": 3}, learner=Told(rollouts=2)
+    )
+    lesson = experiment.learner.lesson(experiment.build(experiment.spec()), experiment.task)
+    for seeds in ([7, 8, 9], None, None):
+        lesson.batch(seeds, 0.0)
+    lesson.close()
+    assert told[0] == [7, 7, 8, 8, 9, 9]
+    for rows in told[1:]:
+        assert (rows is not None) == again
+        if again:
+            assert rows[::2] == rows[1::2]
+            assert len({*rows, *told[0]}) == 6
+    assert (told[1] != told[2]) == again
+
+
+def test_who_hears_no_question_is_not_asked_one() -> None:
+    asked = EXPERIMENTS["lookup-10"].but(env_id="Glimpse/Cloze-v0", env={"dataset": "stories"})
+    with pytest.raises(ValueError, match="RAMSettings builds an agent that hears no question"):
+        asked.build(asked.spec())
+
+
+def test_muon_leaves_embeddings_and_heads_to_adam() -> None:
+    text = EXPERIMENTS["char-lstm"].but(env={"dataset": "python-docs"}, model={"hidden": 64, "embedding": 48})
+    model = text.build(text.spec())
+    muons = {id(p) for p in optimizers_of(model, Loop(optimizer="muon"))["muon."].param_groups[0]["params"]}
+    names = {name for name, p in model.named_parameters() if id(p) in muons}
+    assert names
+    assert not {name for name in names if "embedding" in name or "head" in name}
+
+
 def test_muon_steps_as_far_in_every_direction_and_leaves_the_rest_to_adam() -> None:
     """The singular values of a step are alike, whatever the gradient's; as long as Adam's, 0.2 a weight."""
     torch.manual_seed(0)

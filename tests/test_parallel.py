@@ -14,7 +14,9 @@ import train
 from torch import distributed, nn
 
 from agents import parallel
+from agents.experiments import EXPERIMENTS
 from agents.learn import checkpoint
+from agents.learn.generative import bound
 
 ROOT = Path(__file__).parents[1]
 SMALL = "ram-mnist --env dataset=mnist-5k --batch-size 32 --no-bfloat16 --quiet --model.hidden 32"
@@ -154,6 +156,14 @@ def test_what_only_this_rank_draws_differs_between_ranks_and_scoring_is_one_proc
         scored = parallel.randn_like(torch.empty(3))
     torch.manual_seed(7)
     assert torch.equal(scored, torch.randn(3))
+
+
+def test_the_bound_that_chooses_is_that_of_one_process(monkeypatch):
+    experiment = EXPERIMENTS["draw-mnist"].but(env={"dataset": "mnist-5k"}, model={"steps": 2, "hidden": 8})
+    model = experiment.build(experiment.spec())
+    alone = bound(model, experiment.env_id, experiment.env, "validation", True, scenes=20)
+    as_rank(monkeypatch, 0, 2, 5)
+    assert bound(model, experiment.env_id, experiment.env, "validation", True, scenes=20) == alone
 
 
 def test_rows_and_gradients_are_shared(monkeypatch):

@@ -12,6 +12,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,6 +26,7 @@ import numpy as np
 import play
 import pygame
 import pytest
+import reproduce
 import torch
 from conftest import ROOT
 from PIL import Image
@@ -458,6 +460,20 @@ def test_a_language_model_is_trained_scored_and_writes(tmp_path: Path) -> None:
     assert "is empty" in run(
         "train", "char-lstm", "--folder", tmp_path / "no", *tiny, "--env", f"dataset=file:{text}", fails=True
     )
+
+
+def test_ctrl_d_ends_a_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(prompt: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", ended)
+    monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True))
+    assert run("play", "luong-numbers", "--interactive") == ""
+
+
+def test_what_is_not_published_cannot_be_reproduced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reproduce.results, "read", lambda: [])
+    assert "lookup-10 of seed 1 is not published" in run("reproduce", "lookup-10", fails=True)
 
 
 def test_sequences_are_trained_and_scored(tmp_path: Path) -> None:

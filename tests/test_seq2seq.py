@@ -237,6 +237,10 @@ def test_hard_looks_and_soft_ones_have_their_own_learners() -> None:
         HardLooks().check(soft)
     with pytest.raises(ValueError, match="samples must be at least 2"):
         HardLooks(samples=1)
+    with pytest.raises(ValueError, match="discount must be between 0 and 1, got 2"):
+        HardLooks(discount=2.0)
+    with pytest.raises(ValueError, match="heard of later: set feeding to 'context'"):
+        HardLooks(discount=0.5).check(hard)
 
 
 class Toy:
