@@ -9,7 +9,7 @@ ifneq ($(SHARED),)
 export GLIMPSE_DATA ?= $(SHARED)
 endif
 
-.PHONY: demo test coverage reproduce docs install
+.PHONY: demo test types units coverage reproduce docs install
 
 demo: install
 	$(BIN)/python scripts/demo.py
@@ -17,8 +17,13 @@ demo: install
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) -j 2 types units
+
+types: install
+	$(BIN)/mypy
+
+units: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 coverage: install

@@ -7,6 +7,8 @@ second core. Then all three are scored on held-out digits, and one test scene is
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 import terminal
 import torch
+import train
 
 from agents.experiments import EXPERIMENTS
 from agents.experiments.experiment import load_agent
@@ -89,24 +92,30 @@ def strangers(folder: Path) -> set[str]:
 
 
 def _train_all(folder: Path, settings: list[str]) -> None:
-    """Train RAM, its bar showing, and the controls one after the other beside it; exit if one fails."""
+    """Train RAM in a process, its bar showing, and the controls in this one beside it; exit if RAM fails."""
 
-    def start(name: str, *more: str) -> subprocess.Popen[bytes]:
-        script = Path(__file__).with_name("train.py")
-        command = [sys.executable, str(script), name, "--folder", str(folder / name), "--overwrite"]
-        return subprocess.Popen([*command, *settings, *more], stdout=subprocess.DEVNULL if more else None)
+    def arguments(name: str) -> list[str]:
+        return [name, "--folder", str(folder / name), "--overwrite", *settings]
 
     ram, *controls = NAMES
-    shown, beside = start(ram), start(controls[0], "--quiet")
+    script = Path(__file__).with_name("train.py")
+    shown = subprocess.Popen([sys.executable, str(script), *arguments(ram)])
     try:
-        failed = beside.wait() or start(controls[1], "--quiet").wait() or shown.wait()
+        with contextlib.redirect_stdout(io.StringIO()):
+            for name in controls:
+                train.main([*arguments(name), "--quiet"])
+        failed = shown.wait()
     finally:
         shown.terminate()
-        beside.terminate()
     if failed:
-        sys.exit("demo.py: a training failed, see above")
+        sys.exit("demo.py: the training failed, see above")
 
 
 if __name__ == "__main__":
     terminal.show_what_it_can()
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        sys.exit("demo.py: stopped")
+    except train.REFUSED as error:
+        sys.exit(f"demo.py: {error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -56,15 +57,19 @@ def test_example(path: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["at_random", "in_processes", "in_ray_actors", "plain_ppo", "with_sb3"])
-def test_an_example_refuses_no_episodes(name: str) -> None:
+def test_an_example_refuses_no_episodes(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     if name == "in_ray_actors":
         pytest.importorskip("ray", reason="the extra 'cluster' is not installed")
     option, value = {"plain_ppo": ("--updates", "-3"), "with_sb3": ("--envs", "0")}.get(name, ("", "0"))
     option = option or {"in_ray_actors": "--actors"}.get(name, "--episodes")
     path = ROOT / "examples" / f"{name}.py"
-    done = subprocess.run([sys.executable, path, option, value], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "must be at least 1" in done.stderr
+    monkeypatch.setattr(sys, "argv", [str(path), option, value])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(path), run_name="__main__")
+    assert ended.value.code == 2
+    assert "must be at least 1" in capsys.readouterr().err
 
 
 def test_the_tour_runs_from_its_first_cell_to_its_last() -> None:
