@@ -19,13 +19,13 @@ TINY = {  # arguments, and the lowest and highest share of right answers
     "in_processes.py": (["--envs", "2", "--episodes", "50"], 1, 22),
     "in_ray_actors.py": (["--batches", "2"], 7, 13),
     # So short a training is chance, give or take what 32 episodes and one habit of 1,000 can: never near 100.
-    "plain_ppo.py": (["--updates", "2", "--envs", "32"], 0, 35),
+    "plain_ppo.py": (["--updates", "1", "--envs", "32"], 0, 35),
     "with_minari.py": (["--episodes", "60"], 0, 25),
     "with_rllib.py": (["--iterations", "1", "--envs", "32"], 0, 35),
     "with_sb3.py": (["--steps", "900", "--envs", "16"], 3, 35),
     "with_skrl.py": (["--steps", "28", "--envs", "32"], 0, 35),
     "with_tianshou.py": (["--epochs", "1", "--steps", "512"], 3, 20),
-    "with_torchrl.py": (["--frames", "900", "--envs", "32"], 0, 35),
+    "with_torchrl.py": (["--frames", "450", "--envs", "32"], 0, 35),
 }
 
 

@@ -105,7 +105,8 @@ def test_a_history_handed_out_is_the_callers_own() -> None:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_subprocesses(method: str) -> None:
     """SB3's SubprocVecEnv and Gymnasium's AsyncVectorEnv over the single env."""
-    envs = SubprocVecEnv([make_plain] * 2, start_method=method)
+    count = 1 if method == "spawn" else 2  # each of its processes imports torch
+    envs = SubprocVecEnv([make_plain] * count, start_method=method)
     envs.seed(3)
     first = envs.reset()["retina"]
     envs.close()
@@ -114,7 +115,7 @@ def test_subprocesses(method: str) -> None:
     again = asynchronous.reset(seed=3)[0]["retina"]
     asynchronous.close()
     native = gymnasium.make_vec(ID, num_envs=2, **OFFLINE).reset(seed=3)[0]["retina"]
-    np.testing.assert_array_equal(first, native)
+    np.testing.assert_array_equal(first, native[:count])
     np.testing.assert_array_equal(again, native)
 
 
