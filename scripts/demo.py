@@ -27,6 +27,7 @@ from glimpse_env.render import View
 
 RAM_LOOP: Any = EXPERIMENTS["ram-demo"].loop
 FILMS = ("episode.gif", "episode.mp4", "episode.png")
+LOOKED_AT = 100  # scenes, for one that RAM alone gets right
 NAMES = {"ram-demo": "RAM, learned gaze", "random-demo": "random gaze", "center-demo": "centre gaze"}
 
 
@@ -69,9 +70,13 @@ def main(arguments: list[str]) -> None:
         return last.answers == last.target
 
     ram, *controls = NAMES
-    telling = (i for i in range(100) if right(ram, i) and not any(right(name, i) for name in controls))
+    telling = (i for i in range(LOOKED_AT) if right(ram, i) and not any(right(name, i) for name in controls))
     scene = next(telling, None)
-    why = "the first that RAM alone gets right" if scene is not None else "as RAM alone gets none right"
+    why = (
+        "the first that RAM alone gets right"
+        if scene is not None
+        else f"as RAM alone gets none of {LOOKED_AT} right"
+    )
     scene = scene or 0
     strips = [
         (f"{who}: {'right' if right(name, scene) else 'wrong'}", film(name, scene))

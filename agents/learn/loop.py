@@ -231,8 +231,9 @@ def optimizers_of(agent: nn.Module, loop: Loop) -> dict[str, torch.optim.Optimiz
         for name, layer in agent.named_modules()
         if isinstance(layer, nn.Embedding) or (isinstance(layer, nn.Linear) and name.endswith("head"))
     }
-    hidden = [p for p in agent.parameters() if p.ndim == 2 and min(p.shape) > MUON_SIDE and p not in outer]
-    matrices = hidden if muon else []
+    matrices = [
+        p for p in agent.parameters() if muon and p.ndim == 2 and min(p.shape) > MUON_SIDE and p not in outer
+    ]
     others = [p for p in agent.parameters() if all(p is not matrix for matrix in matrices)]
     made: dict[str, torch.optim.Optimizer] = {
         "optimizer.": torch.optim.AdamW(others, rate, weight_decay=decay, fused=True)

@@ -18,22 +18,27 @@ def surprise(scores: Tensor, steps: Tensor) -> Tensor:
 
 
 def drawn(probabilities: Tensor, samples: int = 1) -> Tensor:
-    """Indices that are drawn of probabilities (B, n), with replacement: (B, samples).
+    """Indices that are drawn of probabilities (B, n), with replacement: int64 (B, samples).
 
     Raises ValueError for what is not finite.
     """
+    return torch.multinomial(_finite(probabilities), samples, replacement=True)
+
+
+def _finite(probabilities: Tensor) -> Tensor:
     if not probabilities.isfinite().all():
         raise ValueError(
             "what is drawn from is not finite: train anew with a lower learning_rate or clip; what the "
             "epochs before this one wrote is kept."
         )
-    return torch.multinomial(probabilities, samples, replacement=True)
+    return probabilities
 
 
 def draw(scores: Tensor, symbols: bool, temperature: float = 1.0) -> Tensor:
     """A step drawn from scores (B, n): symbols (B,), or pixels (B, n).
 
-    temperature: what scores are divided by; at 0 it is the most probable step.
+    temperature: what scores are divided by; at 0 it is the most probable step. Raises ValueError for scores
+    that are not finite.
     """
     if symbols:
         if temperature == 0:
@@ -42,5 +47,4 @@ def draw(scores: Tensor, symbols: bool, temperature: float = 1.0) -> Tensor:
         return drawn((below / temperature).softmax(-1))[:, 0]
     if temperature == 0:
         return (scores > 0).float()
-    inked = torch.sigmoid(scores / temperature)
-    return drawn(torch.stack([1 - inked, inked], -1).flatten(0, 1))[:, 0].view_as(scores).to(scores.dtype)
+    return torch.bernoulli(_finite(torch.sigmoid(scores / temperature)))
