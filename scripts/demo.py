@@ -27,7 +27,7 @@ from glimpse_env.render import View
 
 RAM_LOOP: Any = EXPERIMENTS["ram-demo"].loop
 FILMS = ("episode.gif", "episode.mp4", "episode.png")
-LOOKED_AT = 100  # scenes, for one that RAM alone gets right
+LOOKED_AT = 500  # scenes, for one that RAM alone gets right
 NAMES = {"ram-demo": "RAM, learned gaze", "random-demo": "random gaze", "center-demo": "centre gaze"}
 
 
