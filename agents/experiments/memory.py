@@ -176,6 +176,9 @@ EXPERIMENTS = {
         for core, (hidden, rate, images) in TEN_MINUTES.items()
     },
     "pixels-chrono-lstm-long": digits("pixels", "chrono-lstm", 128, 2e-3, 8),
+    "pixels-chrono-lstm-longer": digits("pixels", "chrono-lstm", 128, 2e-3, 9).but(
+        init="pixels-chrono-lstm-long"
+    ),
     "pixels-orthogonal": digits("pixels", "orthogonal", 192, 2e-3, 12),
     "permuted-orthogonal": digits("permuted", "orthogonal", 192, 2e-3, 12),
 }
