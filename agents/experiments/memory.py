@@ -126,6 +126,20 @@ TEN_MINUTES: dict[Kind, tuple[int, float, int]] = {  # pixel by pixel: hidden, l
     "ln-lstm": (100, 2e-3, 3000),
     "bn-lstm": (100, 2e-3, 2200),
 }
+TEN_MINUTES_OF_TEXT: dict[Kind, tuple[int, float, int]] = {  # hidden, learning rate, passes over the text
+    "gru": (512, 3e-3, 5),
+    "ln-lstm": (512, 5e-3, 3),
+    "bn-lstm": (512, 5e-3, 3),
+    "scrn": (512, 5e-3, 14),
+    "irnn": (512, 1e-3, 16),
+    "elman": (512, 2e-3, 14),
+    "jordan": (512, 2e-3, 8),
+    "orthogonal": (512, 3e-3, 11),
+    "deep-transition": (512, 2e-3, 6),
+    "deep-output": (512, 2e-3, 4),
+    "stacked": (256, 5e-3, 4),
+    "residual": (256, 5e-3, 4),
+}
 WAYS: tuple[Way, ...] = ("symbol", "coin", "countdown")
 CORES: dict[Kind, int] = {  # in RAM: epochs
     "relu": 10, "elman": 10, "identity-context": 10, "jordan": 10, "irnn": 10, "scrn": 9, "urnn": 8,
@@ -134,18 +148,11 @@ CORES: dict[Kind, int] = {  # in RAM: epochs
 }  # fmt: skip
 EXPERIMENTS = {
     "char-lstm": characters("lstm", 40),
-    "char-gru": characters("gru", 9, learning_rate=3e-3),
-    "char-ln-lstm": characters("ln-lstm", 4),
-    "char-bn-lstm": characters("bn-lstm", 4),
-    "char-scrn": characters("scrn", 14),
-    "char-irnn": characters("irnn", 28, learning_rate=1e-3),
-    "char-elman": characters("elman", 24, learning_rate=2e-3),
-    "char-jordan": characters("jordan", 9, learning_rate=2e-3),
-    "char-orthogonal": characters("orthogonal", 9, learning_rate=3e-3),
-    "char-deep-transition": characters("deep-transition", 7, learning_rate=2e-3),
-    "char-deep-output": characters("deep-output", 5, learning_rate=2e-3),
-    "char-stacked": characters("stacked", 7, hidden=256),
-    "char-residual": characters("residual", 7, hidden=256),
+    "char-lstm-short": characters("lstm", 4),
+    **{
+        f"char-{core}": characters(core, epochs, hidden, rate)
+        for core, (hidden, rate, epochs) in TEN_MINUTES_OF_TEXT.items()
+    },
     **{f"adding-{length}-lstm": adding("lstm", 64, 1e-2, length, 10) for length in (100, 200)},
     **{
         f"adding-{n}-chrono-lstm": adding("chrono-lstm", 64, 1e-2, n, e)
@@ -177,7 +184,7 @@ EXPERIMENTS = {
     },
     "pixels-chrono-lstm-long": digits("pixels", "chrono-lstm", 128, 2e-3, 8),
     "pixels-chrono-lstm-longer": digits("pixels", "chrono-lstm", 128, 2e-3, 9).but(
-        init="pixels-chrono-lstm-long"
+        loop={"warm_up": 0.02}, init="pixels-chrono-lstm-long"
     ),
     "pixels-orthogonal": digits("pixels", "orthogonal", 192, 2e-3, 12),
     "permuted-orthogonal": digits("permuted", "orthogonal", 192, 2e-3, 12),
