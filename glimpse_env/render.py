@@ -1,54 +1,41 @@
 """A picture of an episode: the canvas with the eye on it, what the eye sees, has seen, and believes.
 
-`draw_frame` makes one frame, `tile` puts several side by side, `Window` shows them. Only this module
-knows pygame; environments import it when something is drawn.
+`draw_frame` makes one frame, `tile` puts several side by side. Environments import this, and with it pygame,
+when something is drawn.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import unicodedata
-from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glimpse_env.pen import (
+    BACKGROUND,
+    BELIEF,
+    FAINT,
+    PANEL,
+    PATH,
+    RIGHT,
+    SCALES,
+    TEXT,
+    UNSEEN,
+    WRONG,
+    Color,
+    Frame,
+    Pen,
+    readable,
+)
 from glimpse_env.sensors import retina
-
-os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-import pygame
-
-Color = tuple[int, int, int]
-Frame = NDArray[np.uint8]
 
 Layout = Literal["full", "strip"]
 SIZES: dict[Layout, tuple[int, int]] = {"full": (960, 540), "strip": (240, 492)}
-LARGEST_WINDOW = (1600, 1000)
 MAX_BARS = 13  # of belief, one below the other
 LONGEST_NAME = 12  # of an answer beside its bar
 DIM = 0.2  # how bright what nobody attends to is
 NO_BELIEF = "(no belief offered)"
-NO_DISPLAY = "there is no display to open a window on: use render_mode='rgb_array', or play.py with --out"
-SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
-
-BACKGROUND: Color = (14, 17, 23)
-PANEL: Color = (27, 32, 42)
-UNSEEN: Color = (34, 40, 54)
-TEXT: Color = (226, 231, 240)
-FAINT: Color = (128, 138, 156)
-PATH: Color = (255, 255, 255)
-BELIEF: Color = (92, 142, 222)
-RIGHT: Color = (74, 201, 126)
-WRONG: Color = (239, 90, 90)
-SCALES: tuple[Color, ...] = (
-    (255, 194, 64),
-    (77, 200, 233),
-    (176, 137, 255),
-    (255, 122, 172),
-    (130, 220, 130),
-)
 
 
 class View(NamedTuple):
@@ -96,15 +83,12 @@ def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False
     "full" is for one episode, "strip" (the same, upright) for many side by side.
     hide_canvas: show only what the retina has seen, as a person who plays may look.
     """
-    width, height = SIZES[layout]
-    surface = pygame.Surface((width * SHARPNESS, height * SHARPNESS))
-    surface.fill(BACKGROUND)
-    pen = Pen(surface)
+    pen = Pen(*SIZES[layout])
     if view.tokens:
         from glimpse_env import render_text  # which draws with what is here
 
         render_text.draw(pen, view, layout, hide_canvas=hide_canvas)
-        return _smooth(surface, width, height)
+        return pen.frame()
     picture = assembled(view) if hide_canvas or view.attention is not None else _to_rgb(view.canvas)
     if layout == "full":
         _draw_canvas(pen, view, picture, (30, 32), 476)
@@ -125,36 +109,24 @@ def draw_frame(view: View, layout: Layout = "full", *, hide_canvas: bool = False
             draw_belief(pen, view, view.belief, 13, 383, 216, 100)
         else:
             pen.text(NO_BELIEF, 120, 433, 15, FAINT, center=True)
-    return _smooth(surface, width, height)
+    return pen.frame()
 
 
 def draw_word(view: View, word: str) -> Frame:
     """A small frame, uint8 (228, 200, 3): where the eye is on the canvas, and the word that it says there."""
-    width, height = 200, 228
-    surface = pygame.Surface((width * SHARPNESS, height * SHARPNESS))
-    surface.fill(BACKGROUND)
-    pen = Pen(surface)
+    pen = Pen(200, 228)
     picture = _to_rgb(view.canvas) if view.attention is None else assembled(view)
     _draw_canvas(pen, view._replace(path=view.path[-1:], target=None), picture, (4, 4), 192)
     pen.text(word, 100, 212, min(22.0, 2.4 * 192 / max(len(word), 1)), TEXT, center=True)
-    return _smooth(surface, width, height)
-
-
-def _smooth(surface: pygame.Surface, width: int, height: int) -> Frame:
-    """A surface scaled down to a frame."""
-    small = pygame.transform.smoothscale(surface, (width, height))
-    frame: Frame = pygame.surfarray.array3d(small).swapaxes(0, 1).copy()
-    return frame
+    return pen.frame()
 
 
 def caption(frame: Frame, text: str) -> Frame:
     """The frame (H, W, 3) with a line of text above it: (H + 32, W, 3)."""
-    surface = pygame.Surface((frame.shape[1] * SHARPNESS, 32 * SHARPNESS))
-    surface.fill(BACKGROUND)
+    pen = Pen(frame.shape[1], 32)
     size = min(20.0, 2.4 * frame.shape[1] / max(len(text), 1))  # so that a long line fits a narrow frame
-    Pen(surface).text(text, 8, 10, size, TEXT)
-    line = pygame.transform.smoothscale(surface, (frame.shape[1], 32))
-    return np.concatenate([pygame.surfarray.array3d(line).swapaxes(0, 1), frame])
+    pen.text(text, 8, 10, size, TEXT)
+    return np.concatenate([pen.frame(), frame])
 
 
 def tile(frames: tuple[Frame, ...] | list[Frame], columns: int | None = None) -> Frame:
@@ -264,117 +236,6 @@ def _shown(view: View) -> list[tuple[NDArray[np.uint8], Color]]:
 def _shut(view: View) -> bool:
     """Whether the eye is shut at this moment."""
     return view.blind and len(view.path) == 1
-
-
-class NoDisplayError(RuntimeError):
-    """There is no screen to open a window on; the message says what to do instead."""
-
-
-class Window:
-    """A pygame window that shows frames at `fps` and never blocks on its events.
-
-    pygame has one window: the last to show a frame has it.
-    Raises NoDisplayError where there is no screen.
-    """
-
-    def __init__(self, title: str, fps: float) -> None:
-        asked = os.environ.get("SDL_VIDEODRIVER")
-        try:
-            pygame.display.init()
-            driver = pygame.display.get_driver()
-        except pygame.error as error:
-            raise NoDisplayError(f"{NO_DISPLAY} ({error})") from None
-        # SDL falls back on drawing to nowhere; whoever asks for that by name gets it.
-        if driver in ("offscreen", "dummy") and driver != asked:
-            pygame.display.quit()
-            raise NoDisplayError(NO_DISPLAY)
-        self.title = title
-        self.fps = fps
-        self.clock = pygame.time.Clock()
-        self.screen: pygame.Surface | None = None
-
-    def show(self, frame: Frame) -> None:
-        """Show `frame` (H, W, 3), made smaller if it is larger than LARGEST_WINDOW."""
-        picture = _surface(frame)
-        shrink = min(
-            1.0, *(most / side for most, side in zip(LARGEST_WINDOW, picture.get_size(), strict=True))
-        )
-        if shrink < 1:
-            picture = pygame.transform.smoothscale_by(picture, shrink)
-        if self.screen is None or not self._is_open() or self.screen.get_size() != picture.get_size():
-            pygame.display.init()
-            try:
-                self.screen = pygame.display.set_mode(picture.get_size())
-            except pygame.error as error:
-                raise NoDisplayError(f"{NO_DISPLAY} ({error})") from None
-            pygame.display.set_caption(self.title)
-        assert self.screen is not None
-        self.screen.blit(picture, (0, 0))
-        pygame.event.pump()
-        pygame.display.flip()
-        self.clock.tick(self.fps)
-
-    def close(self) -> None:
-        """Close the window, unless another has taken its place."""
-        if self.screen is None or self._is_open():
-            pygame.display.quit()
-        self.screen = None
-
-    def _is_open(self) -> bool:
-        return self.screen is not None and pygame.display.get_surface() is self.screen
-
-
-class Pen:
-    """Draws on a surface in frame pixels, whatever the sharpness."""
-
-    def __init__(self, surface: pygame.Surface) -> None:
-        self.surface = surface
-
-    def image(self, picture: Frame, at: tuple[float, float], side: float) -> None:
-        """A square picture, enlarged without smoothing so that one sees its pixels."""
-        scaled = pygame.transform.scale(_surface(picture), (_up(side), _up(side)))
-        self.surface.blit(scaled, (_up(at[0]), _up(at[1])))
-
-    def box(self, x: float, y: float, w: float, h: float, color: Color, line: float = 0) -> None:
-        """A rectangle, filled unless a line width is given."""
-        rectangle = pygame.Rect(_up(x), _up(y), _up(w), _up(h))
-        pygame.draw.rect(self.surface, color, rectangle, _up(line), border_radius=_up(2))
-
-    def path(self, points: list[tuple[float, float]], color: Color, line: float) -> None:
-        """A line through the points."""
-        if len(points) > 1:
-            pygame.draw.lines(self.surface, color, False, [(_up(x), _up(y)) for x, y in points], _up(line))
-
-    def dot(self, x: float, y: float, radius: float, color: Color) -> None:
-        """A filled circle."""
-        pygame.draw.circle(self.surface, color, (_up(x), _up(y)), _up(radius))
-
-    def text(self, text: str, x: float, y: float, size: float, color: Color, *, center: bool = False) -> None:
-        """A line of text, its top left corner or its middle at (x, y)."""
-        text = inked(text)
-        if not text:
-            return
-        drawn = _font(_up(size), text).render(text, True, color)
-        place = drawn.get_rect()
-        if center:
-            place.center = (_up(x), _up(y))
-        else:
-            place.topleft = (_up(x), _up(y))
-        self.surface.blit(drawn, place)
-
-    @staticmethod
-    def width(text: str, size: float) -> float:
-        """How wide a line of text is."""
-        text = inked(text)
-        return float(_font(_up(size), text).size(text)[0]) / SHARPNESS
-
-    def clip(self, x: float, y: float, w: float, h: float) -> None:
-        """Draw only inside this rectangle until `unclip`."""
-        self.surface.set_clip(pygame.Rect(_up(x), _up(y), _up(w), _up(h)))
-
-    def unclip(self) -> None:
-        """Draw everywhere again."""
-        self.surface.set_clip(None)
 
 
 def _draw_canvas(pen: Pen, view: View, picture: Frame, at: tuple[float, float], side: float) -> None:
@@ -541,75 +402,3 @@ def begins_a_word(names: tuple[str, ...], number: int) -> bool:
 def _to_rgb(picture: NDArray[np.uint8]) -> Frame:
     """(C, H, W) with one or three channels -> (H, W, 3)."""
     return np.ascontiguousarray(np.broadcast_to(picture, (3, *picture.shape[1:])).transpose(1, 2, 0))
-
-
-def _surface(picture: Frame) -> pygame.Surface:
-    return pygame.surfarray.make_surface(picture.swapaxes(0, 1))
-
-
-def _up(length: float) -> int:
-    return round(length * SHARPNESS)
-
-
-def _font(size: int, text: str = "") -> pygame.font.Font:
-    """Pygame's own font, or one of this machine's that has all letters of `text` where that has not."""
-    _ready()
-    return _open_font(size, _font_file("".join(sorted({c for c in text if ord(c) > 0x24F}))))
-
-
-def _ready() -> None:
-    if not pygame.font.get_init():  # not yet, or someone has called pygame.quit since
-        pygame.font.init()
-        _open_font.cache_clear()
-
-
-@cache
-def _open_font(size: int, file: str | None) -> pygame.font.Font:
-    # A font from before pygame.quit crashes the interpreter, also after someone else has called pygame.init.
-    pygame.register_quit(_open_font.cache_clear)
-    return pygame.font.Font(file, size)
-
-
-@cache
-def _font_file(letters: str) -> str | None:
-    """The file of a font that has these letters, None for pygame's own or where no font has them."""
-    if not letters or _has(pygame.font.Font(None, 12), letters):
-        return None
-    for name in pygame.font.get_fonts():
-        file = pygame.font.match_font(name)
-        try:
-            if file and _has(pygame.font.Font(file, 12), letters):
-                return file
-        except (OSError, pygame.error):  # a kind of font that SDL cannot open
-            continue
-    return None
-
-
-def _has(font: pygame.font.Font, letters: str) -> bool:
-    """Whether a font draws these letters otherwise than what it does not know."""
-
-    def drawn(letter: str) -> bytes:
-        try:
-            return pygame.image.tobytes(font.render(letter, True, TEXT), "RGBA")
-        except pygame.error:  # a sign that takes no room of its own
-            return b""
-
-    unknown = drawn("\uffff")  # which is no letter in any script
-    return all(drawn(letter) != unknown for letter in letters)
-
-
-def inked(text: str) -> str:
-    """A text without what is not drawn: control and format characters, and the choice among two drawings."""
-    return "".join(
-        c for c in text if unicodedata.category(c) not in ("Cc", "Cf") and not "\ufe00" <= c <= "\ufe0f"
-    )
-
-
-def readable(name: str, number: int) -> str:
-    """The name of an answer, or its number where no font of this machine has its letters."""
-    _ready()
-    name = inked(name)
-    strange = "".join(sorted({c for c in name if ord(c) > 0x24F}))
-    if strange and _font_file(strange) is None and not _has(pygame.font.Font(None, 12), strange):
-        return f"#{number}"
-    return name

@@ -4,17 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from glimpse_env.pen import BACKGROUND, FAINT, PANEL, SCALES, TEXT, UNSEEN, Color, Pen
 from glimpse_env.render import (
-    BACKGROUND,
-    FAINT,
     NO_BELIEF,
-    PANEL,
-    SCALES,
-    TEXT,
-    UNSEEN,
-    Color,
     Layout,
-    Pen,
     View,
     begins_a_word,
     draw_belief,

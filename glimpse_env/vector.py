@@ -20,27 +20,19 @@ from numpy.typing import NDArray
 from glimpse_env import checks, random, tasks
 from glimpse_env.sensors.retina import Retina, writable
 from glimpse_env.sensors.words import WordWindow
-from glimpse_env.worlds.arrangements import ARRANGED, ArrangementWorld
-from glimpse_env.worlds.captions import CaptionWorld
+from glimpse_env.worlds.choose import Captioned, Scored, World, make_world
 from glimpse_env.worlds.cloze import QUESTION_PLACES, ClozeWorld
 from glimpse_env.worlds.digits import DigitWorld
 from glimpse_env.worlds.houses import HouseWorld
-from glimpse_env.worlds.lookup import LookupWorld
-from glimpse_env.worlds.numbers import NumberWorld
 from glimpse_env.worlds.scene import NO_AUGMENTATION, Augmentation, Drawn, Scenes
-from glimpse_env.worlds.sentences import SentenceWorld
-from glimpse_env.worlds.trees import TreeWorld
 
 if TYPE_CHECKING:
-    from glimpse_env.render import Layout, View, Window
+    from glimpse_env.pen import Window
+    from glimpse_env.render import Layout, View
 
 Observation = dict[str, NDArray[Any]]
 Info = dict[str, Any]
 
-TEXTS = ("lookup", "numbers", "sentences", "trees", "documents")
-SCENES = ("digits", "houses", "captions", *TEXTS)
-Captioned = ArrangementWorld | CaptionWorld
-Scored = NumberWorld | SentenceWorld | TreeWorld | Captioned
 START_GAZES = ("center", "begin", "random", "blind")
 RENDER_MODES = ["human", "rgb_array"]
 RENDER_FPS = 3
@@ -122,46 +114,12 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         if not isinstance(dataset, str):
             raise ValueError(f"dataset must be a name, as 'mnist-5k' or 'folder:PATH', got {dataset!r}")
         self.dataset, self.split = dataset, checks.choice("split", split, random.SPLITS)
-        of_digits = {  # what means something in scene "digits" alone, and its default
-            "digits": (digits, 1), "distractors": (distractors, 0), "distractor_size": (distractor_size, 8),
-            "jitter": (jitter, 0), "distortion": (distortion, 0), "distortion_share": (distortion_share, 1),
-        }  # fmt: skip
-        self.world: DigitWorld | HouseWorld | LookupWorld | ClozeWorld | Captioned | Scored
-        self.sensor: Retina | WordWindow
-        if checks.choice("scene", scene, SCENES) in TEXTS:
-            for name, (value, default) in {**of_digits, "scales": (scales, 1)}.items():
-                checks.left_out(name, value, default, f"scene {scene!r} is a text")
-        if scene != "sentences" and pair:
-            raise ValueError(f"scene {scene!r} has no pairs of sentences: leave out pair, got {pair!r}")
-        if scene != "sentences" and units != "pieces":
-            raise ValueError(f"scene {scene!r} has units of its own: leave out units, got {units!r}")
-        if scene in ("lookup", "numbers") and dataset != "mnist":
-            raise ValueError(f"scene {scene!r} needs no data: leave out dataset, got {dataset!r}")
-        if scene == "lookup":
-            self.world = LookupWorld(canvas_size)
-        elif scene == "numbers":
-            self.world = NumberWorld(split, canvas_size)
-        elif scene == "sentences":
-            self.world = SentenceWorld(dataset, pair, split, canvas_size, units)
-        elif scene == "trees":
-            self.world = TreeWorld(dataset, split, canvas_size)
-        elif scene == "documents":
-            self.world = ClozeWorld(dataset, split, canvas_size)
-        elif scene == "captions":
-            arranged = dataset in ARRANGED
-            for name, (value, default) in of_digits.items():
-                if not (arranged and name.startswith("distortion")):
-                    checks.left_out(name, value, default, "scene 'captions' has pictures of its own")
-            if backward:
-                raise ValueError("a caption is said from its first word on: leave out backward")
-            made = ArrangementWorld if arranged else CaptionWorld
-            self.world = made(dataset, split, canvas_size)
-        elif scene == "houses":
-            for name, (value, default) in of_digits.items():
-                checks.left_out(name, value, default, "scene 'houses' has digits of its own")
-            self.world = HouseWorld(dataset, split, canvas_size)
-        else:
-            self.world = DigitWorld(dataset, split, canvas_size, digits, distractors, distractor_size)
+        self.world: World = make_world(
+            scene, self.split, dataset=dataset, pair=pair, units=units, canvas_size=canvas_size,
+            scales=scales, backward=backward, digits=digits, distractors=distractors,
+            distractor_size=distractor_size, jitter=jitter, distortion=distortion,
+            distortion_share=distortion_share,
+        )  # fmt: skip
         self.task = tasks.make_task(
             task, self.world.names, self.world.max_digits, self.world.lengths_vary, backward
         )
@@ -176,6 +134,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 f"horizon must be a multiple of the task's {self.task.length} answers, got {horizon}: "
                 "or set glimpses_per_answer"
             )
+        self.sensor: Retina | WordWindow
         if isinstance(self.world, DigitWorld | HouseWorld | Captioned):
             self.sensor = Retina(
                 num_envs, self.world.canvas_shape, retina_size, scales, context, self.horizon
@@ -570,7 +529,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
         Raises ResetNeeded before the first reset.
         """
-        from glimpse_env.render import Window, draw_frame, tile
+        from glimpse_env.pen import Window
+        from glimpse_env.render import draw_frame, tile
 
         if self.render_mode is None:
             gymnasium.logger.warn("render() needs render_mode='rgb_array' or 'human' at make")

@@ -40,7 +40,7 @@ import terminal
 import glimpse_env
 from glimpse_env.data.files import DatasetError
 from glimpse_env.registry import with_dataset
-from glimpse_env.vector import TEXTS
+from glimpse_env.worlds.choose import TEXTS
 
 BATCHES = (1, 16, 256, 1024, 4096, 16384)
 SYNC_LIMIT = 256  # SyncVectorEnv's speed does not grow with the batch, its start-up does

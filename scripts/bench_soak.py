@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 import glimpse_env
 from glimpse_env.registry import with_dataset
-from glimpse_env.vector import TEXTS, GlimpseVectorEnv
+from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.worlds.choose import TEXTS
 
 ROWS = 2048
 CALL_ROWS = 4

@@ -37,7 +37,8 @@ from agents.report import results, tables
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import NAMES
 from glimpse_env.registry import KEYWORDS_WITHOUT_DATA, SCENES_WITHOUT_DATA, TABLE, keywords_of, with_dataset
-from glimpse_env.vector import TEXTS, GlimpseVectorEnv
+from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.worlds.choose import TEXTS
 from glimpse_env.worlds.houses import load_layouts
 
 DOCS = results.ROOT / "docs"

@@ -12,7 +12,8 @@ from conftest import ROOT
 
 from agents.report import memory, results, tables
 from glimpse_env import TABLE
-from glimpse_env.vector import KEYWORDS, TEXTS
+from glimpse_env.vector import KEYWORDS
+from glimpse_env.worlds.choose import TEXTS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

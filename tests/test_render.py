@@ -13,8 +13,9 @@ from conftest import OFFLINE
 from gymnasium.error import ResetNeeded
 
 import glimpse_env
-from glimpse_env import render
-from glimpse_env.render import SCALES, View, Window, assembled, caption, draw_frame, readable, tile
+from glimpse_env import pen
+from glimpse_env.pen import SCALES, Window, readable
+from glimpse_env.render import View, assembled, caption, draw_frame, tile
 from glimpse_env.vector import GlimpseVectorEnv
 
 
@@ -27,7 +28,7 @@ def view(**changes: object) -> View:
 
 def test_what_is_unseen_is_dark_and_what_is_seen_is_the_canvas() -> None:
     picture = assembled(view())
-    seen = (picture != render.UNSEEN).any(-1)
+    seen = (picture != pen.UNSEEN).any(-1)
     assert np.argwhere(seen).tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]  # size 2 at the first pixel
     assert (picture[:2, :2] == 100).all()
     picture = assembled(view(path=np.array([[-1, -1], [1, 1]], np.float32)))
@@ -42,7 +43,7 @@ def test_the_finest_glimpse_of_a_pixel_wins() -> None:
 
 def test_a_shut_eye_shows_nothing() -> None:
     first, path = np.array([[-1, -1]], np.float32), np.array([[-1, -1], [1, 1]], np.float32)
-    assert (assembled(view(path=first, blind=True)) == render.UNSEEN).all()
+    assert (assembled(view(path=first, blind=True)) == pen.UNSEEN).all()
     once = assembled(view(path=path[1:]))
     assert (assembled(view(path=path, blind=True)) == once).all()
     assert (assembled(view(path=path)) != once).any()
@@ -50,7 +51,7 @@ def test_a_shut_eye_shows_nothing() -> None:
         draw_frame(view(path=first, blind=True, canvas=canvas))
         for canvas in (view().canvas, view().canvas[..., ::-1].copy())
     )
-    assert not (frame == render.SCALES[0]).all(-1)[32:508, 30:506].any()  # neither a dot nor a square
+    assert not (frame == pen.SCALES[0]).all(-1)[32:508, 30:506].any()  # neither a dot nor a square
     assert (frame[:, :512] != other[:, :512]).any()  # the canvas beside the eye is drawn
     assert (frame[:, 512:] == other[:, 512:]).all()
     assert (draw_frame(view())[:, 512:] != frame[:, 512:]).any()
@@ -64,15 +65,15 @@ def test_a_frame_draws_pixels_squares_and_the_verdict() -> None:
     assert frame[400, 400].tolist() == [200, 200, 200]
     right = draw_frame(view(answers=(1,), target=(1,)))
     wrong = draw_frame(view(answers=(1,), target=(2,)))
-    assert right[270, 28].tolist() == list(render.RIGHT)
-    assert wrong[270, 28].tolist() == list(render.WRONG)
+    assert right[270, 28].tolist() == list(pen.RIGHT)
+    assert wrong[270, 28].tolist() == list(pen.WRONG)
 
 
 def test_belief_bars_grow_with_belief() -> None:
     def bright(p: float) -> int:
         belief = np.array([p, (1 - p) / 3, (1 - p) / 3, (1 - p) / 3], np.float32)
         area = draw_frame(view(belief=belief))[222:262, 764:928]
-        return int((area == render.SCALES[0]).all(-1).sum())
+        return int((area == pen.SCALES[0]).all(-1).sum())
 
     assert 0 < bright(0.3) < bright(0.6) < bright(0.9)
 
@@ -87,7 +88,7 @@ def test_of_many_answers_the_most_probable_are_shown() -> None:
     def first_bar(belief: np.ndarray) -> np.ndarray:
         return draw_frame(view(belief=belief, answer_names=names))[222:234, 790:928]
 
-    assert (first_bar(belief) == render.SCALES[0]).all(-1).mean() > 0.3
+    assert (first_bar(belief) == pen.SCALES[0]).all(-1).mean() > 0.3
     np.testing.assert_array_equal(first_bar(belief), first_bar(moved))  # the leader is on top, whoever it is
 
 
@@ -95,7 +96,7 @@ def test_a_long_name_leaves_room_for_its_bar() -> None:
     belief = np.array([0.4, 0.3, 0.2, 0.1], np.float32)
     names = ("a", "b", "c", "an answer whose name would cover all of the panel")
     area = draw_frame(view(belief=belief, answer_names=names))[222:262, 764:928]
-    assert (area == render.SCALES[0]).all(-1).any(0).sum() > 20  # columns of the leading bar
+    assert (area == pen.SCALES[0]).all(-1).any(0).sum() > 20  # columns of the leading bar
 
 
 def test_the_context_is_shown_beside_the_glimpse() -> None:
@@ -103,7 +104,7 @@ def test_the_context_is_shown_beside_the_glimpse() -> None:
     with_it, without = draw_frame(view(context=small)), draw_frame(view())
     # The eye's patch is 118 wide at 540, the context as wide 132 further; 52 from the top.
     assert [with_it[y, x, 0] for y in (80, 140) for x in (700, 760)] == [10, 20, 30, 40]
-    assert (without[80:140, 700:760] == render.BACKGROUND).all()
+    assert (without[80:140, 700:760] == pen.BACKGROUND).all()
     env = GlimpseVectorEnv(2, **OFFLINE, context=7)
     observation, _ = env.reset(seed=0)
     np.testing.assert_allclose(env.view(1).context / 255, observation["context"][1], atol=0.002)
@@ -111,16 +112,16 @@ def test_the_context_is_shown_beside_the_glimpse() -> None:
 
 def test_the_upright_frame_tells_what_was_answered() -> None:
     """In the bright colour of the verdict, in place of the time left."""
-    for target, color in ((1, render.RIGHT), (2, render.WRONG)):
+    for target, color in ((1, pen.RIGHT), (2, pen.WRONG)):
         line = draw_frame(view(answers=(1,), target=(target,)), "strip")[238:256, 8:232]
         assert (np.abs(line.astype(int) - color).sum(-1) < 60).sum() > 30
     longest = draw_frame(view(answers=(1,) * 9, target=(2,) * 9), "strip")[238:256]
-    assert (longest[:, 232:] == render.BACKGROUND).all()  # however long
+    assert (longest[:, 232:] == pen.BACKGROUND).all()  # however long
 
 
 def test_a_person_sees_no_more_than_the_retina() -> None:
     shown = draw_frame(view(), hide_canvas=True)
-    assert shown[400, 400].tolist() == list(render.UNSEEN)
+    assert shown[400, 400].tolist() == list(pen.UNSEEN)
     other = view(canvas=np.where(np.arange(8) < 2, 100, 7).astype(np.uint8)[None, None].repeat(8, 1))
     np.testing.assert_array_equal(shown, draw_frame(other, hide_canvas=True))
 
@@ -169,7 +170,8 @@ def test_fonts_survive_what_others_do_to_pygame() -> None:
     """In a process of its own, for a font that outlives pygame's end crashes the interpreter."""
     program = """
 import gymnasium, pygame, glimpse_env
-from glimpse_env.render import draw_frame, readable
+from glimpse_env.pen import readable
+from glimpse_env.render import draw_frame
 env = gymnasium.make("Glimpse/Lookup-v0").unwrapped
 env.reset(seed=0)
 before = draw_frame(env.vector.view(0))
@@ -216,8 +218,8 @@ def test_a_window_that_an_agent_placed_is_drawn_in_place_of_the_retina() -> None
     looking = view(canvas=canvas, windows=quarter[None], path=quarter[None, :, 2], patches=patch[None])
     seen = assembled(looking)
     np.testing.assert_array_equal(seen[10:, 10:, 0], patch[0].repeat(5, 0).repeat(5, 1))
-    assert (seen[:10] == render.UNSEEN).all()
-    assert (seen[:, :10] == render.UNSEEN).all()
+    assert (seen[:10] == pen.UNSEEN).all()
+    assert (seen[:, :10] == pen.UNSEEN).all()
     # A later, coarser window paints around what was read more finely, never over it.
     whole = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     blurred = np.full((1, 2, 2), 90, np.uint8)
@@ -225,7 +227,7 @@ def test_a_window_that_an_agent_placed_is_drawn_in_place_of_the_retina() -> None
     np.testing.assert_array_equal(both[10:, 10:], seen[10:, 10:])
     assert (both[:10] == 90).all()
     # Canvas 30..506 x 32..508: the window's left edge is the canvas's middle, in the eye's colour.
-    assert (draw_frame(looking)[340:480, 268] == render.SCALES[0]).all(-1).mean() > 0.9
+    assert (draw_frame(looking)[340:480, 268] == pen.SCALES[0]).all(-1).mean() > 0.9
     # The eye sees the patch, 118 wide at (540, 52).
     assert draw_frame(looking)[80, 570].tolist() == [10, 10, 10]
     assert draw_frame(looking)[140, 630].tolist() == [40, 40, 40]
@@ -251,21 +253,21 @@ def test_many_glimpses_leave_a_bar_of_time() -> None:
 
 def test_names_that_no_font_can_write_are_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Boxes tell nobody anything: where this machine has no letters for a name, the answer's number does."""
-    render._font_file.cache_clear()
+    pen._font_file.cache_clear()
     monkeypatch.setattr(pygame.font, "get_fonts", list)
     assert [readable(name, i) for i, name in enumerate(("cat", "Äpfel", "猫"))] == ["cat", "Äpfel", "#2"]
-    render._font_file.cache_clear()
+    pen._font_file.cache_clear()
 
 
 def test_names_are_written_by_a_font_that_has_their_letters(monkeypatch: pytest.MonkeyPatch) -> None:
     """matplotlib brings DejaVu, whose letters are more than those of pygame's own font."""
     dejavu = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    render._font_file.cache_clear()
+    pen._font_file.cache_clear()
     monkeypatch.setattr(pygame.font, "get_fonts", lambda: ["dejavu"])
     monkeypatch.setattr(pygame.font, "match_font", lambda name: str(dejavu))
     assert readable("☃", 0) == "☃"
-    assert render._font_file("☃") == str(dejavu)
-    render._font_file.cache_clear()
+    assert pen._font_file("☃") == str(dejavu)
+    pen._font_file.cache_clear()
 
 
 @pytest.mark.parametrize("driver", ["x11", "nonsense"])
@@ -273,5 +275,5 @@ def test_a_screen_that_is_not_there_is_one_sentence(driver: str, monkeypatch: py
     pygame.display.quit()
     monkeypatch.setenv("SDL_VIDEODRIVER", driver)
     monkeypatch.delenv("DISPLAY", raising=False)
-    with pytest.raises(render.NoDisplayError, match=r"play\.py with --out"):
-        render.Window("x", 3).show(np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(pen.NoDisplayError, match=r"play\.py with --out"):
+        pen.Window("x", 3).show(np.zeros((8, 8, 3), np.uint8))

@@ -17,7 +17,8 @@ from glimpse_env import TABLE
 from glimpse_env.data.images import DIGITS
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.tasks import make_task
-from glimpse_env.vector import TEXTS, GlimpseVectorEnv
+from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.worlds.choose import TEXTS
 
 PAIR: dict[str, Any] = {**OFFLINE, "canvas_size": 60, "digits": 2, "task": "read", "horizon": 4}
 STILL = np.zeros((1, 2), np.float32)

@@ -25,8 +25,9 @@ from agents.models.captioner import Captioner, CaptionerSettings
 from agents.parts import beam
 from agents.parts.steps import drawn
 from glimpse_env.data.captions import OTHER
-from glimpse_env.vector import GlimpseVectorEnv, Scored
+from glimpse_env.vector import GlimpseVectorEnv
 from glimpse_env.worlds.captions import CaptionWorld
+from glimpse_env.worlds.choose import Scored
 from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
 
 POOL = 4  # batches that are drawn together and sorted by length
