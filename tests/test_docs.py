@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from types import ModuleType
 
+import docs_ids
 import gallery
 import pin
 import pytest
@@ -23,9 +24,9 @@ from glimpse_env.worlds.houses import load_layouts
 @pytest.mark.parametrize("env_id", sorted(TABLE))
 def test_page_is_up_to_date(env_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    text = docs.page_path(env_id).read_text(encoding="utf-8")
-    assert text == docs.page(env_id), "run `python scripts/docs.py`"
-    if TABLE[env_id].scene in docs.TEXTS:
+    text = docs_ids.page_path(env_id).read_text(encoding="utf-8")
+    assert text == docs_ids.page(env_id), "run `python scripts/docs.py`"
+    if TABLE[env_id].scene in docs_ids.TEXTS:
         assert f"of the {TABLE[env_id].canvas_size} at the gaze" in text
     else:
         assert f"{TABLE[env_id].canvas_size}x{TABLE[env_id].canvas_size} canvas" in text
@@ -42,13 +43,13 @@ def test_the_page_of_a_paper_is_up_to_date(module: ModuleType) -> None:
 
 
 def test_the_best_guess_without_looking() -> None:
-    assert docs.blind("Glimpse/MNIST-v0") == docs.blind("Glimpse/Lookup-v0") == 90
-    assert docs.blind("Glimpse/DigitPair-v0") == 99
+    assert docs_ids.blind("Glimpse/MNIST-v0") == docs_ids.blind("Glimpse/Lookup-v0") == 90
+    assert docs_ids.blind("Glimpse/DigitPair-v0") == 99
     sums = [a + b for a in range(10) for b in range(10)]
-    assert docs.blind("Glimpse/DigitSum-v0") == 100 - sums.count(9)
+    assert docs_ids.blind("Glimpse/DigitSum-v0") == 100 - sums.count(9)
     numbers = Counter(map(tuple, load_layouts("test", pixels=False).digits.tolist()))
     (_, most), *_ = numbers.most_common(1)
-    assert docs.blind("Glimpse/HouseNumbers-v0") == pytest.approx(100 * (1 - most / numbers.total()))
+    assert docs_ids.blind("Glimpse/HouseNumbers-v0") == pytest.approx(100 * (1 - most / numbers.total()))
 
 
 def test_bounds_of_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,15 +66,15 @@ def test_bounds_of_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
         {**line, "experiment": "dram-pairs", "value": 6.0, "env_id": pair, "env": {"task": "unordered"}},
         {**line, "experiment": "conv-cifar10", "value": 30.0, "env_id": cifar, "env": {"dataset": "copy"}},
     ]
-    monkeypatch.setattr(docs.results, "read", lambda: lines)
-    table = docs.bounds()
+    monkeypatch.setattr(docs_ids.results, "read", lambda: lines)
+    table = docs_ids.bounds()
     assert "upper bound" in table.splitlines()[-1]
     rows = dict(row.split(" | ", 1) for row in table.splitlines()[2:-2])
     assert rows.keys() == {f"| {env_id}" for env_id in TABLE}
     assert rows["| Glimpse/MNIST-v0"] == "90.0 | – | 9.00 | 7.12 | – | – | – |"
     assert rows[f"| {pair}"] == "99.0 | – | – | – | – | – | – |"
     assert rows[f"| {cifar}"] == "90.0 | – | – | – | 30.00 (copy) | – | – |"
-    assert "| conv-cifar10 on copy | 30.00 |" in docs.page(cifar)
+    assert "| conv-cifar10 on copy | 30.00 |" in docs_ids.page(cifar)
 
 
 def test_the_gallery_shows_who_it_says() -> None:
