@@ -147,7 +147,7 @@ CORES: dict[Kind, int] = {  # in RAM: epochs
     "residual": 6,
 }  # fmt: skip
 EXPERIMENTS = {
-    "char-lstm": characters("lstm", 40),
+    "char-lstm": characters("lstm", 24),
     "char-lstm-short": characters("lstm", 4),
     **{
         f"char-{core}": characters(core, epochs, hidden, rate)
