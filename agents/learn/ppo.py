@@ -12,10 +12,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sb3_contrib import RecurrentPPO
-from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.utils import ConstantSchedule
 from tqdm import tqdm
 
 from agents import checks
@@ -24,7 +20,6 @@ from agents.learn import checkpoint
 from agents.learn.evaluate import evaluate
 from agents.learn.loop import EPOCH_SEED, Learner, Task
 from agents.learn.run import Run
-from agents.learn.sb3 import GlimpseVecEnv
 from agents.models.sb3_policy import SB3Policy, SB3PolicySettings
 
 
@@ -73,19 +68,18 @@ class PPOLearner(Learner):
         return train_ppo(run, self, agent, task, quiet=quiet)
 
 
-class _Successes(BaseCallback):
-    """Counts the episodes that ended and those that were right, and shows them."""
+class _Successes:
+    """Counts the episodes that ended and those that were right, and shows them: a callback of SB3."""
 
     def __init__(self, bar: tqdm[Any]) -> None:
-        super().__init__()
         self.bar = bar
         self.episodes = self.right = 0
 
-    def _on_step(self) -> bool:
-        for row in np.flatnonzero(self.locals["dones"]):
+    def __call__(self, at: dict[str, Any], _: dict[str, Any]) -> bool:
+        for row in np.flatnonzero(at["dones"]):
             self.episodes += 1
-            self.right += self.locals["infos"][row]["is_success"]
-        self.bar.update(len(self.locals["dones"]))
+            self.right += at["infos"][row]["is_success"]
+        self.bar.update(len(at["dones"]))
         if self.episodes:
             self.bar.set_postfix(error=f"{100 * (1 - self.right / self.episodes):.2f}%", refresh=False)
         return True
@@ -98,6 +92,13 @@ def train_ppo(
 
     Every epoch begins new episodes from its own seeds, so that a resumed run goes on as one never stopped.
     """
+    # Here and not above: only these agents need SB3, and it takes long to import.
+    from sb3_contrib import RecurrentPPO
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.utils import ConstantSchedule
+
+    from agents.learn.sb3 import GlimpseVecEnv
+
     loop: PPOLoop = task.loop
     env = GlimpseVecEnv(
         task.env_id,

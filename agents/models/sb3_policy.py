@@ -7,8 +7,6 @@ from typing import Any
 
 import torch
 from gymnasium.spaces import Box, Dict, MultiDiscrete, Space
-from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCriticPolicy
-from stable_baselines3.common.policies import MultiInputActorCriticPolicy
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,6 +40,10 @@ class SB3Policy(Agent):
     """
 
     def __init__(self, spec: Spec, cells: int, recurrent: bool) -> None:
+        # Here and not above: only these agents need SB3, and it takes long to import.
+        from sb3_contrib.common.recurrent.policies import RecurrentMultiInputActorCriticPolicy
+        from stable_baselines3.common.policies import MultiInputActorCriticPolicy
+
         super().__init__()
         self.horizon, self.cells, self.recurrent = spec.horizon, cells, recurrent
         self.words, self.answers = spec.words, spec.num_answers
