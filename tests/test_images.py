@@ -238,11 +238,11 @@ def test_cifar10_from_the_official_binary_archive(folder: Path, monkeypatch: pyt
 @needs_full_mnist
 def test_cifar10_jpeg_has_the_documented_means() -> None:
     # Channel means of the 50,000 training images, from the SOURCE.md of the file; here of a tenth of them.
-    images, labels, *_ = load("cifar10-jpeg", "validation")
-    assert images.shape == (5000, 3, 32, 32)
-    np.testing.assert_allclose(images.mean((0, 2, 3)) / 255, [0.4913, 0.4821, 0.4465], atol=2e-3)
+    found = load("cifar10-jpeg", "validation")
+    assert found.images.shape == (5000, 3, 32, 32)
+    np.testing.assert_allclose(found.images.mean((0, 2, 3)) / 255, [0.4913, 0.4821, 0.4465], atol=2e-3)
     # Its labels go round: image i is of class i % 10, and validation has the last 5,000.
-    assert (labels == np.arange(45_000, 50_000) % 10).all()
+    assert (found.labels == np.arange(45_000, 50_000) % 10).all()
 
 
 def test_cifar10_jpeg_missing_or_damaged(folder: Path) -> None:
