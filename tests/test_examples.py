@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import runpy
@@ -27,6 +28,11 @@ TINY = {  # arguments, and the lowest and highest share of right answers
     "with_tianshou.py": (["--epochs", "1", "--steps", "512"], 3, 20),
     "with_torchrl.py": (["--frames", "450", "--envs", "32"], 0, 35),
 }
+NEEDS = {  # where it is not the library of its name
+    "in_ray_actors.py": ("ray",),
+    "with_rllib.py": ("ray", "tree", "lz4", "ormsgpack", "pyarrow", "tensorboardX"),
+    "with_sb3.py": ("stable_baselines3",),
+}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
@@ -34,12 +40,10 @@ def test_example(path: Path, tmp_path: Path) -> None:
     assert len(list(filter(str.strip, path.read_text(encoding="utf-8").splitlines()))) < 60
     arguments, low, high = TINY[path.name]
     library = path.stem.partition("with_")[2]
-    if library in {"torchrl", "tianshou", "skrl", "minari"}:
-        pytest.importorskip(library, reason=f"{library} is not installed")
-    if path.name == "in_ray_actors.py":
-        pytest.importorskip("ray", reason="the extra 'cluster' is not installed")
-    if library == "rllib":
-        pytest.importorskip("ray.rllib.algorithms.ppo", reason="RLlib is not installed")
+    # Looked for and not imported, which takes seconds.
+    for module in NEEDS.get(path.name, (library,)):
+        if module and importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed")
     environ = {**os.environ, "MINARI_DATASETS_PATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, path, *arguments],

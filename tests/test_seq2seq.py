@@ -351,7 +351,7 @@ def test_an_eye_with_reach_moves_from_where_it_looks() -> None:
     ],
 )
 def test_both_learn_translate_and_are_resumed(tmp_path: Path, model: Any, learner: Any) -> None:
-    loop = Loop(epochs=3, images_per_epoch=64, batch_size=16, learning_rate=1e-2, bfloat16=False)
+    loop = Loop(epochs=2, images_per_epoch=128, batch_size=16, learning_rate=1e-2, bfloat16=False)
     experiment = Experiment(
         "Glimpse/Translate-v0", model, learner, loop, env={**OFFLINE, "canvas_size": 30, "horizon": 31}
     )

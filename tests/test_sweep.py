@@ -65,13 +65,13 @@ def assert_as_if_never_stopped(folder, tmp_path):
 
 def test_a_driver_that_is_killed_loses_at_most_an_epoch(tmp_path):
     folder = tmp_path / "sweep"
-    arguments = ["ram-mnist", "--set", *SMALL, "images_per_epoch=512", "epochs=5", "--folder", folder]
+    arguments = ["ram-mnist", "--set", *SMALL, "images_per_epoch=512", "epochs=4", "--folder", folder]
     driver = started(*arguments)
     run = wait_for_epoch(folder, driver)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.communicate()
     before = whole_epochs(run)
-    assert 1 <= len(before) < 5
+    assert 1 <= len(before) < 4
     again = started(*arguments)
     out, err = again.communicate(timeout=100)
     assert again.returncode == 0, err
@@ -85,14 +85,14 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path):
     pytest.importorskip("ray", reason="the extra 'cluster' is not installed")
     folder = tmp_path / "sweep"
     driver = started(
-        "ram-mnist", "--set", *SMALL, "images_per_epoch=512", "epochs=6", "--folder", folder, "--ray"
+        "ram-mnist", "--set", *SMALL, "images_per_epoch=512", "epochs=4", "--folder", folder, "--ray"
     )
     run = wait_for_epoch(folder, driver)
     worker = int((folder / f".{run.name}.training").read_text(encoding="utf-8"))
     assert worker != driver.pid
     os.kill(worker, signal.SIGKILL)
     before = whole_epochs(run)
-    assert 1 <= len(before) < 6
+    assert 1 <= len(before) < 4
     _, err = driver.communicate(timeout=100)
     assert driver.returncode == 0, err
     assert whole_epochs(run)[: len(before)] == before
