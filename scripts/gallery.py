@@ -31,7 +31,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 EACH = 3  # scenes that are right, and that are wrong
 WHO = {
     "soft-digits": "Soft attention over the whole picture. How bright a place is says how much it counts; "
-    "the dot is the mean of all places, which is nowhere in particular where all count alike.",
+    "the dot is the place that counts most.",
     "gaze-digits": "The gazing captioner sees only what lies in the squares, blurred more in the larger "
     "ones; it looks once more between two words.",
     "soft-house": "Soft attention over a house number, whose caption is its digits.",

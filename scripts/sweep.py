@@ -27,6 +27,7 @@ from tqdm import tqdm
 from agents.experiments import EXPERIMENTS
 from agents.learn import run
 from agents.learn.files import locked, write
+from agents.report import results
 from glimpse_env.checks import did_you_mean
 
 HERE = Path(__file__).parent
@@ -129,9 +130,11 @@ def epochs_of(trial: Trial) -> list[dict[str, Any]]:
 def is_done(trial: Trial) -> bool:
     """Whether the run has all its epochs."""
     path = trial.folder / run.CONFIG
-    if not path.exists():
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):  # train.py says what is wrong with a damaged one
         return False
-    return len(epochs_of(trial)) >= int(json.loads(path.read_text(encoding="utf-8"))["loop"]["epochs"])
+    return len(epochs_of(trial)) >= int(config["loop"]["epochs"])
 
 
 def lines_of(plan: list[Trial]) -> list[dict[str, Any]]:
@@ -171,10 +174,10 @@ def table(lines: list[dict[str, Any]]) -> str:
         figure = next(key for key in found[0] if key.startswith("validation"))
         values = [line[figure] for line in found]
         mean = sum(values) / len(values)
-        spread = f"{min(values):.2f} to {max(values):.2f}"
+        spread = f"{terminal.short(min(values))} to {terminal.short(max(values))}"
         minutes = sum(line["minutes"] for line in found)
         what = figure.replace("_", " ")
-        cells = (name, settings, what, f"{mean:.2f}", spread, str(len(values)), f"{minutes:.1f}")
+        cells = (name, settings, what, terminal.short(mean), spread, str(len(values)), f"{minutes:.1f}")
         rows.append((name, mean, cells))
     head = ("Experiment", "Settings", "Figure", "Mean", "Over seeds", "Seeds", "Minutes")
     ruler = ("---", "---", "---", "---:", "---", "---:", "---:")
@@ -184,10 +187,16 @@ def table(lines: list[dict[str, Any]]) -> str:
 
 
 def collect(plan: list[Trial], folder: Path) -> str:
-    """Write results.jsonl and table.md, whole; returns the table."""
-    lines = lines_of(plan)
-    with locked(folder / RESULTS):
-        write(folder / RESULTS, "".join(json.dumps(line) + "\n" for line in lines))
+    """Write results.jsonl and table.md, whole, with what other sweeps left in the folder; returns the table.
+
+    Raises ValueError for a results.jsonl that is damaged.
+    """
+    path, ours = folder / RESULTS, {str(trial.folder) for trial in plan}
+    with locked(path):
+        there = results.read(path, ("folder", "done")) if path.exists() else []
+        lines = [line for line in there if line["folder"] not in ours]
+        lines += lines_of(plan)
+        write(path, "".join(json.dumps(line) + "\n" for line in lines))
         write(folder / TABLE, table(lines))
     return table(lines)
 

@@ -11,3 +11,8 @@ def show_what_it_can() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def short(figure: float) -> str:
+    """A figure with two decimals, or with three digits where those would hide it."""
+    return f"{figure:,.2f}" if abs(figure) >= 1 or figure == 0 else f"{figure:.3g}"

@@ -118,17 +118,16 @@ def train(command: Command, experiment: Experiment, folder: Path, where: torch.d
             }
             tqdm.write(
                 f"epoch {metrics['epoch']:3d}  "
-                + "  ".join(f"{key.replace('_', ' ')} {short(value)}" for key, value in figures.items())
+                + "  ".join(
+                    f"{key.replace('_', ' ')} {terminal.short(value)}" for key, value in figures.items()
+                )
             )
     finally:
         training.close()
     if first:
-        print(f"best on validation {short(training.best)}, {run.minutes(folder):.1f} minutes: {folder}")
-
-
-def short(figure: float) -> str:
-    """A figure with two decimals, or with three digits where those would hide it."""
-    return f"{figure:,.2f}" if abs(figure) >= 1 or figure == 0 else f"{figure:.3g}"
+        print(
+            f"best on validation {terminal.short(training.best)}, {run.minutes(folder):.1f} minutes: {folder}"
+        )
 
 
 if __name__ == "__main__":

@@ -185,6 +185,10 @@ def test_n_grams_are_probabilities() -> None:
     judge = NGrams(text, symbols=4, order=4)
     for history in ("", "a", "bc", "abc", "dddd"):
         assert sum(judge.probability(history, c) for c in "abcd") == pytest.approx(1)
+    heard = "dabcab"  # each by all that comes before it, of which the last three count
+    each = [-math.log(judge.probability(heard[:i], c)) for i, c in enumerate(heard)]
+    assert judge.nats(heard) == pytest.approx(sum(each) / len(each))
+    assert judge.probability("bc", "a") != judge.probability("c", "a")
 
 
 def test_a_digit_is_completed_below_its_middle_and_judged_by_its_neighbour() -> None:

@@ -162,6 +162,13 @@ def test_a_line_that_is_there_is_not_added_again(tmp_path: Path) -> None:
     assert path.read_text(encoding="utf-8") == '{"a": 1}\n{"a": 2}\n{"a": 3}\n'
 
 
+def test_a_file_that_an_editor_left_without_a_last_newline_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    path.write_text('{"a": 1}', encoding="utf-8")
+    results.append([{"a": 2}], path)
+    assert path.read_text(encoding="utf-8") == '{"a": 1}\n{"a": 2}\n'
+
+
 def hold_and_die(path: Path, held: Any) -> None:
     with locked(path):
         held.set()

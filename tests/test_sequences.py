@@ -129,6 +129,11 @@ def test_the_offline_text_is_long_and_english() -> None:
     Characters()  # and no part has a character that training has not
 
 
+def test_a_split_without_frozen_sequences_is_refused() -> None:
+    with pytest.raises(ValueError, match="the train split has no frozen sequences"):
+        make_sequences("copying", {"length": 100}).blocks("train")
+
+
 def test_tiny_shakespeare_is_found() -> None:
     try:
         validation, test = (texts.load("tiny-shakespeare", split) for split in ("validation", "test"))

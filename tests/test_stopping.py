@@ -12,7 +12,13 @@ from torch.nn import functional as F
 from agents.agent import SequenceSpec
 from agents.learn.loop import Loop, Task
 from agents.learn.sequences import Columns, Ended, Lines, make_sequences
-from agents.learn.stopping import WhenToStop, completed_lengths, ending, losses_of
+from agents.learn.stopping import (
+    WhenToStop,
+    between_distributions,
+    completed_lengths,
+    ending,
+    losses_of,
+)
 from agents.models.stopper import Stopper, StopperSettings
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import load
@@ -125,6 +131,7 @@ def test_figures_are_errors_in_length_and_of_all_lengths() -> None:
     wanted = (true - 13).abs().float().mean().item()
     assert figures["deterministic"].error == pytest.approx(wanted)
     assert figures["distribution"].error == pytest.approx(wanted)  # all are alike: no pairing is better
+    assert between_distributions(torch.arange(1, 11), torch.arange(12, 2, -1)).error == 2
 
 
 def test_stopping_is_asked_of_sequences_that_end() -> None:

@@ -157,6 +157,26 @@ def test_what_is_unclear_is_said(names, seeds, changes, told):
         sweep.plan_of(names, seeds, changes, Path("f"))
 
 
+def test_a_second_sweep_in_a_folder_adds_to_the_first(tmp_path):
+    command = ["adding-100-lstm", "--set", "epochs=1", "images_per_epoch=64", "model.hidden=8"]
+    for seed in "1", "2":
+        sweep.main([*command, "--seeds", seed, "--folder", str(tmp_path)])
+    lines = list(map(json.loads, (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()))
+    assert [line["seed"] for line in lines] == [1, 2]
+    assert " | 2 | " in (tmp_path / "table.md").read_text(encoding="utf-8")
+    figures = sorted(line["validation_squared_error"] for line in lines)
+    assert f"{figures[0]:.3g} to {figures[1]:.3g}" in sweep.table(lines)  # not 0.00, where they are small
+
+
+def test_a_run_whose_config_is_damaged_does_not_stop_the_others(tmp_path):
+    plan = sweep.plan_of(["adding-100-lstm"], [1], ["epochs=1", "images_per_epoch=64"], tmp_path)
+    plan[0].folder.mkdir()
+    (plan[0].folder / "config.json").write_text("{", encoding="utf-8")
+    assert not sweep.is_done(plan[0])
+    ((_, failure),) = sweep.one_by_one(plan)
+    assert "config.json" in failure
+
+
 def test_the_table_is_of_finished_runs_by_their_mean():
     line = {"experiment": "x", "settings": {"clip": "1"}, "minutes": 1.0, "done": True}
     lines = [

@@ -52,6 +52,9 @@ def test_a_line_becomes_words_and_symbols() -> None:
         ("(S ())", "no label"),
         ("word", "outside"),
         ("(ROOT (NP (DT a))) (ROOT (NP (DT b)))", "more than one tree"),
+        ("(S (DT a)) (S (DT b))", "more than one tree"),
+        ("(NN a) (NN b)", "more than one tree"),
+        ("(S (NP ) (VP (VBZ runs)))", "holds no word"),
     ],
 )
 def test_what_is_no_tree_is_named(line: str, says: str) -> None:

@@ -17,7 +17,7 @@ from agents.cores import State, detached
 from agents.learn import forcing, written
 from agents.learn.evaluate import Evaluation, Mode, mean_of, scoring
 from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
-from agents.learn.sequences import BLOCK, Characters, Sketch, encode, make_sequences, opening
+from agents.learn.sequences import Characters, Sketch, encode, make_sequences, opening
 from agents.models.char_lm import CharLM, CharLMSettings
 
 SAMPLE = 300  # characters that are written after every epoch, to be read
@@ -175,8 +175,7 @@ def a_sequence(model: CharLM, sketch: Sketch, split: str) -> Evaluation:
     """Nats a whole sequence, of all frozen ones of a split."""
     each = []
     with scoring(model, 0):
-        for number in range(math.ceil(sketch.frozen(split) / BLOCK)):
-            steps, target = sketch.block(split, number)
+        for steps, target in sketch.blocks(split):
             scores, _ = model(steps.to(device_of(model)))
             each.append(model.surprise(scores, target.to(scores.device)).sum(0).cpu())
     return mean_of(torch.cat(each))
@@ -211,8 +210,7 @@ def in_windows(model: CharLM, text: Characters, split: str) -> Evaluation:
     """Nats a character in windows of `text.WINDOW`, each from no state, as nanoGPT counts."""
     each = []
     with scoring(model, 0):
-        for number in range(math.ceil(text.frozen(split) / BLOCK)):
-            batch = text.block(split, number)
+        for batch in text.blocks(split):
             scores, _ = model(batch.inputs.to(device_of(model)))
             target = batch.target.to(scores.device)
             each.append(model.surprise(scores, target).mean(0).cpu())

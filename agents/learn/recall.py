@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from agents.cores.regulariser import carry_back, omega
 from agents.device import full_precision
 from agents.learn.evaluate import Evaluation, Mode, mean_of, score, scoring
 from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
-from agents.learn.sequences import BLOCK, Batch, Sequences, make_sequences
+from agents.learn.sequences import Batch, Sequences, make_sequences
 from agents.models.sequence import SequenceModel, SequenceSettings
 
 
@@ -108,10 +107,8 @@ def with_omega(model: SequenceModel, batch: Batch) -> tuple[Tensor, Tensor]:
 def evaluate(model: SequenceModel, sequences: Sequences, split: str) -> Evaluation:
     """The model's figure on all frozen sequences of a split, with its 95 % interval."""
     each = []
-    count = sequences.frozen(split)
     with scoring(model, 0):
-        for number in range(math.ceil(count / BLOCK)):
-            batch = sequences.block(split, number)
+        for batch in sequences.blocks(split):
             if sequences.metric == "test_error":
                 outputs, _ = model(batch.inputs.to(device_of(model)), last=1)
                 each.append(outputs[0].argmax(-1).cpu() == batch.target[0])

@@ -14,7 +14,8 @@ characters  a text: the next character is asked at every step
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -60,6 +61,13 @@ class Sequences(abc.ABC):
     @abc.abstractmethod
     def block(self, split: str, number: int) -> Batch:
         """Frozen sequences `number` · BLOCK and those that follow, at most BLOCK of them."""
+
+    def blocks(self, split: str) -> Iterator[Any]:
+        """All frozen sequences of a split; ValueError if it has none."""
+        count = self.frozen(split)
+        if count == 0:
+            raise ValueError(f"the {split} split has no frozen sequences: name another split")
+        return (self.block(split, number) for number in range(math.ceil(count / BLOCK)))
 
 
 class Drawn(Sequences):

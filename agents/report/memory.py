@@ -169,7 +169,7 @@ def draw_adding() -> Figure:
 
 
 def stages(name: str) -> str:
-    """Markdown: what a language model wrote after its first epoch, in the middle and in the end."""
+    """Markdown: what a language model wrote after its first epoch, after a quarter of them and in the end."""
     path = metrics_path(name, 1)
     lines = (
         [json.loads(one) for one in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []

@@ -117,6 +117,8 @@ def append(lines: list[Line], path: Path = RESULTS) -> None:
     """
     with locked(path):
         before = path.read_text(encoding="utf-8") if path.exists() else ""
+        if before and not before.endswith("\n"):  # as some editors leave it
+            before += "\n"
         there = set(before.splitlines())
         new = [text for text in map(json.dumps, lines) if text not in there]
         write(path, before + "".join(text + "\n" for text in new))

@@ -79,20 +79,23 @@ class Captioned:
 
 
 def caption_words(caption: str) -> Caption:
-    """The words of a caption in small letters, in any script; numbers are words, other signs are left out."""
-    text = caption.lower()
+    """The words of a caption in small letters, in any script; numbers are words, other signs are left out.
+
+    An apostrophe may be a curly one.
+    """
+    text = caption.lower().replace("’", "'")
     if text.isascii():
         return tuple(re.findall(r"[^\W_]+(?:'[^\W_]+)*", text))
     # A letter and its accent may be one character or two.
     text = "".join(c if _in_word(c) else " " for c in unicodedata.normalize("NFC", text))
-    words = re.findall(r"[^\s'’]+(?:['’][^\s'’]+)*", text)
+    words = re.findall(r"[^\s']+(?:'[^\s']+)*", text)
     return tuple(word for word in words if any(map(str.isalnum, word)))
 
 
 def _in_word(character: str) -> bool:
     """Whether it is a letter, a digit or an apostrophe, or joins others, as vowels' signs and accents do."""
     joins = unicodedata.category(character) in ("Mn", "Mc") or character in "\u200c\u200d"
-    return character.isalnum() or character in "'’" or joins
+    return character.isalnum() or character == "'" or joins
 
 
 def load(name: str, split: str) -> Captioned:
@@ -198,7 +201,8 @@ def _write(folder: Path, lines: list[str], pictures: list[NDArray[np.uint8]]) ->
             inner = Path(made) / "made"
             inner.mkdir()
             for number, picture in enumerate(pictures):
-                Image.fromarray(np.squeeze(picture.transpose(1, 2, 0))).save(inner / f"{number}.png")
+                pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
+                Image.fromarray(pixels).save(inner / f"{number}.png")
             (inner / LISTED).write_text("\n".join(lines) + "\n", encoding="utf-8")
             if not folder.is_dir():  # another process may have been faster
                 os.replace(inner, folder)

@@ -120,15 +120,17 @@ def parse(line: str) -> Tree:
             symbols.append(f"({opened[-1]}")
             place += 2
         elif tokens[place] == ")" and opened:
+            if symbols[-1][0] == "(":
+                raise ValueError("a bracket holds no word")
             symbols.append(f"){opened.pop()}")
             place += 1
         else:
             raise ValueError(f"{tokens[place]!r} stands outside all brackets")
     if opened or not words:
         raise ValueError("brackets are not closed" if opened else "it has no words")
-    root = symbols[0] in ("(ROOT", "(TOP")
-    if root and _closed_at(symbols) < len(symbols) - 1:
+    if _closed_at(symbols) < len(symbols) - 1:
         raise ValueError("there is more than one tree")
+    root = symbols[0] in ("(ROOT", "(TOP")
     return Tree(tuple(words), tuple(symbols[1:-1] if root else symbols))
 
 
