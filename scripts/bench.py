@@ -70,14 +70,14 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--dataset", default="mnist-5k", help="which digits; mnist-5k needs no download")
     parser.add_argument("--ids", nargs="*", default=list(glimpse_env.TABLE), choices=glimpse_env.TABLE)
     parser.add_argument("--batches", nargs="*", type=int, default=list(BATCHES))
-    parser.add_argument("--steps", type=int, default=10**8, help="how many of them `soak` makes")
+    parser.add_argument("--steps", type=int, default=10**8, help="how many random steps `soak` makes")
     parser.add_argument(
         "--moments",
         type=int,
         default=50,
         help="how often `kills` and `full` stop each; 0 leaves faults out of `soak`",
     )
-    parser.add_argument("--calls", type=int, default=10**5, help="how many of them `soak` makes")
+    parser.add_argument("--calls", type=int, default=10**5, help="how many malformed calls `soak` makes")
     options = parser.parse_args(arguments)
     module, function, takes = BENCHMARKS[options.what]
     run = getattr(importlib.import_module(module), function) if module else globals()[function]

@@ -84,7 +84,7 @@ def page(env_id: str) -> str:
     names = f"{len(answers)}: `{answers[0]}` to `{answers[-1]}`"
     captions = config.scene == "captions"
     if captions:
-        names = f"the {len(answers) - 1} words or `end`; `env.unwrapped.answer_names` names them"
+        names = f"the {len(answers) - 1} words or `end`; `env.unwrapped.vector.answer_names` names them"
         all_of_them = "the sentence is one of those that are"
     gif = page_path(env_id).with_suffix(".gif")
     lines = [
@@ -152,7 +152,7 @@ def text_page(env_id: str) -> str:
             if config.scene == "sentences"
             else "`XX` for a word, `.` for a mark, a bracket that opens or closes"
         )
-        said = f"{what}, or `end`; `env.unwrapped.answer_names` names them"
+        said = f"{what}, or `end`; `env.unwrapped.vector.answer_names` names them"
     takes = f"one, in step {env.horizon}" if one else f"up to {task.length}, one every step"
     right = "the answer is" if one else "every answer is"
     ends = "with the answer" if one else "with the answer `end`"

@@ -2,8 +2,8 @@
 
 A trained agent is named as in evaluate.py. Live: space pauses, right steps, n goes to the next scene, s
 saves. A person aims with the arrow keys or the mouse, looks with Enter or a click, answers with a digit and
-sees only what the retina sees; over a text the arrows aim and the letters write. `--out x.gif|x.mp4|x.png|
-x.html` records without a display instead; the html page plays in a browser, several `--episodes` in one.
+sees only what the retina sees; over a text the arrows aim and the letters write. `--out` x.gif, x.mp4,
+x.png or x.html records without a display instead; the page plays in a browser, several `--episodes` in one.
 `draw-mnist` draws the pictures of those scenes, or `--dream`s. `char-lstm` writes on from a `--prompt`,
 `luong-small-de-en` translates a `--text` and shows which word looked at which (`--out x.png` draws it,
 `--interactive` keeps asking), `soft-flickr8k` says what is on an `--image`. `--compare OTHER` plays both on
@@ -91,7 +91,7 @@ def main(arguments: list[str]) -> None:
         help="change its environment",
     )
     parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--index", type=int, default=0, help="the first frozen scene to play")
+    parser.add_argument("--index", type=int, default=0, help="the first frozen scene to play, from 0")
     parser.add_argument("--episodes", type=int, default=1, help="how many episodes to record")
     parser.add_argument("--grid", action="store_true", help="film the episodes side by side")
     parser.add_argument("--compare", metavar="PLAYER", help="show this player beside it on the same scenes")

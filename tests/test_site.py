@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from agents.report import tables
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("page", ["own-agent", "own-environment", "own-core"])
+@pytest.mark.parametrize("page", ["own-agent", "own-environment", "own-core", "comparing"])
 def test_a_tutorial_can_be_pasted_piece_by_piece(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -26,6 +27,18 @@ def test_a_tutorial_can_be_pasted_piece_by_piece(page, tmp_path, monkeypatch, ca
     if page == "own-agent":
         assert re.search(r"[\d.]+% wrong of 1000 scenes", capsys.readouterr().out)
         assert known["scored"].error < 60  # of ten digits, after half a minute
+    if page == "comparing":
+        error = float(re.search(r"([\d.]+)% wrong of 1000 test scenes", capsys.readouterr().out)[1])
+        assert 86 <= error <= 94  # chance, four standard errors each way
+        known["right"][:] = False
+        targets = known["envs"].unwrapped
+
+        def told(_):  # who knows the answers has no errors
+            return {"gaze": np.zeros((300, 2)), "answer": targets.supervision()["next"] % 10}
+
+        known["policy"] = told
+        exec(compile(pieces[1], page, "exec"), known)
+        assert known["right"].all()
     if page == "own-core":
         agent = known["agent"]
         seen = {"retina": torch.rand(2, 1, 8, 8), "gaze": torch.zeros(2, 2)}

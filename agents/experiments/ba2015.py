@@ -18,6 +18,7 @@ it multiplies them.
 
 House numbers (dram-house, and dram-house-backward, which reads from the last digit to the first) have SVHN's
 real layouts but MNIST's digits: the paper's figures on SVHN's photographs are no yardstick for them.
+dram-house-both averages the two: `python scripts/evaluate.py dram-house --with dram-house-backward`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Hermann et al. (2015): teaching machines to read and comprehend, and the readers that came after.
 
-A document is read, and in a question about it an entity is left out that is to be named. Figures are percent
-right on the test.
+An agent reads a document and names the entity that is left out of a question about it. Figures are the
+percentage of right answers on the test.
 
 | reader | CNN | Daily Mail |
 |---|---:|---:|
@@ -14,7 +14,7 @@ right on the test.
 
 Those have 380,000 and 880,000 questions to learn from. Here cloze-… learn from GUM, which has 1,498 with
 some twelve entities each: the most frequent one is right in 36.9 % of its test, and the most frequent one
-that the question does not name in 41.9 %, of equals the one that is met last. stories-… learn from small
+that the question does not name in 41.9 %, ties going to the one met last. stories-… learn from small
 stories that are made here. Entities are numbered anew in every training scene. Rows named …-counts also
 judge an entity by how often, how early and how late it is mentioned and whether the question names it.
 

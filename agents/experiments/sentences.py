@@ -3,7 +3,7 @@
 | Multi30k, test 2016 | the best known | counted |
 |---|---|---|
 | German into English | 36.52, a Transformer of 9 million weights | torchtext |
-| German into English, a GRU encoder-decoder without attention, with | 20.6, 28.3 | lower-cased spaCy |
+| German into English, a GRU encoder-decoder: without attention, with it | 20.6, 28.3 | lower-cased spaCy |
 | English into German | 41.02, a small Transformer, 37.33, a GRU with attention | lower-cased Moses |
 
 `python scripts/train.py luong-de-en` trains a row, `python scripts/evaluate.py` scores it.

@@ -7,10 +7,10 @@
 | the same, hard | 67 | 45.7 | 31.4 | 21.3 | 20.30 |
 
 The papers' pictures are seen by a network of 20 to 140 million weights that was trained on ImageNet; here
-…-flickr8k have one of 4.6 million (parts/eye.py), which is not trained further. …-digits say how digits lie,
-…-house read a house number and …-read two digits, each with a small CNN that is trained with the rest: there
-it is known where a word should look. gaze-digits sees glimpses alone, through a retina, and looks twice
-before each word.
+the rows …-flickr8k have one of 4.6 million (parts/eye.py), which is not trained further. Those named …-digits
+say how digits lie, …-house read a house number and …-read two digits, each with a small CNN that is trained
+with the rest; of these it is known where a word should look. gaze-digits sees glimpses alone, through a
+retina, and looks twice before each word.
 
 `python scripts/train.py soft-flickr8k` trains a row, `python scripts/evaluate.py` scores it.
 """

@@ -115,7 +115,7 @@ class Reinforce(GivenGaze):
     TEACHES: ClassVar[tuple[type, ...]] = (RAMSettings, DRAMSettings, ReadingAgentSettings)
 
     objective: Objective = "reinforce"
-    """What a gaze is paid with: the environment's reward, or log p(target | glimpses) in place of what it
+    """What a gaze is rewarded with: the environment's reward, or log p(target | glimpses) in place of what it
     pays for right answers: then the loss is a sample of the variational bound (Ba et al. 2015, eq. 10)."""
     sigma_start: float | None = None
     """The standard deviation of a gaze at the beginning, in gaze units, from where it goes to the model's
