@@ -55,7 +55,11 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trajectory:
 
 def test_every_picture_is_drawn(played: Trajectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "play_test_scenes", lambda name: played)
-    written = plots.draw_all([LINE], tmp_path)
+    others = [  # which have no panel of minutes
+        {**LINE, "experiment": "pixels-urnn", "env_id": "pixels"},
+        {**LINE, "experiment": "luong-de-en", "env_id": "Glimpse/Translate-v0", "metric": "bleu"},
+    ]
+    written = plots.draw_all([LINE, *others], tmp_path)
     assert [path.stem for path in written] == [
         "glimpses", "pixels", "minutes", "first-look", "belief", "memory-gradients", "memory-adding",
         "lengths", "scan-paths",

@@ -138,7 +138,7 @@ def draw_gradients() -> Figure:
     for i, kind in enumerate(KINDS):
         size = np.maximum(gradient_by_distance(kind), 1e-12)
         axes.semilogy(size, ("-", "--")[i // 10], color=f"C{i % 10}", label=kind)
-    axes.set(xlabel="steps back", ylabel="gradient, of that at 0 steps", ylim=(1e-9, 1e3))
+    axes.set(xlabel="steps back", ylabel="gradient relative to that at 0 steps", ylim=(1e-9, 1e3))
     axes.set_title("How far errors flow back through a core that has learned nothing yet")
     figure.legend(ncols=1, loc="outside right center", frameon=False)
     return figure

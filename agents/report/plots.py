@@ -206,8 +206,16 @@ def _marker(line: Line) -> str:
 def draw_minutes(latest: dict[str, Line]) -> Figure:
     """A panel a problem: validation error in percent by minutes on one core, those of its init before it.
 
-    Of the first seed whose metrics were kept.
+    Of environments whose agents are scored by their errors, without those that compare cores (memory.py), and
+    of the first seed whose metrics were kept.
     """
+    latest = {
+        name: line
+        for name, line in latest.items()
+        if line["env_id"] in TABLE
+        and line["metric"] == "test_error"
+        and not (name in EXPERIMENTS and EXPERIMENTS[name].group == "memory")
+    }
     problems = sorted({results.problem(line) for line in latest.values()}, key=_order)
     columns = 4
     rows = math.ceil(len(problems) / columns)
