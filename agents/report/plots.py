@@ -41,7 +41,9 @@ COLORS = dict(zip(RAMS, ("tab:blue", "tab:green", "tab:orange", "tab:red"), stri
 
 def draw_all(lines: list[Line], folder: Path) -> list[Path]:
     """Draw every picture that `lines`, checkpoints and metrics allow and return the files written."""
-    latest = results.over_seeds(lines)
+    # Without the many that differ in their core alone: those have tables of their own, see memory.py.
+    cores = [name for name, experiment in EXPERIMENTS.items() if experiment.group == "memory"]
+    latest = results.over_seeds([line for line in lines if line["experiment"] not in cores])
     trained = [name for name in RAMS if results.pretrained_path(name, 1).exists()]
     played = {name: play_test_scenes(name) for name in trained}
     pictures: dict[str, Callable[[], Figure]] = {
@@ -206,15 +208,12 @@ def _marker(line: Line) -> str:
 def draw_minutes(latest: dict[str, Line]) -> Figure:
     """A panel a problem: validation error in percent by minutes on one core, those of its init before it.
 
-    Of environments whose agents are scored by their errors, without those that compare cores (memory.py), and
-    of the first seed whose metrics were kept.
+    Of environments whose agents are scored by their errors, and of the first seed whose metrics were kept.
     """
     latest = {
         name: line
         for name, line in latest.items()
-        if line["env_id"] in TABLE
-        and line["metric"] == "test_error"
-        and not (name in EXPERIMENTS and EXPERIMENTS[name].group == "memory")
+        if line["env_id"] in TABLE and line["metric"] == "test_error"
     }
     problems = sorted({results.problem(line) for line in latest.values()}, key=_order)
     columns = 4
