@@ -102,6 +102,7 @@ def _draw_words(
         present = int(view.attention[: len(spots)].argmax()) if spots else 0
     highest = max(spots[-1][1] - (lines - 1) * line, 0) if spots else 0.0
     first_y = min(max(spots[present][1] - lines // 2 * line, 0), highest) if spots else 0.0
+    numbered = (0.0, 0.0)  # where the last number of a gaze ends
     for place, (word, (x, y, width)) in enumerate(zip(words, spots, strict=True)):
         if not first_y - 0.5 * line < y < first_y + (lines - 0.5) * line:
             continue
@@ -123,8 +124,13 @@ def _draw_words(
         ):
             pen.box(left, top + 1.12 * letters, width, 2, TEXT)
         if place in looks and view.attention is None:
-            number = ",".join(looks[place][-3:])
-            pen.text(number, left + width / 2, top + 1.35 * letters, 0.62 * letters, SCALES[0], center=True)
+            small, middle = 0.62 * letters, left + width / 2
+            told = [",".join(looks[place][-count:]) for count in (3, 2, 1)]  # the last, as many as fit
+            number = next((text for text in told if pen.width(text, small) <= width), told[-1])
+            half = pen.width(number, small) / 2
+            if (top, middle - half) > numbered:  # beside the number before it, and not on it
+                pen.text(number, middle, top + 1.35 * letters, small, SCALES[0], center=True)
+                numbered = (top, middle + half + 0.2 * letters)
 
 
 def _paragraph(pen: Pen, text: str, at: tuple[float, float], size: tuple[float, float], color: Color) -> None:

@@ -31,23 +31,23 @@ from glimpse_env.registry import TABLE
 
 PAPERS = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017, hermann2015, sentences, xu2015)
 PICTURES = {
-    "mnih2014": [("glimpses.png", "error by number of glimpses, ours and the paper's")],
+    "mnih2014": [("glimpses.png", "Error by number of glimpses, ours and the paper's")],
     "ba2015": [("dram-pairs.png", "DRAM looks at the eight, then at the four")],
     "gregor2015": [("draw.png", "DRAW dreams of four digits, a row each, through the yellow window")],
     "sentences": [
         (
             "translation.png",
-            "attention goes to each word in turn; the eye reads ahead and remembers the rest",
+            "Attention goes to each word in turn; the eye reads ahead and remembers the rest",
         ),
-        ("reading.gif", "an eye that sees five word pieces at a time reads, and translates as it reads"),
-        ("alignment.png", "the same of numbers, whose parts turn"),
+        ("reading.gif", "An eye that sees five word pieces at a time reads, and translates as it reads"),
+        ("alignment.png", "The same of numbers, whose parts turn"),
         ("lengths.png", "BLEU by the length of the sentence"),
-        ("parse.png", "a parse, over the words that each of its symbols looked at"),
+        ("parse.png", "A parse, over the words that each of its symbols looked at"),
     ],
     "xu2015": [
         (
             "soft-digits.png",
-            "a digit is looked at while its article is said, a word before its name, because the article "
+            "A digit is looked at while its article is said, a word before its name, because the article "
             "already depends on the digit",
         )
     ],
@@ -106,7 +106,7 @@ def paper_page(module: ModuleType) -> str:
     names = [f"{name}{both}" for name in module.EXPERIMENTS for both in ("", "-both")]
     mine = [line for line in lines if line["experiment"] in names]
     parts = [f"# {title.rstrip('.')}", about.strip()]
-    parts += [f"![{text}]({name})" for name, text in PICTURES.get(group_of(module), ())]
+    parts += [f"![{text}]({name})\n\n*{text}.*" for name, text in PICTURES.get(group_of(module), ())]
     parts += [
         "## Rows",
         "[results/RESULTS.md](../results/RESULTS.md) explains the columns.",
