@@ -4,7 +4,7 @@ numba's own cache looks at the file of a function alone, so that a function inli
 as it was compiled first. Here the cache of every kernel is named by the contents of all files that hold
 kernels. It is kept beside the package, or where that is read-only in the user's cache, or in the folder of
 temporary files; `NUMBA_CACHE_DIR` comes before all of them. Where none can be written, kernels are compiled
-anew in every process.
+anew in every process. Of processes that start at once, one compiles and the others wait for it.
 """
 
 from __future__ import annotations
@@ -16,16 +16,23 @@ import pickle
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 import numba
 from numba.core import caching
 
 from glimpse_env.data.files import cache_folder
 
+try:
+    import fcntl
+except ImportError:  # on Windows: there every process compiles for itself
+    fcntl = None  # type: ignore[assignment]
+
+PATIENCE = 60.0  # seconds that a process waits for another one that compiles
 PACKAGE = Path(__file__).parent
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -94,13 +101,60 @@ class _CacheFiles(caching.CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012 (numba's own form)
 
 
+class _Turn:
+    """Whose turn it is to compile: processes that start at once wait for the first, and load what it kept."""
+
+    def __init__(self) -> None:
+        self._kernels = 0  # in the making: one may ask for another
+        self._lock: IO[str] | None = None
+        self._patience = PATIENCE
+
+    def take(self) -> None:
+        """Wait until no other process compiles; one that takes too long is not waited for again."""
+        self._kernels += 1
+        folder = kernel_folder()
+        if self._kernels > 1 or folder is None or fcntl is None:
+            return
+        until = time.monotonic() + self._patience
+        with contextlib.suppress(OSError):  # without locks, as on some network disks, all compile
+            self._lock = (folder / "compiling.lock").open("w", encoding="utf-8")
+            while time.monotonic() < until:
+                try:
+                    fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                except BlockingIOError:
+                    time.sleep(0.02)
+            self._patience = 0.0
+
+    def give(self) -> None:
+        """Let the next process compile, once nothing is in the making."""
+        self._kernels = max(0, self._kernels - 1)
+        if self._kernels == 0 and self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+_TURN = _Turn()
+
+
 class _KernelCache(caching.FunctionCache):
     """numba's cache of a function, whose files may be damaged, full or written by others at the same time."""
 
     _impl_class = _CacheFiles
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled kernel for `sig`, or None where it must be compiled."""
+        """The compiled kernel for `sig`, or None where it is this process's turn to compile it."""
+        found = self._kept(sig, target_context)
+        if found is None:
+            _TURN.take()
+            found = self._kept(sig, target_context)  # by another process, meanwhile
+            if found is None:
+                _say_that_it_compiles()
+            else:
+                _TURN.give()
+        return found
+
+    def _kept(self, sig: Any, target_context: Any) -> Any:
         try:
             found: Any = super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # numba's
         except Exception:  # whatever unpickling a half-written or foreign file raises
@@ -108,16 +162,18 @@ class _KernelCache(caching.FunctionCache):
         # Two processes that start on an empty cache may give one file name to two signatures.
         if found is not None and tuple(found.signature.args) == tuple(sig):
             return found
-        _say_that_it_compiles()
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep the compiled kernel, where that is possible; an index that is damaged is begun anew."""
-        with contextlib.suppress(OSError):
-            try:
-                super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba's
-            except (pickle.UnpicklingError, EOFError, ValueError):
-                self.flush()  # type: ignore[no-untyped-call]  # numba's
+        try:
+            with contextlib.suppress(OSError):
+                try:
+                    super().save_overload(sig, data)  # type: ignore[no-untyped-call]  # numba's
+                except (pickle.UnpicklingError, EOFError, ValueError):
+                    self.flush()  # type: ignore[no-untyped-call]  # numba's
+        finally:
+            _TURN.give()
 
 
 @cache

@@ -75,9 +75,23 @@ def test_an_edit_of_an_inlined_function_and_its_revert_are_seen(package: Path) -
     assert seen(show(package, SHOW)) == first
 
 
-def test_processes_that_start_at_once_on_an_empty_cache_all_work(package: Path) -> None:
-    outputs = {seen(process) for process in [show(package) for _ in range(4)]}
-    assert len(outputs) == 1
+def test_of_processes_that_start_at_once_on_an_empty_cache_one_compiles(package: Path) -> None:
+    ended = [process.communicate(timeout=300) for process in [show(package) for _ in range(4)]]
+    assert len({out for out, _ in ended}) == 1
+    assert "[" in ended[0][0]
+    assert sum("compiles the loops" in err for _, err in ended) == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there every process compiles for itself")
+def test_a_process_that_never_ends_is_not_waited_for_for_ever(package: Path) -> None:
+    import fcntl
+
+    folder = package / "glimpse_env" / "__pycache__"
+    folder.mkdir(exist_ok=True)
+    with (folder / "compiling.lock").open("w", encoding="utf-8") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        impatient = "from glimpse_env import kernels; kernels._TURN._patience = 0.3; " + QUICK
+        assert seen(show(package, impatient)).startswith("[")
 
 
 def test_without_a_home_or_a_place_to_write_kernels_still_work(package: Path, tmp_path: Path) -> None:
