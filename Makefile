@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := $(wildcard $(abspath ../shared/data))
 export OMP_NUM_THREADS ?= 1
+# Where it is set, every process compiles anew what it imports, of which there are many.
+unexport PYTHONDONTWRITEBYTECODE
 ifneq ($(SHARED),)
 export GLIMPSE_DATA ?= $(SHARED)
 endif
