@@ -102,7 +102,10 @@ class _CacheFiles(caching.CompileResultCacheImpl):
 
 
 class _Turn:
-    """Whose turn it is to compile: processes that start at once wait for the first, and load what it kept."""
+    """Whose turn it is to compile: processes that start at once wait for the first, and load what it kept.
+
+    Where compiling fails the turn is kept until the process ends; others wait for it once, for PATIENCE.
+    """
 
     def __init__(self) -> None:
         self._kernels = 0  # in the making: one may ask for another

