@@ -20,6 +20,7 @@ from agents.experiments import (
     gregor2015,
     hermann2015,
     jaderberg2015,
+    larochelle2010,
     mnih2014,
     sentences,
     xu2015,
@@ -29,7 +30,17 @@ from agents.report import results, tables
 from glimpse_env.data.files import DatasetError
 from glimpse_env.registry import TABLE
 
-PAPERS = (mnih2014, ba2015, gregor2015, jaderberg2015, ablavatski2017, hermann2015, sentences, xu2015)
+PAPERS = (
+    mnih2014,
+    larochelle2010,
+    ba2015,
+    gregor2015,
+    jaderberg2015,
+    ablavatski2017,
+    hermann2015,
+    sentences,
+    xu2015,
+)
 PICTURES = {
     "mnih2014": [("glimpses.png", "Error by number of glimpses, ours and the paper's")],
     "ba2015": [("dram-pairs.png", "DRAM looks at the eight, then at the four")],

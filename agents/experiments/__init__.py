@@ -14,6 +14,7 @@ from agents.experiments import (
     gregor2015,
     hermann2015,
     jaderberg2015,
+    larochelle2010,
     memory,
     mnih2014,
     reading,
@@ -24,6 +25,7 @@ from agents.experiments.experiment import Experiment
 
 MODULES = (
     mnih2014,
+    larochelle2010,
     ba2015,
     gregor2015,
     jaderberg2015,

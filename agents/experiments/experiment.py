@@ -16,6 +16,7 @@ from agents.learn import checkpoint
 from agents.learn.captioning import Captioning, HardCaptioning, SelfCritical
 from agents.learn.differentiable import Comprehension, CrossEntropy, Windows
 from agents.learn.envs import EnvKeywords, check_keywords, spec_of
+from agents.learn.fixations import HybridSequential
 from agents.learn.generative import Generative
 from agents.learn.language import NextStep
 from agents.learn.loop import Loop, Task
@@ -32,6 +33,7 @@ from agents.models.char_lm import CharLMSettings
 from agents.models.dram import DRAMSettings
 from agents.models.draw import DRAWClassifierSettings, DRAWSettings
 from agents.models.edram import EDRAMSettings, SlimEDRAMSettings
+from agents.models.fixation_rbm import FixationRBMSettings
 from agents.models.gaze_captioner import GazeCaptionerSettings
 from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.raster import RasterSettings
@@ -67,6 +69,7 @@ ModelSettings = (
     | RasterSettings
     | CaptionerSettings
     | GazeCaptionerSettings
+    | FixationRBMSettings
 )
 AnyLearner = (
     Reinforce
@@ -85,6 +88,7 @@ AnyLearner = (
     | Captioning
     | HardCaptioning
     | SelfCritical
+    | HybridSequential
 )
 AnyLoop = Loop | PPOLoop
 OF_TEXTS = (Seq2SeqSettings, ReadingAgentSettings, TransformerSettings, ReaderSettings)
