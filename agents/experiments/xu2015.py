@@ -63,9 +63,11 @@ PHOTOGRAPHS = CaptionerSettings(
     hidden=384, embedding=256, attention="general", feeding="context", dropout=0.5, eye="pretrained",
     pictures_dropout=0.3,
 )  # fmt: skip
+SMALL = {"hidden": 224, "embedding": 128}  # whose weights fit into 3 MB
 DIGITS = CaptionerSettings(hidden=128, embedding=64, attention="general", feeding="context", dropout=0.1)
 HARD = HardCaptioning(discount=0.5, beams=1)
 SOFT_FLICKR8K = photographs(PHOTOGRAPHS, even_weight=1.0)
+SOFT_SMALL_FLICKR8K = SOFT_FLICKR8K.but(model=SMALL)
 SOFT_DIGITS = small("Glimpse/Caption-v0", DIGITS, 36, dataset="mnist", distortion=0.2)
 SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 10, dataset="codraw", canvas_size=112).but(
     model={"filters": 24, "embedding": 128, "dropout": 0.3},
@@ -82,10 +84,11 @@ EXPERIMENTS = {
         loop={"epochs": 4, "learning_rate": 5e-4},
         init="soft-flickr8k",
     ),
-    "soft-flickr8k-critical": SOFT_FLICKR8K.but(
+    "soft-small-flickr8k": SOFT_SMALL_FLICKR8K,
+    "soft-small-flickr8k-critical": SOFT_SMALL_FLICKR8K.but(
         learner=SelfCritical(),
         loop={"epochs": 4, "images_per_epoch": 6_000, "batch_size": 32, "learning_rate": 1e-4},
-        init="soft-flickr8k",
+        init="soft-small-flickr8k",
     ),
     "show-tell-flickr8k": photographs(PHOTOGRAPHS).but(**SHOW_AND_TELL),
     "soft-codraw": SOFT_CODRAW,
