@@ -14,33 +14,13 @@ from types import ModuleType
 import docs_ids as ids
 import terminal
 
-from agents.experiments import (
-    ablavatski2017,
-    ba2015,
-    gregor2015,
-    hermann2015,
-    jaderberg2015,
-    larochelle2010,
-    mnih2014,
-    sentences,
-    xu2015,
-)
+from agents.experiments import MODULES, ablations, controls, demo, memory, reading, xu2015
 from agents.learn.files import write
 from agents.report import results, tables
 from glimpse_env.data.files import DatasetError
 from glimpse_env.registry import TABLE
 
-PAPERS = (
-    mnih2014,
-    larochelle2010,
-    ba2015,
-    gregor2015,
-    jaderberg2015,
-    ablavatski2017,
-    hermann2015,
-    sentences,
-    xu2015,
-)
+PAPERS = [module for module in MODULES if module not in (controls, ablations, memory, reading, demo)]
 PICTURES = {
     "mnih2014": [("glimpses.png", "Error by number of glimpses, ours and the paper's")],
     "ba2015": [("dram-pairs.png", "DRAM looks at the eight, then at the four")],
