@@ -914,6 +914,9 @@ def test_self_critical_captions_climb_what_they_are_paid() -> None:
     torch.testing.assert_close(loss, -(-0.75 * log_p[2] + 0.75 * log_p[3]) / 4)
     with pytest.raises(ValueError, match="at least 2"):
         captioning.SelfCritical(samples=1)
+    for told in ({"label_smoothing": 0.1}, {"constrained": True}):
+        with pytest.raises(ValueError, match="no words are told"):
+            captioning.SelfCritical(**told)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="set hard to False"):
         learner.check(CaptionerSettings(hard=True))
 
