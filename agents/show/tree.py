@@ -87,8 +87,12 @@ def save(path: Path, aligned: Aligned, tree: Node) -> None:
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
         for child in node.children:
-            above.plot(
-                [node.middle, child.middle], [node.height, child.height], color="0.7", linewidth=1, zorder=0
+            above.plot(  # straight down from the next row on: a line across it would meet other brackets
+                [node.middle, child.middle, child.middle],
+                [node.height, node.height - 1, child.height],
+                color="0.7",
+                linewidth=1,
+                zorder=0,
             )
             draw(child)
 
