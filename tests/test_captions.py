@@ -555,6 +555,22 @@ def captioner(**kind: Any) -> Any:
     return CaptionerSettings(hidden=16, embedding=12, filters=4, **kind).build(SPEC).eval()
 
 
+@pytest.mark.parametrize(("sight", "across"), [("far", 61), ("near", 37)])
+def test_how_far_a_place_sees(sight: Any, across: int) -> None:
+    torch.manual_seed(0)
+    spec = Spec((1, 12, 12), (1, 104, 98), 7, length=3, horizon=3)
+    model = CaptionerSettings(hidden=16, embedding=12, filters=4, sight=sight).build(spec).eval()
+    assert (model.lines, model.columns) == (13, 13)
+    canvas = torch.rand(1, 1, 104, 98, requires_grad=True)
+    assert model.cnn is not None
+    place = model.cnn(canvas)[0, :, 6, 5]
+    (slope,) = torch.autograd.grad(place.sum(), canvas)
+    for axis, middle in ((0, 6), (1, 5)):
+        seen = slope[0, 0].abs().sum(1 - axis).nonzero()[:, 0]
+        assert len(seen) == across
+        assert abs(float(seen.float().mean()) - (8 * middle + 3.5)) <= 2
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_taught_at_once_is_said_word_by_word(kind: dict[str, Any]) -> None:
     model = captioner(**kind)
@@ -695,7 +711,9 @@ def test_bad_captioners_are_named() -> None:
     for wrong, says in (
         ({"attention": "last"}, "no last place"),
         ({"eye": "retina"}, "eye must be one of"),
-        ({"eye": "pretrained", "filters": 8}, "filters are of the CNN"),
+        ({"eye": "pretrained", "filters": 8}, "filters and sight are of the CNN"),
+        ({"eye": "pretrained", "sight": "near"}, "filters and sight are of the CNN"),
+        ({"sight": "wide"}, "sight must be one of"),
         ({"attention": "none", "hard": True}, "hard is of"),
         ({"feeding": "readout", "hard": True}, "hard is of"),
         ({"pictures_dropout": 1.0}, "pictures_dropout"),
