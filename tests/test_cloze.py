@@ -358,6 +358,18 @@ def test_stories_ask_for_what_they_tell() -> None:
         assert any({document.answer, *others} == set(pair) for pair in pairs)
 
 
+def test_fewer_stories_to_learn_from_are_the_first_ones() -> None:
+    assert stories.load("stories:7", "train") == stories.load("stories", "train")[:7]
+    assert stories.load("stories:7", "test") == stories.load("stories", "test")
+    env = gymnasium.make(CLOZE, dataset="stories:7", canvas_size=64, split="train")
+    seen = {env.reset(seed=seed)[0]["question"].tobytes() for seed in range(200)}
+    env.close()
+    assert len(seen) > 7  # for entities are numbered anew
+    for wrong in ("stories:0", "stories:5001", "stories:", "stories:seven", "stories:-1", "stories:²"):
+        with pytest.raises(ValueError, match="1 to 5000 stories"):
+            stories.load(wrong, "train")
+
+
 def test_gum_is_found_or_the_error_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     data = os.environ.get("GLIMPSE_DATA")
     if data and (Path(data) / "gum_cloze").is_dir():

@@ -14,9 +14,10 @@ percentage of right answers on the test.
 
 Those have 380,000 and 880,000 questions to learn from. Here cloze-… learn from GUM, which has 1,498 with
 some twelve entities each: the most frequent one is right in 36.9 % of its test, and the most frequent one
-that the question does not name in 41.9 %, ties going to the one met last. stories-… learn from small
-stories that are made here. Entities are numbered anew in every training scene. Rows named …-counts also
-judge an entity by how often, how early and how late it is mentioned and whether the question names it.
+that the question does not name in 41.9 %, ties going to the one met last. stories-… learn from 5,000 small
+stories that are made here, and stories-…-N from N of those in as many steps. Entities are numbered anew in
+every training scene. Rows named …-counts also judge an entity by how often, how early and how late it is
+mentioned and whether the question names it.
 
 `python scripts/train.py cloze-attention-sum` trains a row, `python scripts/evaluate.py` scores it.
 """
@@ -49,7 +50,7 @@ def cloze(reading: ReadingKind, *, counts: bool = False) -> Experiment:
     )
 
 
-def stories(reading: ReadingKind) -> Experiment:
+def stories(reading: ReadingKind, dataset: str = "stories") -> Experiment:
     """A reader of the stories that are made here."""
     loop = Loop(
         epochs=40,
@@ -60,10 +61,11 @@ def stories(reading: ReadingKind) -> Experiment:
         weight_decay=0.0,
         clip=1.0,
     )
-    env = {"dataset": "stories", "canvas_size": 64}
+    env = {"dataset": dataset, "canvas_size": 64}
     return Experiment(CLOZE, ReaderSettings(reading, dropout=0.1), Comprehension(), loop, env=env)
 
 
+FEW_FOR: tuple[ReadingKind, ...] = ("attentive", "attention_sum")
 # The eye sees fifteen words at a time, and the question.
 GAZE_STORIES = Experiment(
     CLOZE,
@@ -77,4 +79,9 @@ EXPERIMENTS = {
     **{f"cloze-{reading.replace('_', '-')}": cloze(reading) for reading in READINGS},
     **{f"cloze-{reading.replace('_', '-')}-counts": cloze(reading, counts=True) for reading in READINGS},
     **{f"stories-{reading.replace('_', '-')}": stories(reading) for reading in READINGS},
+    **{
+        f"stories-{reading.replace('_', '-')}-{n}": stories(reading, f"stories:{n}")
+        for reading in FEW_FOR
+        for n in (150, 500, 1500)
+    },
 }

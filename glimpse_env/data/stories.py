@@ -2,8 +2,8 @@
 
 Entities are @entity0, @entity1 … and the one that is asked for is @placeholder. "gum" has documents of many
 kinds of English texts (Zeldes 2017), twenty sentences each and a question from the next one. "stories" are
-made here, small ones of five sentences, and "file:PATH" is a file with a JSON object a line that holds
-"context", "query" and "answer".
+made here, small ones of five sentences, 5,000 to learn from, of which "stories:N" has the first N, and
+"file:PATH" is a file with a JSON object a line that holds "context", "query" and "answer".
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Document(NamedTuple):
 
 
 def load(name: str, split: str) -> tuple[Document, ...]:
-    """The documents of a split of "gum", "stories" or "file:PATH".
+    """The documents of a split of "gum", "stories", "stories:N" or "file:PATH".
 
     Raises ValueError for an unknown name, DatasetError for a file that is missing or damaged.
     """
@@ -64,6 +64,11 @@ def load(name: str, split: str) -> tuple[Document, ...]:
     if name.startswith("file:") and name != "file:":
         path = files.own_file(name)
         return _read(path, files.signature(path))[split]
+    if name.startswith("stories:"):
+        count = name.removeprefix("stories:")
+        if not (count.isascii() and count.isdigit() and 0 < int(count) <= COUNTS["train"]):
+            raise ValueError(f"{name!r}: there are 1 to {COUNTS['train']} stories to learn from")
+        return _made(split)[: int(count)] if split == "train" else _made(split)
     if name not in STORIES:
         raise ValueError(
             f"there are no documents {name!r}{checks.did_you_mean(name, STORIES) or ':'} use one of "
