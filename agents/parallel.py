@@ -4,8 +4,8 @@
 its rank. They meet over gloo, or over nccl where GPUs compute. What is drawn for the gazes is drawn for the
 whole batch by all of them, so that N processes train as one would on the same batch; what depends on how
 rows are grouped does not: dropout, batch normalisation, padding, and episodes that are not equally long. Each
-process also draws its own pixels of binarised pictures, hard looks at texts and pictures, and sequences
-without an environment.
+process also draws its own pixels of binarised pictures, reconstructions of a Boltzmann machine, hard looks at
+texts and pictures, and sequences without an environment.
 """
 
 from __future__ import annotations

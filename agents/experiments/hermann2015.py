@@ -15,9 +15,9 @@ percentage of right answers on the test.
 Those have 380,000 and 880,000 questions to learn from. Here cloze-… learn from GUM, which has 1,498 with
 some twelve entities each: the most frequent one is right in 36.9 % of its test, and the most frequent one
 that the question does not name in 41.9 %, ties going to the one met last. stories-… learn from 5,000 small
-stories that are made here, and stories-…-N from N of those in as many steps. Entities are numbered anew in
-every training scene. Rows named …-counts also judge an entity by how often, how early and how late it is
-mentioned and whether the question names it.
+stories that are made here, and stories-…-N from the first N of those, in as many steps. Entities are numbered
+anew in every training scene. Rows named …-counts also judge an entity by how often, how early and how late it
+is mentioned and whether the question names it.
 
 `python scripts/train.py cloze-attention-sum` trains a row, `python scripts/evaluate.py` scores it.
 """

@@ -1,9 +1,10 @@
 """Larochelle, Hinton (2010), "Learning to combine foveal glimpses with a third-order Boltzmann machine".
 
 A multi-fixation RBM adds up what glimpses show, and a linear controller says where the next one shall be. The
-paper has other data: of faces, 62.7 % of expressions are told right after six glimpses. Here it stands beside
+paper's data differ: on faces, 62.7 % of expressions are recognised after six glimpses. Here it stands beside
 RAM, with as many glimpses through the same retina: fixation-rbm-mnist beside ram-mnist, with seven of 28x28,
-and fixation-rbm-cluttered beside ram-cluttered, with eight of 60x60 among clutter.
+and fixation-rbm-cluttered beside ram-cluttered, with eight of 60x60 among clutter. It trains for 30 epochs
+from scratch and RAM for far more, so that the rows compare what was trained here and not the models alone.
 
 `python scripts/train.py fixation-rbm-mnist` trains a row and `python scripts/evaluate.py` scores it.
 """

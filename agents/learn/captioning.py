@@ -151,15 +151,15 @@ class SelfCritical(_OfPictures, TeacherForcing):
     TEACHES: ClassVar[tuple[type, ...]] = (CaptionerSettings,)
 
     label_smoothing: float = 0.0
-    """0: no words are told."""
+    """Must be 0: no true words are told."""
     samples: int = 5
     """How many captions of a picture are drawn. At least 2."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number out of range, and for what is of words that are told."""
+        """Raise ValueError for a number out of range, and for settings that only told words would use."""
         super().__post_init__()
         if self.label_smoothing or self.constrained:
-            raise ValueError("no words are told: leave out label_smoothing and constrained")
+            raise ValueError("SelfCritical tells no true words: leave out label_smoothing and constrained")
         if self.samples < 2:
             raise ValueError(f"samples must be at least 2, got {self.samples}")
 

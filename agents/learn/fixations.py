@@ -20,26 +20,28 @@ from glimpse_env.wrappers import glimpse_env_of
 
 @dataclasses.dataclass(frozen=True)
 class HybridSequential(LoopLearner):
-    """-log p(y | x_1 … x_k) after every glimpse, and a share of -log p(y, x_k | x_1 … x_{k-1}).
+    """The hybrid-sequential cost: after every glimpse -log p(y | x_1 … x_k), and generatively some of
+    -log p(y, x_k | x_1 … x_{k-1}), whose gradient contrastive divergence approximates.
 
-    The latter is followed by contrastive divergence. The controller learns by squared error what each look
-    that was taken made of log p(y | …).
+    The controller is trained by squared error to predict log p(y | x_1 … x_k) after the look that was taken.
     """
 
     TEACHES: ClassVar[tuple[type, ...]] = (FixationRBMSettings,)
 
     generative_weight: float = 0.1
     """The weight of -log p(y, x_k | …) beside -log p(y | …), for each glimpse."""
-    explore: float = 0.1
-    """The share of gazes that are drawn from all places, in [0, 1): from all of them in the beginning, it
-    falls to this in the first half of training."""
+    explore_start: float = 1.0
+    """The probability, in [0, 1], that a gaze goes to any place of the grid in the beginning; in the first
+    half of training it falls in a straight line to the model's own `explore`."""
     curriculum: float = 0.0
     """The share of training in which scenes become as difficult as the task's own, in [0, 1)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         checks.not_negative(self, "generative_weight")
-        checks.share(self, "explore", "curriculum")
+        checks.share(self, "curriculum")
+        if not 0 <= self.explore_start <= 1:
+            raise ValueError(f"explore_start must be between 0 and 1, got {self.explore_start}")
 
     def lesson(self, agent: FixationRBM, task: Task) -> Lesson[Any]:
         """Train on scenes of the environment's own generator."""
@@ -48,7 +50,8 @@ class HybridSequential(LoopLearner):
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
             if self.curriculum > 0:
                 glimpse_env_of(made).difficulty = min(1.0, progress / self.curriculum)
-            agent.explore = 1 - (1 - self.explore) * min(1.0, 2 * progress)
+            last = agent.settings.explore
+            agent.explore = last + (self.explore_start - last) * max(0.0, 1 - 2 * progress)
             kept = Kept(agent)
             with torch.no_grad():
                 played = rollout(kept, made, sample=True, seed=seeds)
@@ -72,7 +75,7 @@ class HybridSequential(LoopLearner):
 
 
 class Kept(Agent):
-    """An agent that keeps what it saw: `retinas`, a tensor (B, C, s, s) a step."""
+    """An agent that also keeps what its retina saw at each step: `retinas`, each (B, C, s, s)."""
 
     def __init__(self, agent: Agent) -> None:
         super().__init__()

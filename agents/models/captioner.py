@@ -22,8 +22,8 @@ from agents.parts.voice import Voice, VoiceSettings
 
 Eye = Literal["cnn", "pretrained"]
 EYES: tuple[Eye, ...] = get_args(Eye)
-Sight = Literal["near", "far"]
-SIGHTS: tuple[Sight, ...] = get_args(Sight)
+ReceptiveField = Literal[37, 61]
+RECEPTIVE_FIELDS: tuple[ReceptiveField, ...] = get_args(ReceptiveField)
 FAINT = 0.3  # of what a place holds: how much of where it is
 NARROW = 16  # numbers of each place from which the CNN's view of the whole is made
 
@@ -37,9 +37,9 @@ class CaptionerSettings(VoiceSettings):
     filters: int = 16
     """How many filters the first layer of the CNN has; the second has twice, the next two have four times and
     the last two eight times as many."""
-    sight: Sight = "far"
-    """How far a place of the CNN's grid sees: 61 pixels across, or 37, so that whoever reads a digit there
-    looks at it."""
+    receptive_field: ReceptiveField = 61
+    """How many pixels across a place of the CNN's grid sees: 61, or 37, with which a place must lie on or
+    close to a digit of 28 to read it."""
     pictures_dropout: float = 0.0
     """The share of what the eye sees that training drops, in [0, 1)."""
 
@@ -50,12 +50,14 @@ class CaptionerSettings(VoiceSettings):
         checks.share(self, "pictures_dropout")
         if self.eye not in EYES:
             raise ValueError(f"eye must be one of {EYES}, got {self.eye!r}")
-        if self.sight not in SIGHTS:
-            raise ValueError(f"sight must be one of {SIGHTS}, got {self.sight!r}")
+        if self.receptive_field not in RECEPTIVE_FIELDS:
+            raise ValueError(
+                f"receptive_field must be one of {RECEPTIVE_FIELDS}, got {self.receptive_field!r}"
+            )
         if self.attention == "last":
             raise ValueError("a picture has no last place: choose another attention")
-        if self.eye == "pretrained" and (self.filters, self.sight) != (16, "far"):
-            raise ValueError("filters and sight are of the CNN: leave them out, or set eye to 'cnn'")
+        if self.eye == "pretrained" and (self.filters, self.receptive_field) != (16, 61):
+            raise ValueError("filters and receptive_field are the CNN's: leave them out, or set eye to 'cnn'")
 
     def build(self, spec: Spec) -> Captioner:
         """The captioner with fresh weights for pictures of `spec`."""
@@ -79,7 +81,7 @@ class Captioner(Voice):
             self.normal, self.normal_whole = nn.LayerNorm(seen), nn.LayerNorm(whole)
         else:
             self.lines, self.columns = math.ceil(height / 8), math.ceil(width / 8)
-            self.cnn, seen = _cnn(channels, own.filters, own.sight), 8 * own.filters
+            self.cnn, seen = _cnn(channels, own.filters, own.receptive_field), 8 * own.filters
             self.narrow = nn.Conv2d(seen, NARROW, 1)
             whole = NARROW * self.lines * self.columns
         self.key = nn.Linear(seen, own.hidden)
@@ -154,16 +156,16 @@ def _middles(places: int, pixels: int, side: float) -> Tensor:
     return (2 * middle / max(pixels - 1, 1) - 1).clamp(-1, 1)
 
 
-def _cnn(channels: int, filters: int, sight: Sight) -> nn.Sequential:
+def _cnn(channels: int, filters: int, receptive_field: ReceptiveField) -> nn.Sequential:
     """Six convolutions, each normalised: (B, C, H, W) -> (B, 8 filters, H / 8, W / 8), rounded up."""
     wide = (filters, 2 * filters, 4 * filters, 4 * filters, 8 * filters, 8 * filters)
-    sizes = (5, 3, 3, 3, 3, 3) if sight == "far" else (5, 3, 3, 3, 4, 1)
-    strides = (2, 2, 1, 1, 1, 1) if sight == "far" else (2, 2, 1, 1, 2, 1)
+    wider = receptive_field == 61
+    sizes, strides = (5, 3, 3, 3, 3 if wider else 4, 3 if wider else 1), (2, 2, 1, 1, 1 if wider else 2, 1)
     layers: list[nn.Module] = []
     for number, (seen, width) in enumerate(zip((channels, *wide), wide, strict=False)):
         size, stride = sizes[number], strides[number]
         if number == 4:  # to places that are 8 pixels wide
-            layers.append(nn.MaxPool2d(2, ceil_mode=True) if sight == "far" else nn.ZeroPad2d((1, 2, 1, 2)))
+            layers.append(nn.MaxPool2d(2, ceil_mode=True) if wider else nn.ZeroPad2d((1, 2, 1, 2)))
         padding = 0 if size == 4 else size // 2
         conv = nn.Conv2d(seen, width, size, stride, padding, bias=False)
         # Channels last: with AMX, its gradient and all, 1.6 times as fast.

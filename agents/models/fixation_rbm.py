@@ -1,13 +1,15 @@
-"""A Boltzmann machine that adds up foveal glimpses (Larochelle, Hinton 2010), the first of its kind.
+"""A Boltzmann machine that adds up foveal glimpses, and a controller that says where to look (Larochelle,
+Hinton 2010): the multi-fixation RBM.
 
-The multi-fixation RBM joins hidden units h, an answer y and glimpses x_1 … x_K, each with where it was taken:
+It joins hidden units h, 0 or 1, an answer y, one-hot, and glimpses x_1 … x_K, each with where it was taken:
 
 E(y, h, x) = -dᵀy - cᵀh - hᵀUy - Σ_k (bᵀx_k + hᵀ P diag(z(gaze_k)) F x_k).
 
-What joins glimpse, gaze and hidden units is of third order, and factored: F filters the glimpse, z weighs the
-filters by where it was taken, P pools them. Given glimpses, p(y | x_1 … x_k) is exact. A linear controller
-expects of each place of a grid the log-probability of the right answer after a look there, and the best place
-is looked at next.
+The weights that join glimpse, gaze and hidden units are of third order. They are factored: F filters the
+glimpse, z weighs the filters by where it was taken, P pools them. A pixel in [0, 1] counts as the probability
+of a binary one. Then p(y | x_1 … x_k) ∝ exp(d_y) Π_j (1 + exp(c_j + U_jy + (Σ_k P diag(z(gaze_k)) F x_k)_j))
+is computed exactly. After each glimpse a linear controller predicts, for every place of a grid, log p of the
+right answer after a look there; the next look goes to the best place.
 """
 
 from __future__ import annotations
@@ -35,12 +37,16 @@ class FixationRBMSettings:
     filters: int = 500
     """How many filters a glimpse goes through before they are weighed and pooled."""
     grid: int = 7
-    """How many places a side the controller chooses from, and the filters' weights are known at; between
-    their middles weights are interpolated."""
+    """How many rows and columns the grid of places has. The controller chooses among the places; z is learned
+    at their middles and interpolated between them."""
+    explore: float = 0.1
+    """The probability that a sampled gaze goes to any place of the grid, all being as likely, at the end of
+    training and after it, in [0, 1)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         checks.positive(self, "hidden", "filters", "grid")
+        checks.share(self, "explore")
 
     def build(self, spec: Spec) -> FixationRBM:
         """The machine with fresh weights for an environment of `spec`."""
@@ -50,8 +56,8 @@ class FixationRBMSettings:
 class Episode(NamedTuple):
     """T glimpses of B episodes as `FixationRBM.episode` sees them, with gradients.
 
-    logits (T, B, n): the answer after each glimpse. expected (T, B, places): what the controller expects of a
-    look at each place after it. contrast (T, B): the energies' difference of contrastive divergence.
+    logits (T, B, n): the answer after each glimpse. expected (T, B, places): log p of the right answer that
+    the controller predicts for a next look at each place. contrast (T, B): see `FixationRBM.contrast`.
     """
 
     logits: Tensor
@@ -62,7 +68,7 @@ class Episode(NamedTuple):
 class FixationRBM(Agent):
     """Machine and controller: see the settings. Raises ValueError for scenes of more than one answer.
 
-    explore: the share of gazes that a sampled policy draws uniformly from the grid, which its learner sets.
+    A learner may set `explore` while it trains.
     """
 
     def __init__(self, spec: Spec, settings: FixationRBMSettings) -> None:
@@ -79,7 +85,7 @@ class FixationRBM(Agent):
         self.label_bias = nn.Parameter(torch.zeros(spec.num_answers))  # d
         self.pixel_bias = nn.Parameter(torch.zeros(pixels))  # b
         self.controller = nn.Linear(own.hidden + places, places)
-        self.explore = 0.0
+        self.explore = own.explore
 
     # -- as an agent ----------------------------------------------------------------------------------------
 
@@ -90,7 +96,7 @@ class FixationRBM(Agent):
     def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
         """See `Agent.forward`; the state is what all glimpses gave to the hidden units, and where they were.
 
-        Its baseline is the log-probability of the right answer that it expects after the next glimpse.
+        Its baseline is the log p of the right answer that the controller predicts for the next look.
         """
         retina, gaze = observation["retina"], observation["gaze"]
         with full_precision(retina):
@@ -99,13 +105,13 @@ class FixationRBM(Agent):
                 inputs, looked = inputs + state["inputs"], torch.maximum(looked, state["looked"])
             logits = self.answer(inputs)
             expected = self.expected(inputs, logits, looked)
-            best = expected.detach().argmax(1)
-            if sample and self.explore > 0:
+            chosen = expected.argmax(1)
+            if sample:
                 drawn = parallel.rand_like(gaze)
-                anywhere = (drawn[:, 0] * expected.shape[1]).long().clamp(max=expected.shape[1] - 1)
-                best = torch.where(drawn[:, 1] < self.explore, anywhere, best)
-            baseline = expected.gather(1, best[:, None])[:, 0]
-        step = Step(self.middle(best), logits, torch.zeros_like(baseline), baseline)
+                anywhere = (drawn[:, 0] * expected.shape[1]).long()
+                chosen = torch.where(drawn[:, 1] < self.explore, anywhere, chosen)
+            baseline = expected.gather(1, chosen[:, None])[:, 0]
+        step = Step(self.middle(chosen), logits, torch.zeros_like(baseline), baseline)
         return step, {"inputs": inputs, "looked": looked}
 
     def middle(self, place: Tensor) -> Tensor:
@@ -125,7 +131,7 @@ class FixationRBM(Agent):
     # -- the machine ----------------------------------------------------------------------------------------
 
     def evidence(self, retina: Tensor, gaze: Tensor) -> Tensor:
-        """P diag(z) F x: what glimpses (B, C, s, s) taken at (B, 2) give to the hidden units, (B, hidden)."""
+        """P diag(z) F x: what glimpses (B, C, s, s) at gazes (B, 2) give to the hidden units, (B, hidden)."""
         return self._pooled(retina.flatten(1), self._gates_at(gaze))
 
     def _pooled(self, x: Tensor, z: Tensor) -> Tensor:
@@ -139,38 +145,52 @@ class FixationRBM(Agent):
 
     def answer(self, inputs: Tensor) -> Tensor:
         """Scores of all answers (…, n), whose softmax is p(y | x), of the glimpses' sum (…, hidden)."""
-        heard = (inputs + self.hidden_bias)[..., None] + self.label
-        return self.label_bias + F.softplus(heard).sum(-2)
+        return self.label_bias + F.softplus(self._drive(inputs)).sum(-2)
+
+    def _drive(self, inputs: Tensor) -> Tensor:
+        """What drives the hidden units beside each answer, (…, hidden, n)."""
+        return (inputs + self.hidden_bias)[..., None] + self.label
 
     def expected(self, inputs: Tensor, logits: Tensor, looked: Tensor) -> Tensor:
-        """What the controller expects of a look at each place, (…, places), which teaches it alone.
+        """The log p of the right answer that the controller predicts for a look at each place, (…, places).
 
-        It sees p(h | x_1 … x_k) and where it has looked.
+        It sees p(h | x_1 … x_k) and where it has looked. Its error changes its own weights and no others.
         """
         with torch.no_grad():
-            heard = torch.sigmoid((inputs + self.hidden_bias)[..., None] + self.label)
-            hidden = (heard * logits.softmax(-1)[..., None, :]).sum(-1)
+            hidden = (torch.sigmoid(self._drive(inputs)) * logits.softmax(-1)[..., None, :]).sum(-1)
         expected: Tensor = self.controller(torch.cat([hidden, looked], -1))
         return expected
 
-    def energy(self, inputs: Tensor, x: Tensor, answer: Tensor) -> Tensor:
-        """The free energy (B,) of one glimpse x (B, pixels) and an answer (B,), of all inputs (B, hidden)."""
-        heard = inputs + self.hidden_bias + self.label.t()[answer]
-        return -self.label_bias[answer] - x @ self.pixel_bias - F.softplus(heard).sum(-1)
+    def free_energy(self, inputs: Tensor, x: Tensor, answer: Tensor) -> Tensor:
+        """The free energy (B,) of a glimpse x (B, pixels) with an answer (B,): hidden units are summed out.
+
+        inputs (B, hidden): what this glimpse and all earlier ones give to the hidden units.
+        """
+        return (
+            -self.label_bias[answer]
+            - x @ self.pixel_bias
+            - F.softplus(self._drive_with(inputs, answer)).sum(-1)
+        )
+
+    def _drive_with(self, inputs: Tensor, answer: Tensor) -> Tensor:
+        """What drives the hidden units (B, hidden) beside one answer (B,)."""
+        return inputs + self.hidden_bias + self.label.t()[answer]
 
     def contrast(self, before: Tensor, x: Tensor, gaze: Tensor, answer: Tensor) -> Tensor:
-        """CD-1 of p(y, x_k | x_1 … x_{k-1}), whose gradient is near that of its -log: (B,).
+        """CD-1 for -log p(y, x_k | x_1 … x_{k-1}): (B,), whose gradient approximates that of this.
 
-        The energy of what was there, less that of what the machine dreams of it: hidden units are drawn, and
-        from them an answer and the mean of the pixels. before (B, hidden): what earlier glimpses gave.
+        It is the free energy of what was seen less that of its reconstruction: hidden units are drawn given
+        glimpse x (B, pixels), gaze (B, 2) and answer (B,), and given them an answer and the mean of each
+        pixel. before (B, hidden): what earlier glimpses give. Raises ValueError where they are not finite.
         """
         z = self._gates_at(gaze)
         inputs = before + self._pooled(x, z)
         with torch.no_grad():
-            h = torch.bernoulli(torch.sigmoid(inputs + self.hidden_bias + self.label.t()[answer]))
-            says = steps.drawn((self.label_bias + h @ self.label).softmax(-1))[:, 0]
-            dreamt = torch.sigmoid(self.pixel_bias + (z * (h @ self.pool.weight)) @ self.filter.weight)
-        return self.energy(inputs, x, answer) - self.energy(before + self._pooled(dreamt, z), dreamt, says)
+            h = steps.draw(self._drive_with(inputs, answer), symbols=False)
+            said = steps.draw(self.label_bias + h @ self.label, symbols=True)
+            made = torch.sigmoid(self.pixel_bias + (z * (h @ self.pool.weight)) @ self.filter.weight)
+        imagined = self.free_energy(before + self._pooled(made, z), made, said)
+        return self.free_energy(inputs, x, answer) - imagined
 
     def episode(self, retina: Tensor, gaze: Tensor, answer: Tensor) -> Episode:
         """All of an episode at once, of glimpses (T, B, C, s, s), gazes (T, B, 2) and right answers (B,)."""
@@ -183,5 +203,5 @@ class FixationRBM(Agent):
             looked = self._where(gaze).cummax(0).values
             before = (inputs - each).flatten(0, 1)
             contrast = self.contrast(before, flat.flatten(1), where, answer.repeat(length))
-            expected = self.expected(inputs.detach(), logits.detach(), looked)
+            expected = self.expected(inputs, logits, looked)
         return Episode(logits, expected, contrast.view(length, batch))

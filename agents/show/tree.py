@@ -87,7 +87,7 @@ def save(path: Path, aligned: Aligned, tree: Node) -> None:
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
             )  # fmt: skip
         for child in node.children:
-            above.plot(  # straight down from the next row on: a line across it would meet other brackets
+            above.plot(  # slanted for one row, then straight down: a longer slant could cross other brackets
                 [node.middle, child.middle, child.middle],
                 [node.height, node.height - 1, child.height],
                 color="0.7",

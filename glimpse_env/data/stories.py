@@ -67,12 +67,13 @@ def load(name: str, split: str) -> tuple[Document, ...]:
     if name.startswith("stories:"):
         count = name.removeprefix("stories:")
         if not (count.isascii() and count.isdigit() and 0 < int(count) <= COUNTS["train"]):
-            raise ValueError(f"{name!r}: there are 1 to {COUNTS['train']} stories to learn from")
+            raise ValueError(f"N of 'stories:N' must be a number from 1 to {COUNTS['train']}, got {name!r}")
         return _made(split)[: int(count)] if split == "train" else _made(split)
     if name not in STORIES:
         raise ValueError(
             f"there are no documents {name!r}{checks.did_you_mean(name, STORIES) or ':'} use one of "
-            f"{', '.join(map(repr, STORIES))}, or 'file:PATH' for a file of your own"
+            f"{', '.join(map(repr, STORIES))}, 'stories:N' for N to learn from, or 'file:PATH' for a file of "
+            "your own"
         )
     return _gum(split) if name == "gum" else _made(split)
 
