@@ -23,10 +23,10 @@ import torch
 from agents import device
 from agents.agent import count_parameters
 from agents.experiments import Experiment
-from agents.experiments.experiment import load_agent, spec_in
+from agents.experiments.experiment import from_config, load_agent, spec_in
 from agents.learn import checkpoint, run
 from agents.learn.ensemble import evaluate_both
-from agents.learn.envs import check_fits, parse_keyword
+from agents.learn.envs import check_fits, parse_keyword, single_env
 from agents.learn.evaluate import MODES, evaluate
 from agents.learn.files import write
 from agents.learn.judging import world_of
@@ -39,6 +39,7 @@ from agents.learn.vectors import Vectors
 from agents.report import results
 from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
+from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.worlds.sentences import SentenceWorld
 
 UNITS = {  # how a figure is said, with its 95 % interval
@@ -227,7 +228,11 @@ def keep(path: Path, config: dict[str, Any], minutes: float, figures_only: bool)
         folder.mkdir(parents=True, exist_ok=True)
     if not figures_only and is_kept(path, config):
         tensors = results.compact(checkpoint.load(path)[0])
-        checkpoint.save(target, tensors, {**config, "training_minutes": minutes})
+        kept = {**config, "training_minutes": minutes}
+        experiment, _ = from_config(config)
+        if isinstance(world_of(experiment.task, "test"), CaptionWorld):
+            kept[results.WORDS] = single_env(experiment.env_id, experiment.env).vector.answer_names
+        checkpoint.save(target, tensors, kept)
     elif not figures_only and is_played(config):
         print(f"{path} is too large to be kept even in float16: only its figures are published")
     write(metrics, (path.parent / run.METRICS).read_text(encoding="utf-8"))

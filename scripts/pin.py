@@ -21,7 +21,9 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from agents.agent import to_tensors
 from agents.experiments.experiment import load_agent
+from agents.learn.captioning import Captioning
 from agents.learn.envs import make_env, single_env
 from agents.learn.evaluate import believed, scoring
 from agents.learn.generative import Generative, bound
@@ -29,6 +31,7 @@ from agents.learn.judging import judged, world_of
 from agents.learn.language import in_windows
 from agents.learn.sentences import TeacherForcing
 from agents.learn.sequences import Characters
+from agents.models.captioner import Captioner
 from agents.models.char_lm import CharLM
 from agents.report import results
 from glimpse_env import TABLE
@@ -36,7 +39,7 @@ from glimpse_env.registry import with_dataset
 
 PINS = Path(__file__).resolve().parents[1] / "tests" / "pins.json"
 SPLITS = ("train", "validation", "test")
-ROWS, STEPS, SCENES = 8, 50, 500
+ROWS, STEPS, SCENES, PHOTOGRAPHS = 8, 50, 500, 16
 AIDS: dict[str, dict[str, Any]] = {  # of training, by the kind of scene
     "digits": {"jitter": 1, "distortion": 0.1, "difficulty": 0.5},
     "houses": {"difficulty": 0.5},
@@ -97,7 +100,8 @@ def play(env: Any, rows: int | None) -> str:
 def answers(path: Path) -> dict[str, Any]:
     """Of a checkpoint: wrong answers on the first 500 test scenes and the answers' hash, or DRAW's bound.
 
-    Of a language model, nats in windows of validation text; of who says sentences or trees, BLEU or F1 there.
+    Of a language model, nats in windows of validation text; of who says sentences or trees, BLEU or F1 there;
+    of who sees photographs through a pretrained eye, which takes its time, nats on a few of them.
     """
     agent, experiment, _ = load_agent(path)
     if isinstance(agent, CharLM):
@@ -109,6 +113,11 @@ def answers(path: Path) -> dict[str, Any]:
         )
         return {"bound": round(scored.error, 2)}
     world = world_of(experiment.task, "validation")
+    if isinstance(agent, Captioner) and agent.cnn is None:
+        made = make_env(agent, experiment.env_id, PHOTOGRAPHS, split="validation", **experiment.env)
+        seen = to_tensors(made.reset(options={"index": np.arange(PHOTOGRAPHS)})[0])
+        with scoring(agent, 0):
+            return {"bound": round(float(Captioning().loss(agent, seen["canvas"], seen["target"])), 4)}
     if isinstance(experiment.learner, TeacherForcing) and world is not None:
         answers = experiment.learner.answers(agent, experiment.task, "validation", beams=1)
         return {"bound": round(judged(world, answers).error, 2)}

@@ -6,8 +6,8 @@ sees only what the retina sees; over a text the arrows aim and the letters write
 x.png or x.html records without a display instead; the page plays in a browser, several `--episodes` in one.
 `draw-mnist` draws the pictures of those scenes, or `--dream`s. `char-lstm` writes on from a `--prompt`,
 `luong-small-de-en` translates a `--text` and shows which word looked at which (`--out x.png` draws it,
-`--interactive` keeps asking), `soft-flickr8k` says what is on an `--image`. `--compare OTHER` plays both on
-the same scenes, side by side. Live, these two know space and right; any other key closes the window.
+`--interactive` keeps asking), `soft-small-flickr8k` says what is on an `--image`. `--compare OTHER` plays
+both on the same scenes, side by side. Live, these two know space and right; any other key closes the window.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from agents.models.captioner import Captioner
 from agents.models.char_lm import CharLM
 from agents.models.draw import DRAW
 from agents.models.seq2seq import Seq2Seq
+from agents.report import results
 from agents.report.results import find_checkpoint
 from agents.show import alignment, drawing, tree
 from agents.show.playback import (
@@ -129,7 +130,7 @@ def main(arguments: list[str]) -> None:
         if not isinstance(agent, Captioner) or experiment is None:
             raise ValueError(f"{options.player} describes no pictures: leave out --image")
         refuse("describes a picture")
-        describe(agent, experiment, options)
+        describe(agent, experiment, config, options)
         return
     if isinstance(agent, CharLM) and agent.spec.symbols:
         refuse("writes in the terminal")
@@ -257,16 +258,23 @@ def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> 
         text = None
 
 
-def describe(model: Captioner, experiment: Experiment, options: argparse.Namespace) -> None:
-    """Say what is on a photograph, and record where each word looked."""
-    env = single_env(experiment.env_id, experiment.env)
-    shape: tuple[int, ...] = env.vector.world.canvas_shape
-    if shape[0] != 3:
+def describe(
+    model: Captioner, experiment: Experiment, config: dict[str, Any], options: argparse.Namespace
+) -> None:
+    """Say what is on a photograph, and record where each word looked.
+
+    A published captioner carries its words, so that nobody needs the data that it learned from.
+    """
+    spec = spec_in(config)
+    if spec.canvas[0] != 3:
         raise ValueError(f"{options.player} sees no colour: name a captioner of photographs")
     if not options.image.is_file():
         raise ValueError(f"there is no picture {options.image}: name a file")
-    picture = Captioned((options.image,), ()).draw(0, shape[-1])
-    views = list(described(AgentPlayer(model), env, picture))
+    names = tuple(map(str, config.get(results.WORDS, ())))
+    if len(names) != spec.num_answers:
+        names = single_env(experiment.env_id, experiment.env).vector.answer_names
+    picture = Captioned((options.image,), ()).draw(0, spec.canvas[-1])
+    views = list(described(AgentPlayer(model), names, spec.length, picture))
     print(said(views[-1], views[-1].answers))
     if options.out is not None:
         save(options.out, [(options.image.name, views)])

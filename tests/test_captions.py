@@ -14,6 +14,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import play
 import prepare_flickr8k
 import pytest
 import torch
@@ -25,7 +26,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from agents.agent import Agent, Spec, Step
-from agents.learn import captioning, features, meteor, metrics
+from agents.experiments import EXPERIMENTS
+from agents.experiments.experiment import to_config
+from agents.learn import captioning, checkpoint, features, meteor, metrics
 from agents.learn.captioning import Captioning, HardCaptioning
 from agents.learn.looks import mass_on_target, movement, on_target
 from agents.learn.loop import Loop, Task
@@ -33,6 +36,7 @@ from agents.learn.reading import Reading
 from agents.models.captioner import CaptionerSettings
 from agents.models.gaze_captioner import GazeCaptionerSettings
 from agents.parts import beam, eye
+from agents.report import results
 from glimpse_env import make_custom, scores
 from glimpse_env.data import captions, codraw
 from glimpse_env.data.files import DatasetError
@@ -1132,3 +1136,28 @@ def test_movement_is_that_of_looks_one_knows(monkeypatch: pytest.MonkeyPatch) ->
     assert found["entropy"].scenes == 4
     assert found["travel"].error == pytest.approx(float((model.middle[4] - model.middle[0])[0]) / 2)
     assert found["travel"].scenes == 2
+
+
+def test_a_published_captioner_describes_a_photograph_without_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GLIMPSE_DATA", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    names = ["a", "dog", "runs", "end"]
+    spec = Spec((12, 32, 32), (3, 64, 64), len(names), length=6, horizon=6)
+    small: dict[str, Any] = {
+        "hidden": 8, "embedding": 6, "filters": 2, "eye": "cnn", "feeding": "none", "pictures_dropout": 0.0
+    }  # fmt: skip
+    experiment = EXPERIMENTS["soft-small-flickr8k"].but(model=small)
+    model = experiment.build(spec)
+    with torch.no_grad():
+        model.bias[1] = 50.0  # which makes it say nothing but "dog"
+    path = tmp_path / "small.safetensors"
+    config = {**to_config("soft-small-flickr8k", experiment, spec), results.WORDS: names}
+    checkpoint.save(path, model.state_dict(), config)
+    Image.new("RGB", (90, 40), "blue").save(tmp_path / "photo.png")
+    out = tmp_path / "out.png"
+    play.main([str(path), "--image", str(tmp_path / "photo.png"), "--out", str(out)])
+    assert capsys.readouterr().out.splitlines()[0] == "dog " * 5 + "dog"
+    with Image.open(out) as drawn:
+        assert drawn.size[0] > 64

@@ -33,6 +33,7 @@ HOME = ROOT / "results"  # from wherever a script is called
 RESULTS, PRETRAINED, METRICS = HOME / "results.jsonl", HOME / "pretrained", HOME / "metrics"
 JUDGEMENTS = HOME / "judgements.jsonl"  # of scripts/judge.py
 LARGEST = 3 * 2**20 - 2**14  # bytes of a published checkpoint's weights, its config beside them
+WORDS = "answer_names"  # where a published captioner's config has the words that it says
 VARIANTS = (
     "task",
     "distractors",

@@ -149,14 +149,19 @@ def _words(text: str, views: list[View]) -> Frame:
     return caption(tile(frames, columns=COLUMNS), f"{text}: {said(views[-1], views[-1].answers)}")
 
 
-def described(player: AgentPlayer, env: GlimpseEnv, picture: NDArray[np.uint8]) -> Iterator[View]:
-    """A view of every word that an agent which sees all says of a picture, uint8 (C, H, W), as `episode`."""
+def described(
+    player: AgentPlayer, names: tuple[str, ...], most: int, picture: NDArray[np.uint8]
+) -> Iterator[View]:
+    """A view of every word that an agent which sees all says of a picture, uint8 (C, H, W), as `episode`.
+
+    names: of its answers, END last. most: how many words it says at most.
+    """
     answers: list[int] = []
     looks: list[Moment] = []
     player.begin()
-    task = env.vector.task
+    end = len(names) - 1
     canvas = picture.astype(np.float32) / 255
-    while len(answers) < task.length and task.end not in answers:
+    while len(answers) < most and end not in answers:
         last = np.array(answers[-1:] or [-1])
         moment = player.act({"canvas": canvas, "said": last})
         looks.append(moment)
@@ -165,8 +170,8 @@ def described(player: AgentPlayer, env: GlimpseEnv, picture: NDArray[np.uint8]) 
             path=np.stack([look.action["gaze"] for look in looks]),
             retina_size=0,
             scales=0,
-            horizon=task.length,
-            answer_names=env.vector.answer_names,
+            horizon=most,
+            answer_names=names,
             belief=moment.belief,
             answers=tuple(answers),
             attention=moment.attention,
