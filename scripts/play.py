@@ -55,7 +55,7 @@ from agents.show.playback import (
     grid,
     save,
 )
-from glimpse_env.data.captions import Captioned
+from glimpse_env.data.captions import OTHER, Captioned
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.words import treebank_words
 from glimpse_env.pen import Frame, NoDisplayError, Window
@@ -273,6 +273,8 @@ def describe(
     names = tuple(map(str, config.get(results.WORDS, ())))
     if len(names) != spec.num_answers:
         names = single_env(experiment.env_id, experiment.env).vector.answer_names
+    if OTHER in names:  # which stands for rare words and is none
+        model.bias.data[names.index(OTHER)] = -torch.inf
     picture = Captioned((options.image,), ()).draw(0, spec.canvas[-1])
     views = list(described(AgentPlayer(model), names, spec.length, picture))
     print(said(views[-1], views[-1].answers))
