@@ -23,6 +23,9 @@ from glimpse_env.registry import TABLE
 PAPERS = [module for module in MODULES if module not in (controls, ablations, memory, reading, demo)]
 PICTURES = {
     "mnih2014": [("glimpses.png", "Error by number of glimpses, ours and the paper's")],
+    "larochelle2010": [
+        ("fixation-rbm.png", "The machine adds up seven glimpses of a nine; the bars are what it believes")
+    ],
     "ba2015": [("dram-pairs.png", "DRAM looks at the eight, then at the four")],
     "gregor2015": [("draw.png", "DRAW dreams of four digits, a row each, through the yellow window")],
     "sentences": [

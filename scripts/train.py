@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> None:
     torch.set_flush_denormal(True)  # DRAW's Gaussians: 1.5 times the speed on Intel (results/BENCH.md)
     env = {**EXPERIMENTS[command.name].env, **command.settings.env}
     kind, _, place = str(env.get("dataset", "")).partition(":")
-    if place:  # a file or folder, which must be found from anywhere later
+    if kind in ("file", "folder") and place:  # which must be found from anywhere later
         env["dataset"] = f"{kind}:{Path(place).expanduser().absolute()}"
     experiment = command.settings.but(env=env)
     folder = command.folder or Path("runs") / f"{command.name}-s{experiment.seed}"

@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+import train
 from torch import Tensor
 
 from agents.agent import Spec, to_tensors
@@ -370,6 +371,13 @@ def test_fewer_stories_to_learn_from_are_the_first_ones() -> None:
     for wrong in ("stories:0", "stories:5001", "stories:", "stories:seven", "stories:-1", "stories:²"):
         with pytest.raises(ValueError, match="a number from 1 to 5000"):
             stories.load(wrong, "train")
+
+
+def test_a_reader_of_few_stories_is_trained_by_name(tmp_path: Path) -> None:
+    tiny = "--epochs 1 --images-per-epoch 8 --batch-size 8 --model.hidden 8 --quiet --folder"
+    train.main(["stories-attentive-150", *tiny.split(), str(tmp_path / "run")])
+    config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
+    assert config["env"]["dataset"] == "stories:150"
 
 
 def test_gum_is_found_or_the_error_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
