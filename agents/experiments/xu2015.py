@@ -13,8 +13,8 @@ with the rest; of these it is known where a word should look. gaze-digits sees g
 retina, and looks twice before each word.
 
 `python scripts/train.py soft-flickr8k` trains a row, `python scripts/evaluate.py` scores it. `python
-scripts/play.py soft-small-flickr8k --image photo.jpg` describes a photograph of your own. Rows named …-critical
-go on learning, by REINFORCE, from what their whole captions are worth (Rennie et al. 2017).
+scripts/play.py soft-small-flickr8k --image photo.jpg` describes a photograph of your own. Rows named
+…-critical go on learning, by REINFORCE, from what their whole captions are worth (Rennie et al. 2017).
 """
 
 from __future__ import annotations
