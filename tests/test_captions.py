@@ -1161,3 +1161,26 @@ def test_a_published_captioner_describes_a_photograph_without_its_data(
     assert capsys.readouterr().out.splitlines()[0] == "dog " * 5 + "dog"
     with Image.open(out) as drawn:
         assert drawn.size[0] > 64
+
+
+def test_averaged_captioners_are_validated_with_statistics_of_their_own() -> None:
+    experiment = EXPERIMENTS["soft-digits"].but(
+        env={"glimpses_per_answer": 1, "dataset": "digits"},
+        model={"hidden": 8, "embedding": 6, "filters": 2},
+        loop={"batch_size": 16},
+    )
+    model = experiment.build(experiment.spec()).train()
+    learner = experiment.learner
+    assert isinstance(learner, Captioning)
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.running_mean.fill_(50.0)  # of weights that are not these
+    learner.validation(model, experiment.task)(model)
+    first = norms[0].running_mean.clone()
+    # Means over many scenes are near those of any many scenes.
+    shown = captioning.Pictures(model, experiment.task)
+    convolved = torch.cat([model.cnn[0](shown.batch(None).canvas).detach() for _ in range(8)])
+    shown.env.close()
+    torch.testing.assert_close(first, convolved.mean((0, 2, 3)), rtol=0.1, atol=1e-3)
+    learner.validation(model, experiment.task)(model)
+    assert torch.equal(norms[0].running_mean, first)

@@ -304,7 +304,7 @@ def test_measured_statistics_are_those_of_the_batches() -> None:
     env = make_env(agent, experiment.env_id, 64, split="train", **experiment.env)
     canvas = torch.from_numpy(env.reset(seed=0)[0]["canvas"])
     expected, _ = look_through(agent, canvas, 2)
-    measure_statistics(agent, Again(env))
+    measure_statistics(agent, lambda: rollout(agent, Again(env), sample=False))
     told, _ = look_through(agent.eval(), canvas, 2)
     assert expected.std() > 0.01
     torch.testing.assert_close(told, expected, rtol=0.02, atol=0.02 * expected.std().item())

@@ -13,7 +13,9 @@ from torch.nn import functional as F
 
 from agents import checks
 from agents.agent import device_of
+from agents.device import seeded
 from agents.learn import losses
+from agents.learn.differentiable import measure_statistics
 from agents.learn.envs import make_env, single_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
 from agents.learn.features import frozen_views, known_features
@@ -50,7 +52,19 @@ class _OfPictures:
 
     def validation(self, model: Any, task: Task) -> Any:
         """BLEU-4 of what it says on its own, or the share of answers not all right."""
-        return validation_of(task, lambda averaged: self.answers(averaged, task, "validation", 1))
+        judge = validation_of(task, lambda averaged: self.answers(averaged, task, "validation", 1))
+        if model.cnn is None:
+            return judge
+
+        def validate(averaged: Captioner) -> dict[str, float]:
+            shown = self.pool(averaged, task)
+            with seeded(task.seed):  # the same pictures every time
+                shown.batch([task.seed])
+                measure_statistics(averaged, lambda: averaged.read(shown.batch(None).canvas))
+            shown.env.close()
+            return judge(averaged)
+
+        return validate
 
     def answers(self, model: Any, task: Task, split: str, beams: int) -> list[list[int]]:
         """What a captioner says of each frozen picture of a split, END left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -69,7 +70,7 @@ class CrossEntropy(LoopLearner):
             return BatchResult(self.loss(played, made), {"train_error": 100 * (1 - right)})
 
         def validate(averaged: Agent) -> dict[str, float]:
-            measure_statistics(averaged, made)
+            measure_statistics(averaged, lambda: rollout(averaged, made, sample=False))
             return score(averaged)
 
         return Lesson(batch, validate, made.close)
@@ -154,22 +155,20 @@ class Windows(CrossEntropy):
 
 
 @torch.no_grad()
-def measure_statistics(agent: Agent, env: Any) -> None:
-    """Give batch normalisation its running statistics: means over fresh training scenes.
+def measure_statistics(agent: Agent, see: Callable[[], object]) -> None:
+    """Give batch normalisation its running statistics: means over batches of training scenes.
 
     The average of many weights has none of its own (Izmailov et al. 2018, section 3.2), and those of the last
-    weights do not fit it. Without batch normalisation only as many scenes are drawn. `agent` is in training
-    mode.
+    weights do not fit it. `see` shows `agent`, which is in training mode, a batch; it is not called without
+    batch normalisation.
     """
     norms = [module for module in agent.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # PyTorch's word for a plain mean
-    for _ in range(STATISTICS):
-        if norms:
-            rollout(agent, env, sample=False)
-        else:
-            env.reset()
+    with torch.no_grad():
+        for _ in range(STATISTICS if norms else 0):
+            see()
 
 
 def windows_around(boxes: Tensor, pixels: tuple[int, ...], length: int) -> Tensor:
