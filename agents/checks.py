@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 
 def positive(settings: object, *names: str) -> None:
-    """Raise ValueError for the first of these fields that is not above zero."""
+    """Raise ValueError for the first of these fields that is not above zero, or infinite."""
     for name in names:
-        if not getattr(settings, name) > 0:
-            raise ValueError(f"{name} must be positive, got {getattr(settings, name)}")
+        if not 0 < getattr(settings, name) < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {getattr(settings, name)}")
 
 
 def not_negative(settings: object, *names: str) -> None:
-    """Raise ValueError for the first of these fields that is below zero."""
+    """Raise ValueError for the first of these fields that is below zero, or infinite."""
     for name in names:
-        if not getattr(settings, name) >= 0:
-            raise ValueError(f"{name} must not be negative, got {getattr(settings, name)}")
+        if not 0 <= getattr(settings, name) < math.inf:
+            raise ValueError(f"{name} must be finite and not negative, got {getattr(settings, name)}")
 
 
 def share(settings: object, *names: str) -> None:

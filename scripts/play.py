@@ -270,17 +270,26 @@ def describe(
         raise ValueError(f"{options.player} sees no colour: name a captioner of photographs")
     if not options.image.is_file():
         raise ValueError(f"there is no picture {options.image}: name a file")
-    names = tuple(map(str, config.get(results.WORDS, ())))
-    if len(names) != spec.num_answers:
+    if options.out is not None and options.out.exists() and options.out.samefile(options.image):
+        raise ValueError(f"--out {options.out} is the photograph itself: name another file")
+    names = config.get(results.WORDS)
+    if names is None:
+        check_fits(model, options.player, spec, experiment.env_id, experiment.env)
         names = single_env(experiment.env_id, experiment.env).vector.answer_names
+    elif not isinstance(names, list) or len(names) != spec.num_answers or not all(map(_is_word, names)):
+        raise CheckpointError(f"the words of {options.player} are damaged: restore or retrain it.")
     if OTHER in names:  # which stands for rare words and is none
         model.bias.data[names.index(OTHER)] = -torch.inf
     picture = Captioned((options.image,), ()).draw(0, spec.canvas[-1])
-    views = list(described(AgentPlayer(model), names, spec.length, picture))
+    views = list(described(AgentPlayer(model), tuple(names), spec.length, picture))
     print(said(views[-1], views[-1].answers))
     if options.out is not None:
         save(options.out, [(options.image.name, views)])
         print(f"wrote {options.out}")
+
+
+def _is_word(name: object) -> bool:
+    return isinstance(name, str) and name.isprintable() and name != ""
 
 
 def draws(experiment: Experiment | None) -> bool:

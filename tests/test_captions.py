@@ -1161,6 +1161,21 @@ def test_a_published_captioner_describes_a_photograph_without_its_data(
     assert capsys.readouterr().out.splitlines()[0] == "dog " * 5 + "dog"
     with Image.open(out) as drawn:
         assert drawn.size[0] > 64
+    photo = str(tmp_path / "photo.png")
+    before = Path(photo).read_bytes()
+    with pytest.raises(ValueError, match="is the photograph itself"):
+        play.main([str(path), "--image", photo, "--out", f"{tmp_path}/../{tmp_path.name}/photo.png"])
+    assert Path(photo).read_bytes() == before
+    for damaged in (
+        5,
+        names[:-1],
+        ["a", "dog", "", "end"],
+        ["a", "dog", 3, "end"],
+        ["a", "\x1b[2J", "b", "end"],
+    ):
+        checkpoint.save(path, model.state_dict(), {**config, results.WORDS: damaged})
+        with pytest.raises(checkpoint.CheckpointError, match="are damaged: restore"):
+            play.main([str(path), "--image", photo])
 
 
 def test_averaged_captioners_are_validated_with_statistics_of_their_own() -> None:

@@ -368,7 +368,15 @@ def test_fewer_stories_to_learn_from_are_the_first_ones() -> None:
     entity = (seen >= FIRST_ENTITY) & (seen < FIRST_ENTITY + ENTITIES)
     assert len(np.unique(seen, axis=0)) > 7  # for entities are numbered anew
     assert len(np.unique(np.where(entity, FIRST_ENTITY, seen), axis=0)) <= 7
-    for wrong in ("stories:0", "stories:5001", "stories:", "stories:seven", "stories:-1", "stories:²"):
+    for wrong in (
+        "stories:0",
+        "stories:5001",
+        "stories:",
+        "stories:seven",
+        "stories:-1",
+        "stories:²",
+        "stories:05",
+    ):
         with pytest.raises(ValueError, match="a number from 1 to 5000"):
             stories.load(wrong, "train")
 

@@ -282,7 +282,12 @@ def test_bad_settings_are_named() -> None:
             FixationRBMSettings(**{name: 0})
     with pytest.raises(ValueError, match="explore"):
         FixationRBMSettings(explore=1.0)
-    for name, value in (("generative_weight", -1.0), ("explore_start", 1.1), ("curriculum", 1.0)):
+    for name, value in (
+        ("generative_weight", -1.0),
+        ("generative_weight", float("inf")),
+        ("explore_start", 1.1),
+        ("curriculum", 1.0),
+    ):
         with pytest.raises(ValueError, match=name):
             HybridSequential(**{name: value})
     with pytest.raises(ValueError, match="one answer a scene, and here are up to 2"):

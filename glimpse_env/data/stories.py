@@ -66,7 +66,7 @@ def load(name: str, split: str) -> tuple[Document, ...]:
         return _read(path, files.signature(path))[split]
     if name.startswith("stories:"):
         count = name.removeprefix("stories:")
-        if not (count.isascii() and count.isdigit() and 0 < int(count) <= COUNTS["train"]):
+        if not re.fullmatch("[1-9][0-9]{0,3}", count) or int(count) > COUNTS["train"]:
             raise ValueError(f"N of 'stories:N' must be a number from 1 to {COUNTS['train']}, got {name!r}")
         return _made(split)[: int(count)] if split == "train" else _made(split)
     if name not in STORIES:
