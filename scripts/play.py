@@ -42,7 +42,6 @@ from agents.models.char_lm import CharLM
 from agents.models.draw import DRAW
 from agents.models.seq2seq import Seq2Seq
 from agents.report import results
-from agents.report.results import find_checkpoint
 from agents.show import alignment, drawing, tree
 from agents.show.playback import (
     FORMATS,
@@ -301,7 +300,7 @@ def load(name: str) -> tuple[Any, Experiment | None, dict[str, Any]]:
     """The trained agent of that name, its experiment and its config; none of them for random and person."""
     if name in UNTRAINED:
         return None, None, {}
-    return load_agent(find_checkpoint(name, others=UNTRAINED))
+    return load_agent(results.find_checkpoint(name, others=UNTRAINED))
 
 
 def seat(

@@ -65,7 +65,7 @@ def stories(reading: ReadingKind, dataset: str = "stories") -> Experiment:
     return Experiment(CLOZE, ReaderSettings(reading, dropout=0.1), Comprehension(), loop, env=env)
 
 
-FEW_FOR: tuple[ReadingKind, ...] = ("attentive", "attention_sum")
+LEARNING_CURVES: tuple[ReadingKind, ...] = ("attentive", "attention_sum")
 # The eye sees fifteen words at a time, and the question.
 GAZE_STORIES = Experiment(
     CLOZE,
@@ -81,7 +81,7 @@ EXPERIMENTS = {
     **{f"stories-{reading.replace('_', '-')}": stories(reading) for reading in READINGS},
     **{
         f"stories-{reading.replace('_', '-')}-{n}": stories(reading, f"stories:{n}")
-        for reading in FEW_FOR
+        for reading in LEARNING_CURVES
         for n in (150, 500, 1500)
     },
 }

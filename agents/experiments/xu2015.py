@@ -65,11 +65,10 @@ PHOTOGRAPHS = CaptionerSettings(
     hidden=384, embedding=256, attention="general", feeding="context", dropout=0.5, eye="pretrained",
     pictures_dropout=0.3,
 )  # fmt: skip
-SMALL = {"hidden": 224, "embedding": 128}  # whose weights fit into 3 MB
 DIGITS = CaptionerSettings(hidden=128, embedding=64, attention="general", feeding="context", dropout=0.1)
 HARD = HardCaptioning(discount=0.5, beams=1)
 SOFT_FLICKR8K = photographs(PHOTOGRAPHS, even_weight=1.0)
-SOFT_SMALL_FLICKR8K = SOFT_FLICKR8K.but(model=SMALL)
+SOFT_SMALL_FLICKR8K = SOFT_FLICKR8K.but(model={"hidden": 224, "embedding": 128})  # which fits into 3 MB
 SOFT_DIGITS = small("Glimpse/Caption-v0", DIGITS, 36, dataset="mnist", distortion=0.2)
 SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 10, dataset="codraw", canvas_size=112).but(
     model={"filters": 24, "embedding": 128, "dropout": 0.3},

@@ -166,9 +166,8 @@ def measure_statistics(agent: Agent, see: Callable[[], object]) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # PyTorch's word for a plain mean
-    with torch.no_grad():
-        for _ in range(STATISTICS if norms else 0):
-            see()
+    for _ in range(STATISTICS if norms else 0):
+        see()
 
 
 def windows_around(boxes: Tensor, pixels: tuple[int, ...], length: int) -> Tensor:
