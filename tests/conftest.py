@@ -15,12 +15,15 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="glimpse-test-cache-")  #
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from glimpse_env.registry import with_dataset
 
 ROOT = Path(__file__).parent.parent
 OFFLINE = {"dataset": "mnist-5k"}  # keywords of an environment that needs no full data
+# What people say of `pictures`.
+SAID = [["A dog runs!", "the dog's quick"], ["Zwei Männer – 3 Hüte"], ["a cat"]] * 10
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +36,11 @@ def subnormal_numbers_stay() -> Iterator[None]:
 def offline(env_id: str) -> dict[str, Any]:
     """Such keywords of an id: a text that has no data set needs none."""
     return with_dataset(env_id, OFFLINE["dataset"])
+
+
+def pictures(count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Colours at random: uint8 (count, 20, 24, 3)."""
+    return np.random.default_rng(seed).integers(0, 256, (count, 20, 24, 3), np.uint8)
 
 
 def has_full_mnist() -> bool:
