@@ -51,7 +51,8 @@ class View(NamedTuple):
     (C, n, n), where the environment shows one. aim: where a person is about to look in a text, a gaze.
     question: word ids int64 (Q,), 0 beyond its end, where one is asked in words. attention: how much an agent
     that sees all attends to each word of a text, or to each place of a square grid on a picture, line by
-    line, (N,) in [0, 1], in place of a window. says: whether the answers are words of a caption.
+    line, (N,) in [0, 1], in place of a window. says: whether the answers are words of a caption. finished:
+    whether they all are given though there is no target, for nobody knows one.
     """
 
     canvas: NDArray[np.uint8]
@@ -72,6 +73,7 @@ class View(NamedTuple):
     question: NDArray[np.int64] | None = None
     attention: NDArray[np.float32] | None = None
     says: bool = False
+    finished: bool = False
 
 
 WORD, END = "▁", "end"  # what a piece begins with that begins a word, and the answer that ends a text
@@ -116,7 +118,8 @@ def draw_word(view: View, word: str) -> Frame:
     """A small frame, uint8 (228, 200, 3): where the eye is on the canvas, and the word that it says there."""
     pen = Pen(200, 228)
     picture = _to_rgb(view.canvas) if view.attention is None else assembled(view)
-    _draw_canvas(pen, view._replace(path=view.path[-1:], target=None), picture, (4, 4), 192)
+    alone = view._replace(path=view.path[-1:], target=None)
+    _draw_canvas(pen, alone, picture, (4, 4), 192, numbered=False)
     pen.text(word, 100, 212, min(22.0, 2.4 * 192 / max(len(word), 1)), TEXT, center=True)
     return pen.frame()
 
@@ -238,7 +241,9 @@ def _shut(view: View) -> bool:
     return view.blind and len(view.path) == 1
 
 
-def _draw_canvas(pen: Pen, view: View, picture: Frame, at: tuple[float, float], side: float) -> None:
+def _draw_canvas(
+    pen: Pen, view: View, picture: Frame, at: tuple[float, float], side: float, *, numbered: bool = True
+) -> None:
     """The picture with the scan path and the retina's nested squares; a coloured frame at the end."""
     x0, y0 = at
     _, height, width = view.canvas.shape
@@ -269,7 +274,8 @@ def _draw_canvas(pen: Pen, view: View, picture: Frame, at: tuple[float, float], 
         last = i == len(points) - 1
         pen.dot(x, y, radius * (1.0 if last else 0.85), BACKGROUND)
         pen.dot(x, y, radius * (0.85 if last else 0.7), SCALES[0] if last else PATH)
-        pen.text(str(i + 1), x, y, radius * 1.7, BACKGROUND, center=True)
+        if numbered:
+            pen.text(str(i + 1), x, y, radius * 1.7, BACKGROUND, center=True)
     pen.unclip()
     if view.target is not None:
         pen.box(x0 - 4, y0 - 4, side + 8, side + 8, verdict(view), 4)
@@ -295,6 +301,8 @@ def _draw_side(pen: Pen, view: View, x: float, width: float) -> None:
     draw_time(pen, view, (x, 436), width)
     if view.target is not None:
         wrap(pen, outcome(view), x, 462, width, verdict(view))
+    elif view.finished:
+        wrap(pen, said(view, view.answers), x, 462, width, TEXT)
     elif view.answers:
         wrap(pen, f"so far {said(view, view.answers)}", x, 462, width, FAINT)
 

@@ -28,9 +28,12 @@ from agents.models.captioner import CaptionerSettings
 from agents.models.gaze_captioner import GazeCaptionerSettings
 from agents.parts import beam, eye
 from agents.report import results
+from agents.show.playback import AgentPlayer, described
 from glimpse_env import make_custom
 from glimpse_env.data import captions
 from glimpse_env.data.files import DatasetError
+from glimpse_env.pen import TEXT
+from glimpse_env.render import draw_frame
 
 CAPTION = "Glimpse/Caption-v0"
 SPEC = Spec((4, 12, 12), (1, 44, 36), 9, (), 5, 5)
@@ -630,6 +633,11 @@ def test_a_published_captioner_describes_a_photograph_without_its_data(
     assert capsys.readouterr().out.splitlines()[0] == "dog " * 5 + "dog"
     with Image.open(out) as drawn:
         assert drawn.size[0] > 64
+    views = list(described(AgentPlayer(model), tuple(names), 6, np.zeros((3, 64, 64), np.uint8)))
+    assert [view.finished for view in views] == [False] * 6 + [True]
+    sentence = draw_frame(views[-1])[462:, 540:]
+    assert (sentence == TEXT).all(2).any()
+    assert not (draw_frame(views[-2])[462:, 540:] == TEXT).all(2).any()
     photo = str(tmp_path / "photo.png")
     before = Path(photo).read_bytes()
     with pytest.raises(ValueError, match="is the photograph itself"):

@@ -179,7 +179,7 @@ def described(
         )
         yield view
         answers.append(int(moment.action["answer"]))
-    yield view._replace(answers=tuple(answers))
+    yield view._replace(answers=tuple(answers), finished=True)
 
 
 def _each_glimpse_once(views: list[View]) -> list[View]:
