@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from agents.experiments import EXPERIMENTS
 from agents.experiments.experiment import to_config
 from agents.learn import captioning, checkpoint, features, metrics
 from agents.learn.captioning import Captioning, HardCaptioning
+from agents.learn.envs import spec_of
 from agents.learn.looks import mass_on_target, movement, on_target
 from agents.learn.loop import Loop, Task
 from agents.learn.reading import Reading
@@ -150,6 +152,58 @@ def test_taught_at_once_is_said_word_by_word(kind: dict[str, Any]) -> None:
         heard = (target[:, t] + 1).clamp_min(0)
     expected = [place[int(row), int(t)] for row, t in (target >= 0).nonzero()]
     torch.testing.assert_close(scores_, torch.stack(expected), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_captions_of_one_picture_are_taught_as_if_each_had_its_own(kind: dict[str, Any]) -> None:
+    model = captioner(**kind)
+    canvas = torch.rand(2, 1, 44, 36)
+    target = torch.tensor([[1, 2, 8, -1], [3, 8, -1, -1], [0, 1, 2, 8], [8, -1, -1, -1]])
+    together, looks = model.teach(canvas, target)
+    apart, looks_apart = model.teach(canvas.repeat_interleave(2, 0), target)
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(looks, looks_apart)
+    if kind.get("hard"):
+        torch.manual_seed(1)
+        together = model.teach_hard(canvas, target, 3)
+        torch.manual_seed(1)
+        for one, other in zip(
+            together, model.teach_hard(canvas.repeat_interleave(2, 0), target, 3), strict=True
+        ):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("learner", [Captioning(captions=3), HardCaptioning(captions=3)])
+def test_right_captions_of_a_picture_teach_at_once(learner: Captioning | HardCaptioning) -> None:
+    experiment = EXPERIMENTS["soft-digits"].but(
+        env={"glimpses_per_answer": 1, "dataset": "digits"},
+        model={"hidden": 8, "embedding": 6, "filters": 2, "hard": isinstance(learner, HardCaptioning)},
+        learner=learner,
+        loop={"batch_size": 16},
+    )
+    model = experiment.build(spec_of(experiment.env_id, experiment.env))
+    end = spec_of(experiment.env_id, experiment.env).num_answers - 1
+    pool = learner.pool(model, experiment.task)
+    for shown in (pool.batch([1]), pool.batch(None)):
+        assert shown.target.shape[0] == 3 * len(shown.canvas)
+        loss = learner.loss(model, shown.canvas, shown.target)
+        assert loss.isfinite()
+        assert loss.requires_grad
+        for row, told in enumerate(shown.target.view(len(shown.canvas), 3, -1)):
+            said = [[word for word in one if 0 <= word < end] for one in told.tolist()]
+            assert all(one in shown.ways[row] for one in said)
+            assert len({tuple(one) for one in said}) == min(3, len(shown.ways[row]))
+    pool.env.close()
+
+
+def test_captions_that_teach_are_drawn_alike() -> None:
+    ways = torch.tensor([[[1, 0], [2, 0], [3, 0]], [[4, 0], [-1, -1], [-1, -1]]]).repeat(3000, 1, 1)
+    torch.manual_seed(0)
+    chosen = captioning.some_of(ways, 2)[:, :, 0]
+    assert (chosen[1::2] == 4).all()
+    pairs = Counter(map(tuple, chosen[::2].tolist()))
+    assert len(pairs) == 6  # in either order, never the same twice
+    assert all(abs(count - 500) < 4 * 21 for count in pairs.values())  # four standard deviations
 
 
 def test_a_gaze_is_the_middle_of_the_place() -> None:

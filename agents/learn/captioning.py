@@ -42,13 +42,15 @@ class _OfPictures:
     environment says whether the whole is right.
     """
 
+    UNIT: ClassVar[str] = "images"
+    captions: int = 1  # of a picture that teach at once
     beams: int
     length_weight: float
     coverage_weight: float
 
     def pool(self, model: Any, task: Task) -> Pictures:
         """Where batches come from."""
-        return Pictures(model, task)
+        return Pictures(model, task, self.captions)
 
     def validation(self, model: Any, task: Task) -> Any:
         """BLEU-4 of what it says on its own, or the share of answers not all right."""
@@ -106,10 +108,12 @@ class _OfPictures:
 
 @dataclasses.dataclass(frozen=True)
 class Captioning(_OfPictures, TeacherForcing):
-    """The cross-entropy of each word of one caption a picture, the true words before it being heard."""
+    """The cross-entropy of each word of a picture's caption, the true words before it being heard."""
 
     TEACHES: ClassVar[tuple[type, ...]] = (CaptionerSettings,)
 
+    captions: int = 1
+    """How many of its right captions teach when a picture is seen; where it has fewer, some do so again."""
     even_weight: float = 0.0
     """The weight of the doubly stochastic regulariser: the mean over places of (T / N - what the T words
     looked at them)², N being how many there are (Xu et al. 2015, section 4.2.1, where T / N is 1)."""
@@ -117,6 +121,7 @@ class Captioning(_OfPictures, TeacherForcing):
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         super().__post_init__()
+        checks.positive(self, "captions")
         checks.not_negative(self, "even_weight")
 
     def check(self, model: object) -> None:
@@ -128,7 +133,7 @@ class Captioning(_OfPictures, TeacherForcing):
             raise ValueError("even_weight is of attention: set it to 0, or choose an attention")
 
     def loss(self, model: Captioner, canvas: Tensor, target: Tensor) -> Tensor:
-        """The mean over the words of targets (B, L), padded with -1, of pictures."""
+        """The mean over the words of targets (B K, L), padded with -1, K of each picture."""
         scores, looks = model.teach(canvas, target)
         nats = F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
         if not self.even_weight:
@@ -143,6 +148,14 @@ class HardCaptioning(_OfPictures, HardLooks):
     """HardLooks for captioners."""
 
     TEACHES: ClassVar[tuple[type, ...]] = (CaptionerSettings,)
+
+    captions: int = 1
+    """As Captioning's."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a number out of range."""
+        super().__post_init__()
+        checks.positive(self, "captions")
 
     def check(self, model: object) -> None:
         """Raise ValueError for looks that are not hard, and for paid looks that nobody hears of later."""
@@ -202,7 +215,7 @@ class SelfCritical(_OfPictures, TeacherForcing):
             model.train()
             return BatchResult(loss, {"paid": rewards.mean()})
 
-        return Lesson(batch, self.validation(model, task), pool.env.close, "sentences")
+        return Lesson(batch, self.validation(model, task), pool.env.close, self.UNIT)
 
     def loss_of(
         self, model: Captioner, seen: Tensor, said: Tensor, paid: Tensor, never: Sequence[int] = ()
@@ -245,9 +258,10 @@ def sampled(model: Captioner, seen: Tensor, end: int, most: int, never: Sequence
 
 
 class Shown(NamedTuple):
-    """Pictures (B, C, H, W), or their features (B, F), the caption of each that teaches and all right ones.
+    """Pictures (B, C, H, W), or their features (B, F), the captions of each that teach and all right ones.
 
-    target: int64 (B, L), -1 beyond its end. ways: a list of them for every picture, each of words.
+    target: int64 (B K, L), K of each picture, -1 beyond their ends. ways: a list of all of them for every
+    picture, each of words.
     """
 
     canvas: Tensor
@@ -258,8 +272,8 @@ class Shown(NamedTuple):
 class Pictures:
     """Scenes of the training side; where the eye does not learn, sorted by the length of their captions."""
 
-    def __init__(self, model: Captioner, task: Task) -> None:
-        self.size, self.device = task.loop.batch_size, device_of(model)
+    def __init__(self, model: Captioner, task: Task, captions: int = 1) -> None:
+        self.size, self.device, self.captions = task.loop.batch_size, device_of(model), captions
         self.features = known_features(model, task, "train")
         keywords = {**task.env, "split": "train"}
         if self.features is None:
@@ -282,9 +296,11 @@ class Pictures:
 
     def _draw(self, seeds: list[int] | None) -> Iterator[Shown]:
         observation, _ = self.env.reset(seed=seeds)
-        target = torch.from_numpy(observation["target"])
-        length = (target >= 0).sum(1)
         inner = glimpse_env_of(self.env)
+        target = torch.from_numpy(observation["target"])[:, None]
+        if self.captions > 1:
+            target = some_of(torch.from_numpy(inner.ways), self.captions)
+        length = (target >= 0).sum(2).amax(1)
         # Sentences of one length may be about like pictures, as those of digits are: batches sorted by it are
         # unlike the whole, which the CNN's batch normalisation is to keep.
         order = torch.arange(len(length)) if self.features is None else length.argsort()
@@ -299,5 +315,16 @@ class Pictures:
                 [[word for word in way if 0 <= word < inner.task.end] for way in ways[row] if way[0] >= 0]
                 for row in rows.tolist()
             ]
-            said = target[rows, : int(length[rows].max())]
+            said = target[rows, :, : int(length[rows].max())].flatten(0, 1)
             yield Shown(seen.to(self.device), said.to(self.device), right)
+
+
+def some_of(ways: Tensor, count: int) -> Tensor:
+    """`count` of the captions of each picture in an order drawn by chance, again and again if it has fewer.
+
+    ways: int64 (B, R, L); captions that begin with -1 are none, and each picture has one or more.
+    """
+    there = ways[:, :, 0] >= 0
+    order = torch.where(there, torch.rand(there.shape), -1).argsort(1, descending=True)
+    chosen = order.gather(1, torch.arange(count)[None] % there.sum(1, keepdim=True))
+    return ways[torch.arange(len(ways))[:, None], chosen]

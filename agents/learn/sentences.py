@@ -42,6 +42,7 @@ class TeacherForcing(LoopLearner, Scorer):
     """
 
     TEACHES: ClassVar[tuple[type, ...]] = (Seq2SeqSettings, TransformerSettings)
+    UNIT: ClassVar[str] = "sentences"  # what a batch is made of
 
     label_smoothing: float = 0.1
     """The share of a word's probability that all words share in the loss, in [0, 1)."""
@@ -78,7 +79,7 @@ class TeacherForcing(LoopLearner, Scorer):
             drawn = pool.batch(seeds)
             return BatchResult(self.loss(model, drawn.canvas, drawn.target), {})
 
-        return Lesson(batch, self.validation(model, task), pool.env.close, "sentences")
+        return Lesson(batch, self.validation(model, task), pool.env.close, self.UNIT)
 
     def pool(self, model: Any, task: Task) -> Any:
         """Where batches come from: `batch(seeds)` gives what is `Taught`."""

@@ -196,10 +196,10 @@ class Voice(Agent):
     def teach(self, canvas: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of all M words of the targets, those before each being heard: (M, n), and all looks.
 
-        canvas: as in `read`. target: int64 (B, L), padded with -1; M are its words, row after row. The looks
-        are (B, L, N), zeros without attention.
+        canvas: as in `read`. target: int64 (B K, L), padded with -1, K to each of what is read, one after
+        the other; M are its words, row after row. The looks are (B K, L, N), zeros without attention.
         """
-        state = self.read(canvas)
+        state = self._begun(canvas, target)
         heard = F.pad(target[:, :-1] + 1, (1, 0))
         if self.settings.feeding == "none":
             ys = self._unroll(heard, state)
@@ -219,7 +219,7 @@ class Voice(Agent):
 
         Where the decoder is fed with what it saw, these are so many courses of the whole text.
         """
-        state = self.read(canvas)
+        state = self._begun(canvas, target)
         heard = F.pad(target[:, :-1] + 1, (1, 0))
         if self.settings.feeding == "none":
             row, step = (target >= 0).nonzero(as_tuple=True)
@@ -245,6 +245,12 @@ class Voice(Agent):
             for part in zip(*each, strict=True)
         )
         return Looked(self._score(read), log_prob, entropy.mean(1))
+
+    def _begun(self, canvas: Tensor, target: Tensor) -> State:
+        """The state before the first word of each target, (B K, L), of what is read once, (B, …)."""
+        state, each = self.read(canvas), len(target) // len(canvas)
+        rows = torch.arange(len(canvas), device=target.device).repeat_interleave(each)
+        return state if each == 1 else select(state, rows)
 
     def _unroll(self, heard: Tensor, state: State) -> Tensor:
         """The decoder's outputs (B, T, hidden) to what it hears, (B, T), without feeding."""
