@@ -199,13 +199,15 @@ class Voice(Agent):
         canvas: as in `read`. target: int64 (B K, L), padded with -1, K to each of what is read, one after
         the other; M are its words, row after row. The looks are (B K, L, N), zeros without attention.
         """
-        state = self._begun(canvas, target)
         heard = F.pad(target[:, :-1] + 1, (1, 0))
         if self.settings.feeding == "none":
-            ys = self._unroll(heard, state)
+            state = self.read(canvas)
+            ys = self._unroll(heard, state).reshape(len(canvas), -1, self.settings.hidden)
             looks = self._chosen(self._weigh(ys, state), draw=False)
             read = self._read_out(ys, self._seen(looks, state))
+            read, looks = (part.reshape(*target.shape, -1) for part in (read, looks))
         else:
+            state = self._each(self.read(canvas), target)
             each, looked = [], []
             for word in heard.t():
                 one, state, _ = self.step(word, state)
@@ -219,7 +221,7 @@ class Voice(Agent):
 
         Where the decoder is fed with what it saw, these are so many courses of the whole text.
         """
-        state = self._begun(canvas, target)
+        state = self._each(self.read(canvas), target)
         heard = F.pad(target[:, :-1] + 1, (1, 0))
         if self.settings.feeding == "none":
             row, step = (target >= 0).nonzero(as_tuple=True)
@@ -246,16 +248,18 @@ class Voice(Agent):
         )
         return Looked(self._score(read), log_prob, entropy.mean(1))
 
-    def _begun(self, canvas: Tensor, target: Tensor) -> State:
-        """The state before the first word of each target, (B K, L), of what is read once, (B, …)."""
-        state, each = self.read(canvas), len(target) // len(canvas)
-        rows = torch.arange(len(canvas), device=target.device).repeat_interleave(each)
-        return state if each == 1 else select(state, rows)
+    def _each(self, state: State, target: Tensor) -> State:
+        """The state of what is read (B, …), once for each of its targets, (B K, L)."""
+        read = len(state["there"])
+        rows = torch.arange(read, device=target.device).repeat_interleave(len(target) // read)
+        return state if len(target) == read else select(state, rows)
 
     def _unroll(self, heard: Tensor, state: State) -> Tensor:
-        """The decoder's outputs (B, T, hidden) to what it hears, (B, T), without feeding."""
-        seen, _ = self._hear(heard, state)
-        ys, _ = self.decoder.unroll(seen.transpose(0, 1), state["core"])
+        """The decoder's outputs (B K, T, hidden) to what it hears, (B K, T), without feeding."""
+        places = ("keys", "prepared", "weights")  # which are not looked at, and large
+        begun = self._each({key: part for key, part in state.items() if key not in places}, heard)
+        seen, _ = self._hear(heard, begun)
+        ys, _ = self.decoder.unroll(seen.transpose(0, 1), begun["core"])
         return ys.transpose(0, 1)
 
     def _hear(self, heard: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
