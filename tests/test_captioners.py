@@ -120,8 +120,8 @@ def captioner(**kind: Any) -> Any:
     return CaptionerSettings(hidden=16, embedding=12, filters=4, **kind).build(SPEC).eval()
 
 
-@pytest.mark.parametrize("across", [61, 29])
-def test_how_far_a_place_sees(across: Any) -> None:
+@pytest.mark.parametrize(("across", "beside"), [(61, 2), (21, 0.5)])
+def test_how_far_a_place_sees(across: Any, beside: float) -> None:
     torch.manual_seed(0)
     spec = Spec((1, 12, 12), (1, 104, 98), 7, length=3, horizon=3)
     model = CaptionerSettings(hidden=16, embedding=12, filters=4, receptive_field=across).build(spec).eval()
@@ -133,7 +133,7 @@ def test_how_far_a_place_sees(across: Any) -> None:
     for axis, middle in ((0, 6), (1, 5)):
         seen = slope[0, 0].abs().sum(1 - axis).nonzero()[:, 0]
         assert len(seen) == across
-        assert abs(float(seen.float().mean()) - (8 * middle + 3.5)) <= 2
+        assert abs(float(seen.float().mean()) - (8 * middle + 3.5)) <= beside
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -329,7 +329,7 @@ def test_bad_captioners_are_named() -> None:
         ({"attention": "last"}, "no last place"),
         ({"eye": "retina"}, "eye must be one of"),
         ({"eye": "pretrained", "filters": 8}, "filters and receptive_field are"),
-        ({"eye": "pretrained", "receptive_field": 29}, "filters and receptive_field are"),
+        ({"eye": "pretrained", "receptive_field": 21}, "filters and receptive_field are"),
         ({"receptive_field": 45}, "receptive_field must be one of"),
         ({"attention": "none", "hard": True}, "hard is of"),
         ({"feeding": "readout", "hard": True}, "hard is of"),

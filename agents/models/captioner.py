@@ -22,9 +22,16 @@ from agents.parts.voice import Voice, VoiceSettings
 
 Eye = Literal["cnn", "pretrained"]
 EYES: tuple[Eye, ...] = get_args(Eye)
-ReceptiveField = Literal[29, 61]
+ReceptiveField = Literal[21, 61]
 RECEPTIVE_FIELDS: tuple[ReceptiveField, ...] = get_args(ReceptiveField)
 FAINT = 0.3  # of what a place holds: how much of where it is
+WIDER = (1, 2, 4, 4, 8, 8)  # times as many filters as the first convolution, each of them
+# By how far a place sees, of each convolution: its size, its stride, and how many zeros lie before and after
+# what it sees. Those of 21 lie so that a place sees what is around its own middle.
+CONVOLUTIONS: dict[ReceptiveField, tuple[tuple[int, int, int, int], ...]] = {
+    21: ((5, 2, 1, 3), (3, 2, 1, 1), (3, 1, 1, 1), (1, 1, 0, 0), (2, 2, 0, 1), (1, 1, 0, 0)),
+    61: ((5, 2, 2, 2), (3, 2, 1, 1), (3, 1, 1, 1), (3, 1, 1, 1), (3, 1, 1, 1), (3, 1, 1, 1)),
+}
 NARROW = 16  # numbers of each place from which the CNN's view of the whole is made
 
 
@@ -38,8 +45,8 @@ class CaptionerSettings(VoiceSettings):
     """How many filters the first layer of the CNN has; the second has twice, the next two have four times and
     the last two eight times as many."""
     receptive_field: ReceptiveField = 61
-    """How many pixels across a place of the CNN's grid sees: 61, or 29, with which a place must lie on a
-    digit of 28 to see all of it."""
+    """How many pixels across a place of the CNN's grid sees: 61, or 21, with which a place must lie on the
+    middle of a digit to see all of it."""
     pictures_dropout: float = 0.0
     """The share of what the eye sees that training drops, in [0, 1)."""
 
@@ -158,17 +165,17 @@ def _middles(places: int, pixels: int, side: float) -> Tensor:
 
 def _cnn(channels: int, filters: int, receptive_field: ReceptiveField) -> nn.Sequential:
     """Six convolutions, each normalised: (B, C, H, W) -> (B, 8 filters, H / 8, W / 8), rounded up."""
-    wide = (filters, 2 * filters, 4 * filters, 4 * filters, 8 * filters, 8 * filters)
-    wider = receptive_field == 61
-    sizes, strides = (5, 3, 3, 3, 3 if wider else 2, 3 if wider else 1), (2, 2, 1, 1, 1 if wider else 2, 1)
-    layers: list[nn.Module] = []
-    for number, (seen, width) in enumerate(zip((channels, *wide), wide, strict=False)):
-        size, stride = sizes[number], strides[number]
-        if number == 4:  # to places that are 8 pixels wide
-            layers.append(nn.MaxPool2d(2, ceil_mode=True) if wider else nn.ZeroPad2d((0, 1, 0, 1)))
-        padding = 0 if size == 2 else size // 2
-        conv = nn.Conv2d(seen, width, size, stride, padding, bias=False)
+    seen, layers = channels, list[nn.Module]()
+    for number, (size, stride, before, after) in enumerate(CONVOLUTIONS[receptive_field]):
+        wide = WIDER[number] * filters
+        if number == 4 and receptive_field == 61:  # to places that are 8 pixels wide
+            layers.append(nn.MaxPool2d(2, ceil_mode=True))
+        if before != after:
+            layers.append(nn.ZeroPad2d((before, after, before, after)))
+        padding = before if before == after else 0
+        conv = nn.Conv2d(seen, wide, size, stride, padding, bias=False)
         # Channels last: with AMX, its gradient and all, 1.6 times as fast.
         conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
-        layers += [conv, nn.BatchNorm2d(width), nn.ReLU()]
+        layers += [conv, nn.BatchNorm2d(wide), nn.ReLU()]
+        seen = wide
     return nn.Sequential(*layers)
