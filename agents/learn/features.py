@@ -55,12 +55,12 @@ def _features(given: captions.Captioned, name: str, size: int) -> NDArray[np.flo
 def _computed(given: captions.Captioned, name: str, size: int) -> NDArray[np.float16]:
     seeing = eye.pretrained(torch.device("cpu"))
     made = np.empty((len(given.pictures), eye.FEATURES), np.float16)
-    for first in tqdm(
-        range(0, len(made), SEEN_AT_ONCE), f"features of {name}", unit=f"{SEEN_AT_ONCE} pictures"
-    ):
-        numbers = range(first, min(first + SEEN_AT_ONCE, len(made)))
-        pictures = np.stack([given.draw(number, size) for number in numbers])
-        made[first : first + SEEN_AT_ONCE] = seeing.features(torch.from_numpy(pictures) / 255).numpy()
+    with tqdm(total=len(made), desc=f"features of {name}", unit=" pictures") as bar:
+        for first in range(0, len(made), SEEN_AT_ONCE):
+            numbers = range(first, min(first + SEEN_AT_ONCE, len(made)))
+            pictures = np.stack([given.draw(number, size) for number in numbers])
+            made[first : first + SEEN_AT_ONCE] = seeing.features(torch.from_numpy(pictures) / 255).numpy()
+            bar.update(len(numbers))
     return made
 
 
