@@ -112,6 +112,8 @@ KINDS: list[dict[str, Any]] = [
     {"attention": "concat", "feeding": "context"},
     {"attention": "dot", "feeding": "context", "hard": True},
     {"attention": "general", "feeding": "context", "layers": 2},
+    {"attention": "general", "feeding": "readout"},
+    {"attention": "general", "hard": True},
 ]
 
 
@@ -238,13 +240,36 @@ def test_even_looks_are_those_of_the_paper_but_for_the_share() -> None:
     assert float((even - plain).detach()) == pytest.approx(1e5 * squares / 60, rel=1e-3)
 
 
-def test_hard_looks_that_are_heard_of_later_climb_what_all_words_are_paid() -> None:
+def test_words_are_detected_by_what_each_place_alone_would_say() -> None:
+    """With m⁵ the mean of exp(5 score) over places, a word's probability is m / (1 + m)."""
+    model = captioner(attention="general", dropout=0.0)
+    with torch.no_grad():
+        model.bias.normal_()
+    canvas = torch.rand(2, 1, 44, 36)
+    target = torch.tensor([[1, 2, 8], [3, 8, -1], [0, 1, 8], [1, 8, -1]])
+    said = [{1, 2, 3, 8}, {0, 1, 8}]
+    keys = model.read(canvas)["keys"]
+    nothing = torch.zeros_like(keys)
+    read = torch.tanh(F.linear(torch.cat([nothing, keys], 2), model.readout.weight, model.readout.bias))
+    odds = (read @ model.heard.weight[1:].t() + model.bias).exp().pow(5).mean(1).pow(0.2)
+    nats = 0.0
+    for row, words in enumerate(said):
+        for word in range(9):
+            m = odds[row, word].item()
+            nats -= math.log(m / (1 + m)) if word in words else math.log(1 / (1 + m))
+    without = Captioning().loss(model, canvas, target)
+    found = Captioning(presence_weight=0.5).loss(model, canvas, target)
+    assert (found - without).item() == pytest.approx(0.5 * nats / 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("feeding", ["context", "readout"])
+def test_hard_looks_that_are_heard_of_later_climb_what_all_words_are_paid(feeding: Any) -> None:
     """The gradient of many courses is that of all courses of two words, each by its probability."""
     torch.manual_seed(1)
     spec = Spec((1, 4, 4), (1, 16, 16), 4, (), 2, 2)
     model = (
         CaptionerSettings(
-            hidden=8, embedding=6, filters=2, attention="general", feeding="context", hard=True, dropout=0.0
+            hidden=8, embedding=6, filters=2, attention="general", feeding=feeding, hard=True, dropout=0.0
         )
         .build(spec)
         .eval()
@@ -258,11 +283,13 @@ def test_hard_looks_that_are_heard_of_later_climb_what_all_words_are_paid() -> N
     begun = model.read(canvas)
 
     def step(heard: int, state: Any, place: int) -> tuple[torch.Tensor, Any, torch.Tensor]:
-        weights = model._weigh(state["core"][0][:, None], state)[0, 0]
-        seen = torch.cat([model.heard(torch.tensor([heard])), state["keys"][:, place]], 1)
-        y, core = model.decoder(seen, state["core"])
-        read = torch.tanh(model.readout(torch.cat([y, state["keys"][:, place]], 1)))
-        return model._score(read).log_softmax(1)[0], {**state, "core": core}, weights[place]
+        word, there = model.heard(torch.tensor([heard])), state["keys"][:, place]
+        fed = there if feeding == "context" else state["fed"]
+        y, core = model.decoder(torch.cat([word, fed], 1), state["core"])
+        asks = state["core"][0] if feeding == "context" else y
+        weights = model._weigh(asks[:, None], state)[0, 0]
+        read = torch.tanh(model.readout(torch.cat([y, there], 1)))
+        return model._score(read).log_softmax(1)[0], {**state, "core": core, "fed": read}, weights[place]
 
     for first in range(places):
         one, state, p1 = step(0, begun, first)
@@ -332,7 +359,6 @@ def test_bad_captioners_are_named() -> None:
         ({"eye": "pretrained", "receptive_field": 21}, "filters and receptive_field are"),
         ({"receptive_field": 45}, "receptive_field must be one of"),
         ({"attention": "none", "hard": True}, "hard is of"),
-        ({"feeding": "readout", "hard": True}, "hard is of"),
         ({"pictures_dropout": 1.0}, "pictures_dropout"),
     ):
         with pytest.raises(ValueError, match=says):
@@ -350,8 +376,9 @@ def test_bad_captioners_are_named() -> None:
         HardCaptioning().check(soft)
     with pytest.raises(ValueError, match="heard of later"):
         HardCaptioning(discount=0.5).check(hard)
-    with pytest.raises(ValueError, match="even_weight is of attention"):
-        Captioning(even_weight=1.0).check(CaptionerSettings(attention="none"))
+    for name in ("even_weight", "presence_weight"):
+        with pytest.raises(ValueError, match=f"{name} is of attention"):
+            Captioning(**{name: 1.0}).check(CaptionerSettings(attention="none"))
 
 
 def test_beams_of_a_captioner_find_what_greedy_words_find_or_better() -> None:
@@ -712,7 +739,7 @@ def test_a_published_captioner_describes_a_photograph_without_its_data(
 def test_averaged_captioners_are_validated_with_statistics_of_their_own() -> None:
     experiment = EXPERIMENTS["soft-digits"].but(
         env={"glimpses_per_answer": 1, "dataset": "digits"},
-        model={"hidden": 8, "embedding": 6, "filters": 2},
+        model={"hidden": 8, "embedding": 6, "filters": 2, "receptive_field": 61},
         loop={"batch_size": 16},
     )
     model = experiment.build(experiment.spec()).train()

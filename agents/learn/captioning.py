@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,6 +33,7 @@ from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.worlds.choose import Scored
 from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
 
+SHARP = 5.0  # how near the log-mean-exp over places is to their maximum (Pinheiro, Collobert 2015, section 3)
 POOL = 4  # batches that are drawn together and sorted by length
 
 
@@ -118,29 +120,43 @@ class Captioning(_OfPictures, TeacherForcing):
     """The weight of the doubly stochastic regulariser: the mean over places of (T / N - what the T words
     looked at them)², N being how many there are (Xu et al. 2015, section 4.2.1, where T / N is 1)."""
 
+    presence_weight: float = 0.0
+    """The weight of the cross-entropy, summed over words, of whether the captions of a picture have the word,
+    judged by what each place alone would say: word detectors as in Fang et al. (2015), with the log-mean-exp
+    over places of Pinheiro and Collobert (2015) where they have a noisy or."""
+
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         super().__post_init__()
         checks.positive(self, "captions")
-        checks.not_negative(self, "even_weight")
+        checks.not_negative(self, "even_weight", "presence_weight")
 
     def check(self, model: object) -> None:
         """Raise ValueError for hard looks, which have no derivative, and for even ones without attention."""
         assert isinstance(model, CaptionerSettings)
         if model.hard:
             raise ValueError("hard looks are learned by HardCaptioning: set hard to False")
-        if self.even_weight and model.attention == "none":
-            raise ValueError("even_weight is of attention: set it to 0, or choose an attention")
+        for name in ("even_weight", "presence_weight"):
+            if getattr(self, name) and model.attention == "none":
+                raise ValueError(f"{name} is of attention: set it to 0, or choose an attention")
 
     def loss(self, model: Captioner, canvas: Tensor, target: Tensor) -> Tensor:
         """The mean over the words of targets (B K, L), padded with -1, K of each picture."""
-        scores, looks = model.teach(canvas, target)
-        nats = F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
-        if not self.even_weight:
-            return nats
-        said = (target >= 0).to(looks.dtype)
-        share = said.sum(1, keepdim=True) / looks.shape[2]
-        return nats + self.even_weight * (share - (looks * said[..., None]).sum(1)).square().mean()
+        state = model.read(canvas)
+        scores, looks = model.teach_from(state, target)
+        loss = F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
+        if self.even_weight:
+            said = (target >= 0).to(looks.dtype)
+            share = said.sum(1, keepdim=True) / looks.shape[2]
+            loss = loss + self.even_weight * (share - (looks * said[..., None]).sum(1)).square().mean()
+        if self.presence_weight:
+            places = model.of_places(state)
+            anywhere = ((SHARP * places).logsumexp(1) - math.log(places.shape[1])) / SHARP
+            words = target.view(len(canvas), -1) + 1
+            there = anywhere.new_zeros(len(canvas), anywhere.shape[1] + 1).scatter(1, words, 1.0)[:, 1:]
+            each = F.binary_cross_entropy_with_logits(anywhere, there, reduction="none").sum(1)
+            loss = loss + self.presence_weight * each.mean()
+        return loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +179,9 @@ class HardCaptioning(_OfPictures, HardLooks):
         if not model.hard:
             raise ValueError("HardCaptioning teaches hard looks: set hard to True")
         if self.discount and model.feeding == "none":
-            raise ValueError("discount is of looks that are heard of later: set feeding to 'context'")
+            raise ValueError(
+                "discount is of looks that are heard of later: set feeding to 'context' or 'readout'"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

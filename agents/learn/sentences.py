@@ -152,7 +152,9 @@ class HardLooks(TeacherForcing):
         if not (isinstance(model, Seq2SeqSettings) and model.hard):
             raise ValueError("HardLooks teaches hard looks: set hard to True")
         if self.discount and model.feeding == "none":
-            raise ValueError("discount is of looks that are heard of later: set feeding to 'context'")
+            raise ValueError(
+                "discount is of looks that are heard of later: set feeding to 'context' or 'readout'"
+            )
 
     def loss(self, model: Seq2Seq, canvas: Tensor, target: Tensor) -> Tensor:
         """The mean over the words of targets (B, L), padded with -1, to texts (B, N)."""

@@ -27,6 +27,7 @@ Attention = Literal["none", "last", "dot", "general", "concat"]
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
 Feeding = Literal["none", "readout", "context"]
 FEEDINGS: tuple[Feeding, ...] = get_args(Feeding)
+PLACES = ("there", "keys", "prepared")  # parts of a state that words of one text or picture share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +63,8 @@ class VoiceSettings:
                 f"attention must be one of {ATTENTIONS} and feeding one of {FEEDINGS}, got "
                 f"{self.attention!r} and {self.feeding!r}"
             )
-        if self.hard and (self.attention in ("none", "last") or self.feeding == "readout"):
-            raise ValueError("hard is of dot, general or concat, and feeding of none or context")
+        if self.hard and self.attention in ("none", "last"):
+            raise ValueError("hard is of dot, general or concat: choose another attention")
         if self.attention == "none" and self.feeding == "context":
             raise ValueError("feeding 'context' needs attention: choose another, or last")
         if self.residual and self.layers == 1:
@@ -171,25 +172,21 @@ class Voice(Agent):
         seen, named = self._hear(heard[:, None], state)
         seen = seen[:, 0]
         if self.settings.feeding == "context":
-            weights = self._weigh(_top(state["core"])[:, None], state)
-            look = self._chosen(weights, draw)
-            context = self._seen(look, state)
+            weights, look, context = self._look(_top(state["core"]), state, draw)
             assert context is not None
-            seen = torch.cat([seen, context[:, 0].to(seen.dtype)], -1)
+            seen = torch.cat([seen, context.to(seen.dtype)], -1)
         elif self.settings.feeding == "readout":
             seen = torch.cat([seen, state["fed"].to(seen.dtype)], -1)
         y, core = self.decoder(seen, state["core"])
         if self.settings.feeding != "context":
-            weights = self._weigh(y[:, None], state)
-            look = self._chosen(weights, draw)
-            context = self._seen(look, state)
-        read = self._read_out(y[:, None], context)[:, 0]
-        after = {**state, "core": core, "weights": look[:, 0]}
+            weights, look, context = self._look(y, state, draw)
+        read = self._read_out(y, context)
+        after = {**state, "core": core, "weights": look}
         if named is not None:
             after["named"] = named[:, 0]
         if self.settings.feeding == "readout":
             after["fed"] = read
-        return read, after, weights[:, 0]
+        return read, after, weights
 
     # -- as a whole, for teaching ---------------------------------------------------------------------------
 
@@ -199,15 +196,18 @@ class Voice(Agent):
         canvas: as in `read`. target: int64 (B K, L), padded with -1, K to each of what is read, one after
         the other; M are its words, row after row. The looks are (B K, L, N), zeros without attention.
         """
+        return self.teach_from(self.read(canvas), target)
+
+    def teach_from(self, state: State, target: Tensor) -> tuple[Tensor, Tensor]:
+        """As `teach`, of what is read already."""
         heard = F.pad(target[:, :-1] + 1, (1, 0))
         if self.settings.feeding == "none":
-            state = self.read(canvas)
-            ys = self._unroll(heard, state).reshape(len(canvas), -1, self.settings.hidden)
+            ys = self._unroll(heard, state).reshape(len(state["there"]), -1, self.settings.hidden)
             looks = self._chosen(self._weigh(ys, state), draw=False)
             read = self._read_out(ys, self._seen(looks, state))
             read, looks = (part.reshape(*target.shape, -1) for part in (read, looks))
         else:
-            state = self._each(self.read(canvas), target)
+            state = self._each(state, target)
             each, looked = [], []
             for word in heard.t():
                 one, state, _ = self.step(word, state)
@@ -221,22 +221,22 @@ class Voice(Agent):
 
         Where the decoder is fed with what it saw, these are so many courses of the whole text.
         """
-        state = self._each(self.read(canvas), target)
-        heard = F.pad(target[:, :-1] + 1, (1, 0))
+        heard, state = F.pad(target[:, :-1] + 1, (1, 0)), self.read(canvas)
         if self.settings.feeding == "none":
             row, step = (target >= 0).nonzero(as_tuple=True)
             ys = self._unroll(heard, state)
-            weights = self._weigh(ys, state)[row, step]
+            weights = self._weigh(ys.reshape(len(canvas), -1, ys.shape[2]), state).view(*target.shape, -1)
+            weights, picture = weights[row, step], row // (len(target) // len(canvas))
             place = drawn(weights.detach(), samples)
             log = weights.clamp_min(1e-9).log()
             read = self._read_out(
-                ys[row, step][:, None].expand(-1, samples, -1), state["keys"][row[:, None], place]
+                ys[row, step][:, None].expand(-1, samples, -1), state["keys"][picture[:, None], place]
             )
             return Looked(self._score(read), log.gather(1, place), -(weights * log).sum(1))
-        rows = torch.arange(len(target), device=target.device).repeat_interleave(samples)
-        state = select(state, rows)
+        heard = heard.repeat_interleave(samples, 0)
+        state = self._each(state, heard)
         each = []
-        for word in heard[rows].t():
+        for word in heard.t():
             read, state, soft = self.step(word, state, draw=True)
             log = soft.clamp_min(1e-9).log()
             each.append((read, (state["weights"] * log).sum(1), -(soft * log).sum(1)))
@@ -248,16 +248,30 @@ class Voice(Agent):
         )
         return Looked(self._score(read), log_prob, entropy.mean(1))
 
+    def of_places(self, state: State) -> Tensor:
+        """Scores of all answers by each place alone, of what is read, (B, N, n)."""
+        keys: Tensor = state["keys"]
+        return self._score(self._read_out(keys.new_zeros(keys.shape), keys))
+
     def _each(self, state: State, target: Tensor) -> State:
-        """The state of what is read (B, …), once for each of its targets, (B K, L)."""
+        """The state of what is read (B, …), once for each of its targets, (B K, L), but for the places."""
         read = len(state["there"])
+        if len(target) == read:
+            return state
         rows = torch.arange(read, device=target.device).repeat_interleave(len(target) // read)
-        return state if len(target) == read else select(state, rows)
+        places = {key: state[key] for key in PLACES if key in state}
+        return {**select({key: state[key] for key in state.keys() - places.keys()}, rows), **places}
+
+    def _look(self, query: Tensor, state: State, draw: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Weights (B K, N) of queries (B K, hidden), K to each of what is read, their looks and contexts."""
+        weights = self._weigh(query.view(len(state["there"]), -1, query.shape[1]), state)
+        look = self._chosen(weights, draw)
+        context = self._seen(look, state)
+        return weights.flatten(0, 1), look.flatten(0, 1), None if context is None else context.flatten(0, 1)
 
     def _unroll(self, heard: Tensor, state: State) -> Tensor:
         """The decoder's outputs (B K, T, hidden) to what it hears, (B K, T), without feeding."""
-        places = ("keys", "prepared", "weights")  # which are not looked at, and large
-        begun = self._each({key: part for key, part in state.items() if key not in places}, heard)
+        begun = self._each(state, heard)
         seen, _ = self._hear(heard, begun)
         ys, _ = self.decoder.unroll(seen.transpose(0, 1), begun["core"])
         return ys.transpose(0, 1)
@@ -275,8 +289,8 @@ class Voice(Agent):
     def _weigh(self, query: Tensor, state: State) -> Tensor:
         """How much queries (B, T, hidden) attend to each place, (B, T, N); without attention zeros."""
         if self.alignment is None:
-            none: Tensor = state["weights"][:, None].expand(-1, query.shape[1], -1)
-            return none
+            places = state["there"].shape[1]
+            return query.new_zeros(*query.shape[:2], places, dtype=torch.float32)
         weights: Tensor = self.alignment(query, state["prepared"], state["there"])
         return weights
 
