@@ -115,7 +115,8 @@ class Captioning(_OfPictures, TeacherForcing):
     TEACHES: ClassVar[tuple[type, ...]] = (CaptionerSettings,)
 
     captions: int = 1
-    """How many of its right captions teach when a picture is seen; where it has fewer, some do so again."""
+    """How many of its right captions teach when a picture is seen: the one that the environment asks for, or
+    so many drawn from all of them; where there are fewer, some teach again."""
     even_weight: float = 0.0
     """The weight of the doubly stochastic regulariser: the mean over places of (T / N - what the T words
     looked at them)², N being how many there are (Xu et al. 2015, section 4.2.1, where T / N is 1)."""
