@@ -120,7 +120,6 @@ class Captioning(_OfPictures, TeacherForcing):
     even_weight: float = 0.0
     """The weight of the doubly stochastic regulariser: the mean over places of (T / N - what the T words
     looked at them)², N being how many there are (Xu et al. 2015, section 4.2.1, where T / N is 1)."""
-
     presence_weight: float = 0.0
     """The weight of the cross-entropy, summed over words, of whether the captions of a picture have the word,
     judged by what each place alone would say: word detectors as in Fang et al. (2015), with the log-mean-exp
