@@ -33,7 +33,7 @@ from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.worlds.choose import Scored
 from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
 
-SHARP = 5.0  # how near the log-mean-exp over places is to their maximum (Pinheiro, Collobert 2015, section 3)
+SHARP = 5.0  # how near the log-mean-exp over places is to their maximum; 1 and the maximum learn more slowly
 POOL = 4  # batches that are drawn together and sorted by length
 
 
@@ -132,7 +132,7 @@ class Captioning(_OfPictures, TeacherForcing):
         checks.not_negative(self, "even_weight", "presence_weight")
 
     def check(self, model: object) -> None:
-        """Raise ValueError for hard looks, which have no derivative, and for even ones without attention."""
+        """Raise ValueError for hard looks, which have no derivative, and for looks that are not there."""
         assert isinstance(model, CaptionerSettings)
         if model.hard:
             raise ValueError("hard looks are learned by HardCaptioning: set hard to False")
