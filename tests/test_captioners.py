@@ -508,6 +508,27 @@ def test_captions_of_one_word_have_all_figures_but_travel(
     assert "travel" not in Captioning(beams=2).figures(model, task, "test")
 
 
+def test_an_epoch_may_be_chosen_by_cider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    inner = make_custom(pictures(30), captions=SAID, canvas_size=24).unwrapped.vector
+    env = {"dataset": inner.dataset, "canvas_size": 24, "glimpses_per_answer": 1}
+    task = Task(CAPTION, env, Loop(batch_size=4), 1)
+    spec = Spec((12, 12, 12), (3, 24, 24), 13, (), 5, 5)
+    model = CaptionerSettings(hidden=16, embedding=12, filters=4).build(spec)
+    references = [[" ".join(one) for one in of] for of in captions.load(inner.dataset, "validation").captions]
+    says = [inner.world.answers_of(of[0]) for of in references]
+    monkeypatch.setattr(Captioning, "answers", lambda *_: says)
+    for chosen_by, best in (("bleu4", metrics.caption_bleu), ("cider", metrics.caption_cider)):
+        found = Captioning(chosen_by=chosen_by).validation(model, task)(model)
+        score = best([of[0] for of in references], references)
+        assert score > 0
+        assert found == {
+            f"validation_100_less_{chosen_by}": 100 - score, f"validation_{chosen_by}": score
+        }  # fmt: skip
+    with pytest.raises(ValueError, match="chosen_by must be one of"):
+        Captioning(chosen_by="meteor")
+
+
 def test_a_gaze_that_says_what_people_say_is_judged_by_bleu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -243,6 +243,9 @@ def test_captions_are_scored_against_all_references() -> None:
         100 * math.sqrt(7 / 7 * 2 / 5)
     )
     assert some["cider"].error < right["cider"].error
+    corpus = [[other.split() for other in others] for others in references]
+    slowly = [slow_cider(one.split(), corpus[i], corpus) for i, one in enumerate(["a dog runs", "men talk"])]
+    assert metrics.caption_cider(["a dog runs", "men talk"], references) == pytest.approx(50 * sum(slowly))
     assert some["meteor"].error < right["meteor"].error
 
 

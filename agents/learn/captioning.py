@@ -20,7 +20,7 @@ from agents.learn.differentiable import measure_statistics
 from agents.learn.envs import make_env, single_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
 from agents.learn.features import frozen_views, known_features
-from agents.learn.judging import figures_of, judged, metric_of, validation_of, world_of
+from agents.learn.judging import SCORES, Score, figures_of, judged, metric_of, validation_of, world_of
 from agents.learn.looks import mass_on_target, movement, on_target
 from agents.learn.loop import BatchResult, Lesson, Task
 from agents.learn.sentences import HardLooks, TeacherForcing
@@ -46,6 +46,7 @@ class _OfPictures:
 
     UNIT: ClassVar[str] = "images"
     captions: int = 1  # of a picture that teach at once
+    chosen_by: Score = "bleu4"
     beams: int
     length_weight: float
     coverage_weight: float
@@ -55,8 +56,10 @@ class _OfPictures:
         return Pictures(model, task, self.captions)
 
     def validation(self, model: Any, task: Task) -> Any:
-        """BLEU-4 of what it says on its own, or the share of answers not all right."""
-        judge = validation_of(task, lambda averaged: self.answers(averaged, task, "validation", 1))
+        """BLEU-4 or CIDEr of what it says on its own, or the share of answers not all right."""
+        judge = validation_of(
+            task, lambda averaged: self.answers(averaged, task, "validation", 1), self.chosen_by
+        )
         if model.cnn is None:
             return judge
 
@@ -117,6 +120,9 @@ class Captioning(_OfPictures, TeacherForcing):
     captions: int = 1
     """How many of its right captions teach when a picture is seen: the one that the environment asks for, or
     so many drawn from all of them; where there are fewer, some teach again."""
+    chosen_by: Score = "bleu4"
+    """What the best epoch has most of on validation, where captions are people's. BLEU-4 may be highest while
+    many pictures are given one caption that fits them all; CIDEr counts rare words more."""
     even_weight: float = 0.0
     """The weight of the doubly stochastic regulariser: the mean over places of (T / N - what the T words
     looked at them)², N being how many there are (Xu et al. 2015, section 4.2.1, where T / N is 1)."""
@@ -126,10 +132,12 @@ class Captioning(_OfPictures, TeacherForcing):
     over places of Pinheiro and Collobert (2015) where they have a noisy or."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number out of range."""
+        """Raise ValueError for a number out of range and for an unknown score."""
         super().__post_init__()
         checks.positive(self, "captions")
         checks.not_negative(self, "even_weight", "presence_weight")
+        if self.chosen_by not in SCORES:
+            raise ValueError(f"chosen_by must be one of {SCORES}, got {self.chosen_by!r}")
 
     def check(self, model: object) -> None:
         """Raise ValueError for hard looks, which have no derivative, and for looks that are not there."""

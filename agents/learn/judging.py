@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.worlds.sentences import SentenceWorld
 from glimpse_env.worlds.trees import TreeWorld
 
+Score = Literal["bleu4", "cider"]
+SCORES: tuple[Score, ...] = get_args(Score)
 Partly = SentenceWorld | TreeWorld | CaptionWorld
 Said = list[list[int]]  # the answers to each frozen scene of a world, END left out
 LENGTHS: dict[Mode, tuple[int, int]] = {  # words of a source sentence
@@ -66,8 +68,10 @@ def metric_of(task: Task, mode: Mode) -> str:
     return "test_error" if world is None else "f1"
 
 
-def validation_of(task: Task, answers: Callable[[Any], Said]) -> Callable[[Any], dict[str, float]]:
-    """What a model is validated by: BLEU or F1 of the `answers` it gives, or an error in percent."""
+def validation_of(
+    task: Task, answers: Callable[[Any], Said], of_captions: Score = "bleu4"
+) -> Callable[[Any], dict[str, float]]:
+    """What a model is validated by: BLEU, CIDEr or F1 of the `answers` it gives, or an error in percent."""
     world = world_of(task, "validation")
     if world is None:
         return error_on_validation(task)
@@ -81,7 +85,8 @@ def validation_of(task: Task, answers: Callable[[Any], Said]) -> Callable[[Any],
             if isinstance(world, SentenceWorld):
                 name, found = "bleu", metrics.plain_bleu(written, world.texts.target)
             else:
-                name, found = "bleu4", metrics.caption_bleu(written, references_of(world))
+                score = {"bleu4": metrics.caption_bleu, "cider": metrics.caption_cider}[of_captions]
+                name, found = of_captions, score(written, references_of(world))
         return {f"validation_100_less_{name}": 100 - found, f"validation_{name}": found}
 
     return validate

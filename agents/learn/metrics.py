@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from agents.learn import meteor
 from agents.learn.evaluate import Evaluation, mean_of
@@ -66,6 +67,14 @@ def caption_bleu(written: Sequence[str], references: Sequence[Sequence[str]], or
     return score
 
 
+def caption_cider(written: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """CIDEr-D of captions, several references each, in which it counts how common n-grams are.
+
+    It is 100 where it is 1 of its 10.
+    """
+    return float(_ciders(written, references).mean())
+
+
 def bleu_of_captions(
     written: Sequence[str], references: Sequence[Sequence[str]], order: int = 4
 ) -> Evaluation:
@@ -91,11 +100,10 @@ def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dic
     if meteor.at_hand():
         counts = np.array([meteor.meteor(one, others) for one, others in pairs])
         drawn = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
-        scores = [100 * meteor.Counts(*counts[rows].sum(0)).score for rows in (slice(None), *drawn)]
+        scores = [100 * float(meteor.Counts(*counts[rows].sum(0)).score) for rows in (slice(None), *drawn)]
         low, high = np.percentile(scores[1:], [2.5, 97.5])
         found["meteor"] = Evaluation(scores[0], (float(low), float(high)), len(written))
-    cider = Cider([others for _, others in pairs])
-    return found | {"cider": mean_of(100 * torch.tensor([cider(one, others) for one, others in pairs]))}
+    return found | {"cider": mean_of(_ciders(written, references))}
 
 
 def of_one_caption() -> dict[str, Callable[[str, list[str]], float]]:
@@ -122,6 +130,14 @@ def of_one_caption() -> dict[str, Callable[[str, list[str]], float]]:
         "ROUGE-L": lambda said, others: float(rouge.score_multi(others, said)["rougeL"].fmeasure),
         "chrF": lambda said, others: float(chrf.sentence_score(said, others).score),
     }
+
+
+def _ciders(written: Sequence[str], references: Sequence[Sequence[str]]) -> Tensor:
+    """CIDEr-D of each caption, (n,)."""
+    split = [[other.split() for other in others] for others in references]
+    cider = Cider(split)
+    pairs = zip(written, split, strict=True)
+    return 100 * torch.tensor([cider(one.split(), others) for one, others in pairs])
 
 
 def _bleu_of_captions(order: int) -> Any:
