@@ -70,6 +70,8 @@ OF = {  # what a figure is of, where that is no frozen sequence
     "on target, a word before": "words that name something",
     "mass on target": "words that name something",
     "mass on target, one look": "words that name something",
+    "mass on target, own words": "words of its own that name something",
+    "mass on target, own words, one look": "words of its own that name something",
     "entropy": "words",
     "travel": "words",
 }

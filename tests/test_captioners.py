@@ -23,7 +23,7 @@ from agents.experiments.experiment import to_config
 from agents.learn import captioning, checkpoint, features, metrics
 from agents.learn.captioning import Captioning, HardCaptioning
 from agents.learn.envs import spec_of
-from agents.learn.looks import mass_on_target, movement, on_target
+from agents.learn.looks import mass_on_target, movement, on_target, own_mass_on_target
 from agents.learn.loop import Loop, Task
 from agents.learn.reading import Reading
 from agents.models.captioner import CaptionerSettings
@@ -710,6 +710,33 @@ def test_movement_is_that_of_looks_one_knows(monkeypatch: pytest.MonkeyPatch) ->
     assert found["entropy"].scenes == 4
     assert found["travel"].error == pytest.approx(float((model.middle[4] - model.middle[0])[0]) / 2)
     assert found["travel"].scenes == 2
+
+
+def test_attention_on_what_a_captioner_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    inner = make_custom(pictures(30), captions=SAID, canvas_size=24).unwrapped.vector
+    task = Task(CAPTION, {"dataset": inner.dataset, "canvas_size": 24, "glimpses_per_answer": 1}, Loop(), 1)
+    spec = Spec((12, 12, 12), (3, 24, 24), 13, (), 5, 5)
+    model = CaptionerSettings(hidden=16, embedding=12, filters=4).build(spec)  # 3 x 3 places of eight pixels
+    lies = {7: (0, 0, 12, 8), 8: (16, 16, 8, 8)}
+    monkeypatch.setattr(
+        type(inner.world), "boxes_of", lambda _, scene, said: np.array([lies.get(i, (0,) * 4) for i in said])
+    )
+    looks = torch.zeros(3, 4, 9)
+    looks[:, :, 8] = 1.0
+    looks[0, 1] = torch.tensor([0.25, 0.5, 0, 0, 0, 0, 0, 0, 0.25])
+    said = [[1, 7, 2], [8], [3, 2]]
+    words = torch.tensor([[1, 7, 2, -1], [8, -1, -1, -1], [3, 2, -1, -1]])
+    monkeypatch.setattr("agents.learn.looks.looks_while", lambda *_: iter([(0, words, looks, looks)]))
+    found = own_mass_on_target(model, task, "validation", said)
+    mass, still = found["mass on target, own words"], found["mass on target, own words, one look"]
+    assert mass.error == pytest.approx((100 * (0.25 + 0.5 * 0.5) + 100) / 2)
+    # Of 1.5 places for the one and 1 for the other: a look that never moves sees 0.5 and 0.4 of them.
+    assert still.error == pytest.approx(100 * ((1 / 2.5 + 0.5 * 0.5 / 2.5) + 1 / 2.5) / 2)
+    assert (mass.scenes, still.scenes) == (2, 2)
+    nothing = (0, words[2:], looks[2:], looks[2:])
+    monkeypatch.setattr("agents.learn.looks.looks_while", lambda *_: iter([nothing]))
+    assert own_mass_on_target(model, task, "validation", said[2:]) == {}
 
 
 def test_a_published_captioner_describes_a_photograph_without_its_data(

@@ -27,6 +27,7 @@ from glimpse_env.data import captions, codraw
 from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
 from glimpse_env.worlds import arrangements
+from glimpse_env.worlds.captions import CaptionWorld
 
 CAPTION = "Glimpse/Caption-v0"
 
@@ -502,6 +503,15 @@ def test_words_have_the_box_of_the_one_thing_they_name() -> None:
     assert sun[0] > 200
     assert sun[2] < 100
     assert codraw.paint(things[3:4], 100).tobytes() != painted.tobytes()
+    world = CaptionWorld("codraw", "validation", 112)
+    assert world.boxes is not None
+    for scene in range(20):
+        said = world.symbols[scene, 0][world.symbols[scene, 0] >= 0]
+        known = world.boxes[scene, 0, : len(said)].copy()
+        known[said == len(world.names) - 1] = 0  # a rare word, which no answer is
+        assert (world.boxes_of(scene, said.tolist()) == known).all()
+    assert world.boxes[:20, 0].any()
+    assert (world.boxes_of(0, world.answers_of("in the for")) == 0).all()
 
 
 @pytest.mark.skipif(not meteor.at_hand(), reason="needs METEOR's lists: set GLIMPSE_DATA to what has meteor/")

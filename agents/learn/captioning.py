@@ -21,7 +21,7 @@ from agents.learn.envs import make_env, single_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
 from agents.learn.features import frozen_views, known_features
 from agents.learn.judging import SCORES, Score, figures_of, judged, metric_of, validation_of, world_of
-from agents.learn.looks import mass_on_target, movement, on_target
+from agents.learn.looks import mass_on_target, movement, on_target, own_mass_on_target
 from agents.learn.loop import BatchResult, Lesson, Task
 from agents.learn.sentences import HardLooks, TeacherForcing
 from agents.models.captioner import Captioner, CaptionerSettings
@@ -99,7 +99,7 @@ class _OfPictures:
             **figures_of(world, said, "beam"),
         }
         if isinstance(world, CaptionWorld) and world.boxes is not None:
-            found |= mass_on_target(model, task, split)
+            found |= mass_on_target(model, task, split) | own_mass_on_target(model, task, split, said)
         return found if model.alignment is None else found | movement(model, task, split, said)
 
     def metric(self, task: Task, mode: Mode) -> str:

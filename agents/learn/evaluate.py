@@ -22,6 +22,7 @@ Mode = Literal[
     "BLEU-1", "BLEU-2", "BLEU-3", "METEOR", "CIDEr",
     "beam, BLEU-1", "beam, BLEU-2", "beam, BLEU-3", "beam, METEOR", "beam, CIDEr",
     "on target", "on target, a word before", "mass on target", "mass on target, one look",
+    "mass on target, own words", "mass on target, own words, one look",
     "entropy", "travel",
 ]  # fmt: skip
 MODES: tuple[Mode, ...] = ("deterministic", "sampled", "mc10")  # of gazes; a text is read in the others

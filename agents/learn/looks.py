@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,8 +12,10 @@ from agents.agent import device_of, to_action, to_tensors
 from agents.learn.envs import frozen_batches, frozen_env
 from agents.learn.evaluate import Evaluation, Mode, mean_of, scoring, wilson
 from agents.learn.features import AT_ONCE, frozen_views
+from agents.learn.judging import world_of
 from agents.learn.loop import Task
 from agents.models.captioner import Captioner
+from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.wrappers import glimpse_env_of
 
 
@@ -68,26 +72,60 @@ def movement(model: Captioner, task: Task, split: str, said: list[list[int]]) ->
     from the place looked at most to the next word's, in widths of the canvas. Means over words; a figure that
     no word has is left out, as travel is where all captions have one.
     """
-    entropy: list[Tensor] = []
-    travel: list[Tensor] = []
-    place = 0
+    figures: dict[Mode, list[Tensor]] = {"entropy": [], "travel": []}
+    for _, words, weights, looks in looks_while(model, task, split, said):
+        playing = words >= 0
+        figures["entropy"].append(-(weights * weights.clamp_min(1e-9).log()).sum(2)[playing])
+        gaze = model.gaze_of(looks.flatten(0, 1)).view(*words.shape, 2)
+        figures["travel"].append((gaze.diff(dim=1) / 2).norm(dim=2)[playing[:, 1:]])
+    return {mode: mean_of(torch.cat(of)) for mode, of in figures.items() if sum(map(len, of))}
+
+
+def looks_while(
+    model: Captioner, task: Task, split: str, said: list[list[int]]
+) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """How a captioner looks at the frozen pictures of a split while it says what it has `said` of them.
+
+    Some pictures after the other, with the number of the first: their words int64 (B, L), padded with -1, the
+    weights that their looks are drawn or made by and the looks, both (B, L, N).
+    """
+    first = 0
     with scoring(model, 0):
         for seen in frozen_views(model, task, split):
-            told = said[place : place + len(seen)]
-            place += len(seen)
+            told = said[first : first + len(seen)]
             words = torch.full((len(told), max(map(len, told), default=0) + 1), -1, device=seen.device)
             for row, one in zip(words, told, strict=True):
                 row[: len(one)] = torch.tensor(one, device=seen.device)
-            heard, state, before = torch.zeros_like(words[:, 0]), model.read(seen), None
+            heard, state, weights, looks = torch.zeros_like(words[:, 0]), model.read(seen), [], []
             for word in words.t():
-                _, state, weights = model.step(heard, state)
-                gaze, playing = model.gaze_of(state["weights"]), word >= 0
-                entropy.append(-(weights * weights.clamp_min(1e-9).log()).sum(1)[playing].cpu())
-                if before is not None:
-                    travel.append(((gaze - before) / 2).norm(dim=1)[playing].cpu())
-                heard, before = word + 1, gaze
-    figures: dict[Mode, list[Tensor]] = {"entropy": entropy, "travel": travel}
-    return {mode: mean_of(torch.cat(of)) for mode, of in figures.items() if sum(map(len, of))}
+                _, state, soft = model.step(heard, state)
+                weights.append(soft)
+                looks.append(state["weights"])
+                heard = word + 1
+            yield first, words, torch.stack(weights, 1), torch.stack(looks, 1)
+            first += len(seen)
+
+
+def own_mass_on_target(
+    model: Captioner, task: Task, split: str, said: list[list[int]]
+) -> dict[Mode, Evaluation]:
+    """As `mass_on_target`, of the words of what a captioner has `said`, and not of what people say.
+
+    People name what they like, which nobody can know in advance; of its own words a captioner knows.
+    """
+    world = world_of(task, split)
+    assert isinstance(world, CaptionWorld)
+    mass, covers = [], []
+    for first, words, _, looks in looks_while(model, task, split, said):
+        boxes = words.new_zeros(*words.shape, 4)
+        for row, one in enumerate(said[first : first + len(words)]):
+            boxes[row, : len(one)] = torch.from_numpy(world.boxes_of(first + row, one))
+        named = boxes.any(-1)
+        covers.append(model.covered(boxes[named].float()))
+        mass.append((looks[named] * covers[-1]).sum(1))
+    return _beside_one_look(
+        mass, covers, ("mass on target, own words", "mass on target, own words, one look")
+    )
 
 
 def mass_on_target(model: Captioner, task: Task, split: str) -> dict[Mode, Evaluation]:
@@ -97,7 +135,7 @@ def mass_on_target(model: Captioner, task: Task, split: str) -> dict[Mode, Evalu
     the same of one look that never moves: where boxes lie on the average. Nothing where no word has a box.
     """
     env = frozen_env(model, task.env_id, split, boxes=True, **task.env)
-    left, mass, boxes = glimpse_env_of(env).num_scenes, [], []
+    left, mass, covers = glimpse_env_of(env).num_scenes, [], []
     with scoring(model, 0):
         for index in frozen_batches(env):
             observation, _ = env.reset(options={"index": index})
@@ -109,14 +147,18 @@ def mass_on_target(model: Captioner, task: Task, split: str) -> dict[Mode, Evalu
                 _, looks = model.teach(seen["canvas"][part], target)
                 named = places.any(-1)
                 cover = model.covered(places[named])
-                mass.append((looks[:, : named.shape[1]][named] * cover).sum(1).cpu())
-                boxes.append(cover.cpu())
+                mass.append((looks[:, : named.shape[1]][named] * cover).sum(1))
+                covers.append(cover)
     env.close()
-    cover = torch.cat(boxes)
+    return _beside_one_look(mass, covers, ("mass on target", "mass on target, one look"))
+
+
+def _beside_one_look(
+    mass: list[Tensor], covers: list[Tensor], modes: tuple[Mode, Mode]
+) -> dict[Mode, Evaluation]:
+    """The mean of the mass on target, and of that of one look that never moves, from what boxes cover."""
+    cover = torch.cat(covers)
     if not len(cover):
         return {}
     still = cover.sum(0) / cover.sum()
-    return {
-        "mass on target": mean_of(100 * torch.cat(mass)),
-        "mass on target, one look": mean_of(100 * (cover @ still)),
-    }
+    return {modes[0]: mean_of(100 * torch.cat(mass)), modes[1]: mean_of(100 * (cover @ still))}

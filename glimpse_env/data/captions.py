@@ -57,6 +57,11 @@ class Captioned:
     names: tuple[str, ...] = ()
     boxes: tuple[tuple[tuple[codraw.Box | None, ...], ...], ...] = ()
 
+    def boxes_of(self, number: int, words: Sequence[str]) -> tuple[codraw.Box | None, ...]:
+        """Where the things lie that words name in a picture, as in `boxes`."""
+        given = self.pictures[number]
+        return codraw.boxes_of(words, given) if isinstance(given, tuple) else (None,) * len(words)
+
     def draw(self, number: int, size: int) -> NDArray[np.uint8]:
         """A picture, squashed to a square: uint8 (3, size, size); DatasetError for one that cannot be used.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_env import checks
-from glimpse_env.data import captions
+from glimpse_env.data import captions, codraw
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, SPLITS, begin, below, mix, unit
 from glimpse_env.scores import Cider
@@ -56,6 +56,11 @@ class CaptionWorld:
     def write(self, answers: Sequence[int]) -> str:
         """The caption that answers say."""
         return " ".join(self.names[i] for i in answers)
+
+    def boxes_of(self, scene: int, answers: Sequence[int]) -> NDArray[np.int16]:
+        """In pixels the boxes of what answers name in a frozen scene, (K, 4), zeros where there is none."""
+        words = [self.names[i] for i in answers]
+        return _in_pixels(self.captioned.boxes_of(scene, words), self.canvas_shape[1], len(words))
 
     def score(self, said: Sequence[int], ways: Sequence[Sequence[int]]) -> float:
         """How good a caption is beside people's, from 0 to 1: a tenth of its CIDEr-D (`scores.Cider`).
@@ -143,10 +148,17 @@ def _boxes(captioned: captions.Captioned, size: int, most: int) -> NDArray[np.in
     boxes = np.zeros((len(given), max(map(len, given)), most, 4), np.int16)
     for several, out in zip(given, boxes, strict=True):
         for caption, row in zip(several, out, strict=False):
-            for place, box in enumerate(caption):
-                if box is not None:
-                    x, y, width, height = (round(size * share) for share in box)
-                    row[place] = x, y, max(width, 1), max(height, 1)
+            row[:] = _in_pixels(caption, size, most)
+    return boxes
+
+
+def _in_pixels(given: Sequence[codraw.Box | None], size: int, most: int) -> NDArray[np.int16]:
+    """Boxes in shares of a picture in pixels, (most, 4), zeros where there is none."""
+    boxes = np.zeros((most, 4), np.int16)
+    for row, box in zip(boxes, given, strict=False):
+        if box is not None:
+            x, y, width, height = (round(size * share) for share in box)
+            row[:] = x, y, max(width, 1), max(height, 1)
     return boxes
 
 
