@@ -119,6 +119,27 @@ def test_only_a_bound_is_called_one() -> None:
     assert results.metric_of(EXPERIMENTS["fc-mnist"], "validation", "deterministic") == "validation_error"
 
 
+def test_attention_has_a_table_beside_looks_that_never_move() -> None:
+    def line(name: str, mode: str, value: float, metric: str = "mass_on_target") -> dict[str, Any]:
+        return {
+            "experiment": name, "mode": mode, "metric": metric, "value": value, "ci95": [value - 1, value + 1]
+        }  # fmt: skip
+
+    lines = [
+        line("old", "mass on target", 14.0),
+        line("old", "mass on target, one look", 13.0),
+        line("new", "mass on target, own words", 55.0),
+        line("new", "mass on target, own words, one look", 22.04),
+        line("new", "mass on target", 24.0),
+        line("new", "mass on target, one look", 13.0),
+    ]
+    table = tables.caption_table(lines, [])
+    assert "| old | **14.00** [13.00, 15.00] | 13.0 | – | – |" in table
+    assert "| new | **24.00** [23.00, 25.00] | 13.0 | **55.00** [54.00, 56.00] | 22.0 |" in table
+    assert "words on target" not in table  # which has no lines
+    assert "attention of" not in tables.caption_table([], [])
+
+
 def test_students_quantiles_are_scipys() -> None:
     for seeds, quantile in results.STUDENT.items():
         assert quantile == pytest.approx(stats.t.ppf(0.975, seeds - 1), abs=5e-4)

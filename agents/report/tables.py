@@ -217,21 +217,15 @@ CAPTION_COLUMNS = {  # how a column of captions is headed, and its metric
 
 
 def caption_table(lines: list[Line], judged: list[Line]) -> str:
-    """Markdown tables of captions: of people's pictures by every metric, and how often looks are on target.
+    """Markdown tables of captions: of people's pictures by every metric, and where looks are.
 
     judged: lines of results/judgements.jsonl, of which those with `who` are what nobody trained.
     """
     found: dict[str, dict[str, Line]] = {}
-    on_target: dict[str, dict[str, Line]] = {}
     for line in lines:
         if line["metric"] in (*CAPTION_COLUMNS.values(), "entropy", "travel"):
             key = f"greedy {line['metric']}" if line["mode"] == "deterministic" else line["metric"]
             found.setdefault(line["experiment"], {})[key] = line
-        elif line["metric"] == "on_target":
-            on_target.setdefault(line["experiment"], {})[line["mode"]] = line
-    for line in lines:
-        if line["experiment"] in on_target and line["mode"] == "deterministic":
-            on_target[line["experiment"]]["error"] = line
     out = [
         f"| captions by | sees | parameters | minutes | {' | '.join(CAPTION_COLUMNS)} | BLEU-4, greedy "
         "| entropy of looks, nats | travel of looks, widths |",
@@ -250,23 +244,56 @@ def caption_table(lines: list[Line], judged: list[Line]) -> str:
         if "who" in line:
             cells = [f"{line[metric]:.1f}" for metric in CAPTION_COLUMNS.values()]
             out.append(f"| {line['who']} | – | – | – | {' | '.join(cells)} | – | – | – |")
-    if on_target:
-        out += [
-            "",
-            "| experiment | sees | parameters | minutes | wrong, % | words on target, % | a word before, % |",
-            "|---|---|---:|---:|---:|---:|---:|",
-        ]
-        for name, parts in sorted(on_target.items(), key=lambda item: item[1]["error"]["value"]):
-            line = parts["error"]
-            cells = [
-                "**{:.2f}** [{:.2f}, {:.2f}]".format(one["value"], *one["ci95"])
-                for one in (line, parts["on target"], parts["on target, a word before"])
-            ]
-            out.append(
-                f"| {name} | {line['sees']} | {line['parameters']:,} | {line['minutes']:.0f} "
-                f"| {' | '.join(cells)} |"
-            )
-    return "\n".join(out)
+    return "\n".join([*out, *_on_target(lines), *_mass_on_target(lines)])
+
+
+def _on_target(lines: list[Line]) -> list[str]:
+    """Rows of a table of what captioners get wrong and how often they look at what they name."""
+    found: dict[str, dict[str, Line]] = {}
+    for line in lines:
+        if line["metric"] == "on_target":
+            found.setdefault(line["experiment"], {})[line["mode"]] = line
+    for line in lines:
+        if line["experiment"] in found and line["mode"] == "deterministic":
+            found[line["experiment"]]["error"] = line
+    out = [
+        "",
+        "| experiment | sees | parameters | minutes | wrong, % | words on target, % | a word before, % |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, parts in sorted(found.items(), key=lambda item: item[1]["error"]["value"]):
+        line = parts["error"]
+        cells = [_bold(one) for one in (line, parts["on target"], parts["on target, a word before"])]
+        out.append(
+            f"| {name} | {line['sees']} | {line['parameters']:,} | {line['minutes']:.0f} "
+            f"| {' | '.join(cells)} |"
+        )
+    return out if found else []
+
+
+def _mass_on_target(lines: list[Line]) -> list[str]:
+    """Rows of a table of how much attention is on what is named, beside that of one look that never moves."""
+    found: dict[str, dict[str, Line]] = {}
+    for line in lines:
+        if line["metric"] == "mass_on_target":
+            found.setdefault(line["experiment"], {})[line["mode"]] = line
+    out = [
+        "",
+        "| attention of | on what people name, % | of one look | on what it names itself, % | of one look |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, parts in found.items():
+        row = f"| {name}"
+        for mode in ("mass on target", "mass on target, own words"):
+            still = f"{mode}, one look"
+            row += f" | {_bold(parts[mode])} | {parts[still]['value']:.1f}" if mode in parts else " | – | –"
+        out.append(f"{row} |")
+    return out if found else []
+
+
+def _bold(line: Line) -> str:
+    """A figure with its interval."""
+    return "**{:.2f}** [{:.2f}, {:.2f}]".format(line["value"], *line["ci95"])
 
 
 def _plain(found: dict[str, Line], metric: str, digits: int = 2) -> str:
