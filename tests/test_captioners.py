@@ -122,7 +122,7 @@ def captioner(**kind: Any) -> Any:
     return CaptionerSettings(hidden=16, embedding=12, filters=4, **kind).build(SPEC).eval()
 
 
-@pytest.mark.parametrize(("across", "beside"), [(61, 2), (21, 0.5)])
+@pytest.mark.parametrize(("across", "beside"), [(61, 2), (29, 0.5), (21, 0.5)])
 def test_how_far_a_place_sees(across: Any, beside: float) -> None:
     torch.manual_seed(0)
     spec = Spec((1, 12, 12), (1, 104, 98), 7, length=3, horizon=3)

@@ -69,7 +69,13 @@ DIGITS = CaptionerSettings(hidden=128, embedding=64, attention="general", feedin
 HARD = HardCaptioning(discount=0.5, beams=1)
 SOFT_FLICKR8K = photographs(PHOTOGRAPHS, even_weight=1.0)
 SOFT_SMALL_FLICKR8K = SOFT_FLICKR8K.but(model={"hidden": 224, "embedding": 128})  # which fits into 3 MB
-SOFT_DIGITS = small("Glimpse/Caption-v0", DIGITS, 36, dataset="mnist", distortion=0.2)
+ON_DIGITS = small("Glimpse/Caption-v0", DIGITS, 36, dataset="mnist", distortion=0.2)
+# Before a word it is looked at what the word names, by places that see no more than a digit.
+SOFT_DIGITS = ON_DIGITS.but(
+    model={"feeding": "none", "receptive_field": 21},
+    learner={"even_weight": 1.0, "presence_weight": 1.0},
+    loop={"epochs": 24},
+)
 SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 10, dataset="codraw", canvas_size=112).but(
     model={"filters": 24, "embedding": 128, "dropout": 0.3},
     learner={"label_smoothing": 0.1, "beams": 5},
@@ -95,10 +101,13 @@ EXPERIMENTS = {
     "soft-codraw": SOFT_CODRAW,
     "soft-digits": SOFT_DIGITS,
     "hard-digits": SOFT_DIGITS.but(
-        model={"hard": True}, learner=HARD, loop={"epochs": 6, "learning_rate": 5e-4}, init="soft-digits"
+        model={"hard": True},
+        learner=HardCaptioning(beams=1),
+        loop={"epochs": 6, "learning_rate": 5e-4},
+        init="soft-digits",
     ),
-    "show-tell-digits": SOFT_DIGITS.but(**SHOW_AND_TELL),
-    "gaze-digits": SOFT_DIGITS.but(
+    "show-tell-digits": ON_DIGITS.but(**SHOW_AND_TELL),
+    "gaze-digits": ON_DIGITS.but(
         env={"dataset": "mnist", "distortion": 0.2, "retina_size": 20, "scales": 3},
         model=GazeCaptionerSettings(),
         learner=Reading(sigma_start=0.2, reinforce_weight=0.5, discount=0.8),

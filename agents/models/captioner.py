@@ -22,14 +22,15 @@ from agents.parts.voice import Voice, VoiceSettings
 
 Eye = Literal["cnn", "pretrained"]
 EYES: tuple[Eye, ...] = get_args(Eye)
-ReceptiveField = Literal[21, 61]
+ReceptiveField = Literal[21, 29, 61]
 RECEPTIVE_FIELDS: tuple[ReceptiveField, ...] = get_args(ReceptiveField)
 FAINT = 0.3  # of what a place holds: how much of where it is
 WIDER = (1, 2, 4, 4, 8, 8)  # times as many filters as the first convolution, each of them
 # By how far a place sees, of each convolution: its size, its stride, and how many zeros lie before and after
-# what it sees. Those of 21 lie so that a place sees what is around its own middle.
+# what it sees. Those of 21 and 29 lie so that a place sees what is around its own middle.
 CONVOLUTIONS: dict[ReceptiveField, tuple[tuple[int, int, int, int], ...]] = {
     21: ((5, 2, 1, 3), (3, 2, 1, 1), (3, 1, 1, 1), (1, 1, 0, 0), (2, 2, 0, 1), (1, 1, 0, 0)),
+    29: ((5, 2, 1, 3), (3, 2, 1, 1), (3, 1, 1, 1), (1, 1, 0, 0), (4, 2, 1, 2), (1, 1, 0, 0)),
     61: ((5, 2, 2, 2), (3, 2, 1, 1), (3, 1, 1, 1), (3, 1, 1, 1), (3, 1, 1, 1), (3, 1, 1, 1)),
 }
 NARROW = 16  # numbers of each place from which the CNN's view of the whole is made
@@ -45,8 +46,8 @@ class CaptionerSettings(VoiceSettings):
     """How many filters the first layer of the CNN has; the second has twice, the next two have four times and
     the last two eight times as many."""
     receptive_field: ReceptiveField = 61
-    """How many pixels across a place of the CNN's grid sees: 61, or 21, with which a place must lie on the
-    middle of a digit to see all of it."""
+    """How many pixels across a place of the CNN's grid sees: 61, or 29, with which a place must lie near the
+    middle of a digit to see all of it, or 21, on it."""
     pictures_dropout: float = 0.0
     """The share of what the eye sees that training drops, in [0, 1)."""
 
