@@ -12,7 +12,7 @@ from conftest import OFFLINE, look_through
 from safetensors.torch import load_file
 
 import glimpse_env
-from agents.agent import Agent, count_parameters, soft_step
+from agents.agent import Agent, Spec, count_parameters, soft_step
 from agents.experiments import Experiment
 from agents.experiments.experiment import to_config
 from agents.learn import losses
@@ -170,6 +170,27 @@ def test_an_agent_is_made_for_the_horizon_that_an_id_leaves_out() -> None:
     env_id = glimpse_env.register_custom("ForTraining", images, np.arange(20) % 2)
     agent, _ = make("draw", env_id=env_id, env={})
     assert len(agent.biases) == 7  # a glimpse each: the environment's own horizon, which the id leaves out
+
+
+@pytest.mark.parametrize("network", ["fc", "conv"])
+def test_dropped_units_are_missing_in_training_alone(network: Any) -> None:
+    """The mean over many drops of logits that are linear in the last layer's units is what no drop gives."""
+    spec = Spec((1, 12, 12), (1, 28, 28), 10, (), 1, 1)
+    torch.manual_seed(0)
+    whole = WholeCanvasSettings(network, 16).build(spec)
+    dropping = WholeCanvasSettings(network, 16, dropout=0.5).build(spec)
+    dropping.load_state_dict(dict(zip(dropping.state_dict(), whole.state_dict().values(), strict=True)))
+    canvas = torch.rand(1, 1, 28, 28)
+    torch.testing.assert_close(dropping.eval().answers(canvas), whole.answers(canvas))
+    logits = dropping.train().answers(canvas.expand(8, -1, -1, -1))[:, 0]
+    assert len(logits.unique(dim=0)) > 1
+    units = dropping.network[:-2](canvas.expand(8, -1, -1, -1))  # the first units are dropped here, too
+    expected = dropping.network[-1](units)
+    torch.manual_seed(0)
+    mean = torch.stack([dropping.network[-1](dropping.network[-2](units)) for _ in range(2000)]).mean(0)
+    torch.testing.assert_close(mean, expected, atol=0.05, rtol=0)
+    with pytest.raises(ValueError, match="dropout"):
+        WholeCanvasSettings(network, dropout=1.0)
 
 
 @pytest.mark.parametrize("network", ["st-cnn", "st-fcn"])

@@ -26,14 +26,19 @@ class WholeCanvasSettings:
     """Which baseline: see WholeCanvasClassifier."""
     hidden: int = 256
     """The width of its hidden layers, in units."""
+    dropout: float = 0.0
+    """The share of the units of each hidden layer that training drops, in [0, 1) (Srivastava et al. 2014)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         checks.positive(self, "hidden")
+        checks.share(self, "dropout")
 
     def build(self, spec: Spec) -> WholeCanvasClassifier:
         """The baseline with fresh weights for an environment of `spec`."""
-        return WholeCanvasClassifier(spec.canvas, spec.num_answers, self.network, self.hidden, spec.length)
+        return WholeCanvasClassifier(
+            spec.canvas, spec.num_answers, self.network, self.hidden, spec.length, self.dropout
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +69,7 @@ class WholeCanvasClassifier(AtOnce):
         network: Network,
         hidden: int,
         length: int = 1,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         channels, height, width = canvas_shape
@@ -96,9 +102,9 @@ class WholeCanvasClassifier(AtOnce):
             features = filters * math.prod((((n - 3) // 2 - 1) // 2 - 1) // 4 for n in (height, width))
         else:
             raise ValueError(f"network must be one of {NETWORKS}, got {network!r}")
-        self.network = nn.Sequential(
-            *first, nn.ReLU(), nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, length * num_answers)
-        )
+        drop = [nn.Dropout(dropout)] if dropout else []
+        second = [nn.ReLU(), *drop, nn.Linear(features, hidden), nn.ReLU(), *drop]
+        self.network = nn.Sequential(*first, *second, nn.Linear(hidden, length * num_answers))
         if network == "convnet":
             keep_variance(self.network)
 
