@@ -121,8 +121,8 @@ EXPERIMENTS = {
     },
     "ram-mnist": RAM_MNIST.but(paper=1.07, best_public=0.67),
     "fc-mnist": Experiment(RAM_MNIST.env_id, WholeCanvasSettings("fc"), CrossEntropy(), Loop(), paper=1.69),
-    "conv-mnist": Experiment(
-        RAM_MNIST.env_id, WholeCanvasSettings("conv"), CrossEntropy(), Loop(), paper=1.21
+    "conv-mnist": whole_canvas(RAM_MNIST, 200, paper=1.21).but(
+        model=WholeCanvasSettings("conv", dropout=0.2), loop={"weight_decay": 1e-2}
     ),
     **budgets("ram-translated", RAM_TRANSLATED, 16, 12, (1.54, 1.22, 1.20), 0.94, share=0.5),
     "fc-translated-64": fully_connected(RAM_TRANSLATED, 64, paper=6.42),
