@@ -70,16 +70,17 @@ HARD = HardCaptioning(discount=0.5, beams=1)
 SOFT_FLICKR8K = photographs(PHOTOGRAPHS, even_weight=1.0)
 SOFT_SMALL_FLICKR8K = SOFT_FLICKR8K.but(model={"hidden": 224, "embedding": 128})  # which fits into 3 MB
 ON_DIGITS = small("Glimpse/Caption-v0", DIGITS, 36, dataset="mnist", distortion=0.2)
-# Before a word it is looked at what the word names, by places that see no more than a digit.
+# Those that look at what they name: each word looks after the last one was heard, at places that see little
+# more than a thing, and word detectors teach these from the first batch on.
 SOFT_DIGITS = ON_DIGITS.but(
-    model={"feeding": "none", "receptive_field": 21},
+    model={"feeding": "none", "receptive_field": 29},
     learner={"even_weight": 1.0, "presence_weight": 1.0},
-    loop={"epochs": 24},
+    loop={"epochs": 18},
 )
-SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 10, dataset="codraw", canvas_size=112).but(
-    model={"filters": 24, "embedding": 128, "dropout": 0.3},
-    learner={"label_smoothing": 0.1, "beams": 5},
-    loop={"images_per_epoch": 15_000},
+SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 30, dataset="codraw", canvas_size=112).but(
+    model={"feeding": "none", "receptive_field": 21, "embedding": 128, "dropout": 0.3},
+    learner=Captioning(captions=4, chosen_by="cider", even_weight=1.0, presence_weight=0.05),
+    loop={"images_per_epoch": 10_000, "batch_size": 48},
 )
 SOFT_HOUSE = small("Glimpse/HouseNumbers-v0", DIGITS, 20)
 SOFT_READ = small("Glimpse/DigitPair-v0", DIGITS, 20, distortion=0.2)
