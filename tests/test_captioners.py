@@ -262,6 +262,24 @@ def test_words_are_detected_by_what_each_place_alone_would_say() -> None:
     assert (found - without).item() == pytest.approx(0.5 * nats / 2, rel=1e-4)
 
 
+def test_a_look_alone_says_its_word() -> None:
+    """By hand, word after word: the readout of what the look saw, with nothing of what was heard."""
+    model = captioner(attention="general", feeding="none", dropout=0.0)
+    canvas = torch.rand(2, 1, 44, 36)
+    target = torch.tensor([[1, 2, 8], [3, 8, -1], [0, 1, 8], [1, 8, -1]])
+    keys, nats = model.read(canvas)["keys"], []
+    _, looks = model.teach(canvas, target)
+    for row, words in enumerate(target.tolist()):
+        for place, word in enumerate(words):
+            if word >= 0:
+                context = looks[row, place] @ keys[row // 2]
+                read = torch.tanh(model.readout.weight[:, 16:] @ context + model.readout.bias)
+                nats.append(-(model.heard.weight[1:] @ read + model.bias).log_softmax(0)[word].item())
+    without = Captioning().loss(model, canvas, target)
+    found = Captioning(look_weight=0.5).loss(model, canvas, target)
+    assert (found - without).item() == pytest.approx(0.5 * np.mean(nats), rel=1e-4)
+
+
 @pytest.mark.parametrize("feeding", ["context", "readout"])
 def test_hard_looks_that_are_heard_of_later_climb_what_all_words_are_paid(feeding: Any) -> None:
     """The gradient of many courses is that of all courses of two words, each by its probability."""
@@ -376,7 +394,7 @@ def test_bad_captioners_are_named() -> None:
         HardCaptioning().check(soft)
     with pytest.raises(ValueError, match="heard of later"):
         HardCaptioning(discount=0.5).check(hard)
-    for name in ("even_weight", "presence_weight"):
+    for name in ("even_weight", "presence_weight", "look_weight"):
         with pytest.raises(ValueError, match=f"{name} is of attention"):
             Captioning(**{name: 1.0}).check(CaptionerSettings(attention="none"))
 

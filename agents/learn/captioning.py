@@ -120,6 +120,9 @@ class Captioning(_OfPictures, TeacherForcing):
     captions: int = 1
     """How many of its right captions teach when a picture is seen: the one that the environment asks for, or
     so many drawn from all of them; where there are fewer, some teach again."""
+    look_weight: float = 0.0
+    """The weight of the cross-entropy of each word by what its look alone would say. A word that the words
+    before it tell, as "eight" after "an", needs no look, and else has one anywhere."""
     chosen_by: Score = "bleu4"
     """What the best epoch has most of on validation, where captions are people's. BLEU-4 may be highest while
     many pictures are given one caption that fits them all; CIDEr counts rare words more."""
@@ -135,7 +138,7 @@ class Captioning(_OfPictures, TeacherForcing):
         """Raise ValueError for a number out of range and for an unknown score."""
         super().__post_init__()
         checks.positive(self, "captions")
-        checks.not_negative(self, "even_weight", "presence_weight")
+        checks.not_negative(self, "even_weight", "presence_weight", "look_weight")
         if self.chosen_by not in SCORES:
             raise ValueError(f"chosen_by must be one of {SCORES}, got {self.chosen_by!r}")
 
@@ -144,7 +147,7 @@ class Captioning(_OfPictures, TeacherForcing):
         assert isinstance(model, CaptionerSettings)
         if model.hard:
             raise ValueError("hard looks are learned by HardCaptioning: set hard to False")
-        for name in ("even_weight", "presence_weight"):
+        for name in ("even_weight", "presence_weight", "look_weight"):
             if getattr(self, name) and model.attention == "none":
                 raise ValueError(f"{name} is of attention: set it to 0, or choose an attention")
 
@@ -152,7 +155,11 @@ class Captioning(_OfPictures, TeacherForcing):
         """The mean over the words of targets (B K, L), padded with -1, K of each picture."""
         state = model.read(canvas)
         scores, looks = model.teach_from(state, target)
-        loss = F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
+        true = target[target >= 0]
+        loss = F.cross_entropy(scores, true, label_smoothing=self.label_smoothing)
+        if self.look_weight:
+            alone = model.of_looks(looks, state)[target >= 0]
+            loss = loss + self.look_weight * F.cross_entropy(alone, true)
         if self.even_weight:
             said = (target >= 0).to(looks.dtype)
             share = said.sum(1, keepdim=True) / looks.shape[2]

@@ -253,6 +253,12 @@ class Voice(Agent):
         keys: Tensor = state["keys"]
         return self._score(self._read_out(keys.new_zeros(keys.shape), keys))
 
+    def of_looks(self, looks: Tensor, state: State) -> Tensor:
+        """Scores (B K, L, n) of all answers by looks (B K, L, N) alone, K to each of what is read."""
+        seen = self._seen(looks.view(len(state["there"]), -1, looks.shape[2]), state)
+        assert seen is not None
+        return self._score(self._read_out(torch.zeros_like(seen), seen)).view(*looks.shape[:2], -1)
+
     def _each(self, state: State, target: Tensor) -> State:
         """The state of what is read (B, …), once for each of its targets, (B K, L), but for the places."""
         read = len(state["there"])
