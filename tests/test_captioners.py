@@ -643,18 +643,23 @@ def test_attention_on_target_is_counted_word_by_word(monkeypatch: pytest.MonkeyP
     found = mass_on_target(model, task, "test")
     env = gymnasium.make_vec(CAPTION, 50, "vector_entry_point", split="test", glimpses_per_answer=1)
     env.reset(options={"index": np.arange(50)})
-    masses = []
-    for x, y, width, height in env.present_scenes().boxes.reshape(-1, 4).tolist():
-        if width:
-            across, down = (
-                max(0, min(first + side, 56) - max(first, 48)) / 8
-                for first, side in ((x, width), (y, height))
+    boxes = [box for box in env.present_scenes().boxes.reshape(-1, 4).tolist() if box[2]]
+
+    def mean_mass(left: int, top: int) -> float:
+        """Of a look at the eight by eight pixels that begin there."""
+        return 100 * np.mean([
+            math.prod(
+                max(0, min(first + side, begin + 8) - max(first, begin)) / 8
+                for first, side, begin in ((x, width, left), (y, height, top))
             )
-            masses.append(100 * across * down)
-    assert found["mass on target"].error == pytest.approx(np.mean(masses), rel=1e-4)
-    assert found["mass on target"].scenes == len(masses)
-    still = found["mass on target, one look"].error
-    assert 100 * (28 / 104) ** 2 * 0.8 < still < 40  # better than a look that is spread over all
+            for x, y, width, height in boxes
+        ])  # fmt: skip
+
+    assert found["mass on target"].error == pytest.approx(mean_mass(48, 48), rel=1e-4)
+    assert found["mass on target"].scenes == len(boxes)
+    best = max(mean_mass(8 * i, 8 * j) for i in range(13) for j in range(13))
+    assert found["mass on target, one look"].error == pytest.approx(best, rel=1e-4)
+    assert best > mean_mass(48, 48)
 
 
 def test_the_gazing_captioner_replays_what_it_has_seen() -> None:
@@ -749,8 +754,7 @@ def test_attention_on_what_a_captioner_names_itself(tmp_path: Path, monkeypatch:
     found = own_mass_on_target(model, task, "validation", said)
     mass, still = found["mass on target, own words"], found["mass on target, own words, one look"]
     assert mass.error == pytest.approx((100 * (0.25 + 0.5 * 0.5) + 100) / 2)
-    # Of 1.5 places for the one and 1 for the other: a look that never moves sees 0.5 and 0.4 of them.
-    assert still.error == pytest.approx(100 * ((1 / 2.5 + 0.5 * 0.5 / 2.5) + 1 / 2.5) / 2)
+    assert still.error == pytest.approx(100 / 2)  # always on all of the one and none of the other
     assert (mass.scenes, still.scenes) == (2, 2)
     nothing = (0, words[2:], looks[2:], looks[2:])
     monkeypatch.setattr("agents.learn.looks.looks_while", lambda *_: iter([nothing]))
