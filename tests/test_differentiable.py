@@ -329,6 +329,9 @@ def test_measured_statistics_are_those_of_the_batches() -> None:
     told, _ = look_through(agent.eval(), canvas, 2)
     assert expected.std() > 0.01
     torch.testing.assert_close(told, expected, rtol=0.02, atol=0.02 * expected.std().item())
+    with pytest.raises(ValueError, match="in training mode"):  # and nothing is emptied
+        measure_statistics(agent, lambda: None)
+    torch.testing.assert_close(look_through(agent, canvas, 2)[0], told)
 
 
 class Again:
