@@ -120,7 +120,9 @@ EXPERIMENTS = {
         for n, paper in ((2, 3.79), (3, 1.51), (4, 1.54), (5, 1.34), (6, 1.12))
     },
     "ram-mnist": RAM_MNIST.but(paper=1.07, best_public=0.67),
-    "fc-mnist": Experiment(RAM_MNIST.env_id, WholeCanvasSettings("fc"), CrossEntropy(), Loop(), paper=1.69),
+    "fc-mnist": Experiment(
+        RAM_MNIST.env_id, WholeCanvasSettings("fc", dropout=0.5), CrossEntropy(), Loop(), paper=1.69
+    ),
     "conv-mnist": whole_canvas(RAM_MNIST, 200, paper=1.21).but(
         model=WholeCanvasSettings("conv", dropout=0.2), loop={"weight_decay": 1e-2}
     ),
