@@ -111,7 +111,7 @@ def own_mass_on_target(
 ) -> dict[Mode, Evaluation]:
     """As `mass_on_target`, of the words of what a captioner has `said`, and not of what people say.
 
-    People name what they like, which nobody can know in advance; of its own words a captioner knows.
+    Which thing a person will name cannot be known before the word; which one it names itself can.
     """
     world = world_of(task, split)
     assert isinstance(world, CaptionWorld)
