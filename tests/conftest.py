@@ -18,12 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agents.agent import Spec
+from agents.models.captioner import CaptionerSettings
 from glimpse_env.registry import with_dataset
 
 ROOT = Path(__file__).parent.parent
 OFFLINE = {"dataset": "mnist-5k"}  # keywords of an environment that needs no full data
 # What people say of `pictures`.
 SAID = [["A dog runs!", "the dog's quick"], ["Zwei Männer – 3 Hüte"], ["a cat"]] * 10
+CAPTIONER_SPEC = Spec((4, 12, 12), (1, 44, 36), 9, (), 5, 5)
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +44,12 @@ def offline(env_id: str) -> dict[str, Any]:
 def pictures(count: int, seed: int = 0) -> NDArray[np.uint8]:
     """Colours at random: uint8 (count, 20, 24, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (count, 20, 24, 3), np.uint8)
+
+
+def captioner(**kind: Any) -> Any:
+    """A small one of nine answers, which looks at 6 x 5 places of eight pixels; it does not learn."""
+    torch.manual_seed(0)
+    return CaptionerSettings(hidden=16, embedding=12, filters=4, **kind).build(CAPTIONER_SPEC).eval()
 
 
 def has_full_mnist() -> bool:
