@@ -107,6 +107,7 @@ KINDS: list[dict[str, Any]] = [
     {"attention": "dot", "feeding": "context", "hard": True},
     {"attention": "general", "feeding": "context", "layers": 2},
     {"attention": "general", "feeding": "readout"},
+    {"attention": "general", "feeding": "above", "layers": 3},
     {"attention": "general", "hard": True},
 ]
 

@@ -114,14 +114,21 @@ def test_a_look_alone_says_its_word() -> None:
     assert (found - without).item() == pytest.approx(0.5 * np.mean(nats), rel=1e-4)
 
 
-@pytest.mark.parametrize("feeding", ["context", "readout"])
+@pytest.mark.parametrize("feeding", ["context", "readout", "above"])
 def test_hard_looks_that_are_heard_of_later_climb_what_all_words_are_paid(feeding: Any) -> None:
     """The gradient of many courses is that of all courses of two words, each by its probability."""
     torch.manual_seed(1)
     spec = Spec((1, 4, 4), (1, 16, 16), 4, (), 2, 2)
     model = (
         CaptionerSettings(
-            hidden=8, embedding=6, filters=2, attention="general", feeding=feeding, hard=True, dropout=0.0
+            hidden=8,
+            embedding=6,
+            filters=2,
+            attention="general",
+            feeding=feeding,
+            hard=True,
+            dropout=0.0,
+            layers=2 if feeding == "above" else 1,
         )
         .build(spec)
         .eval()
@@ -136,12 +143,16 @@ def test_hard_looks_that_are_heard_of_later_climb_what_all_words_are_paid(feedin
 
     def step(heard: int, state: Any, place: int) -> tuple[torch.Tensor, Any, torch.Tensor]:
         word, there = model.heard(torch.tensor([heard])), state["keys"][:, place]
-        fed = there if feeding == "context" else state["fed"]
+        fed = {"context": there, "readout": state.get("fed"), "above": word[:, :0]}[feeding]
         y, core = model.decoder(torch.cat([word, fed], 1), state["core"])
         asks = state["core"][0] if feeding == "context" else y
         weights = model._weigh(asks[:, None], state)[0, 0]
-        read = torch.tanh(model.readout(torch.cat([y, there], 1)))
-        return model._score(read).log_softmax(1)[0], {**state, "core": core, "fed": read}, weights[place]
+        after = {**state, "core": core}
+        if feeding == "above":
+            assert model.above_look is not None
+            y, after["above"] = model.above_look(torch.cat([y, there], 1), state["above"])
+        after["fed"] = torch.tanh(model.readout(torch.cat([y, there], 1)))
+        return model._score(after["fed"]).log_softmax(1)[0], after, weights[place]
 
     for first in range(places):
         one, state, p1 = step(0, begun, first)

@@ -27,6 +27,7 @@ from agents.learn.sentences import (
     HardLooks,
     Pool,
     TeacherForcing,
+    off_diagonal,
     translate,
     written,
 )
@@ -51,9 +52,15 @@ KINDS: list[dict[str, Any]] = [
     {"attention": "concat", "feeding": "context"},
     {"feeding": "readout"},
     {"local": 4, "reverse": True},
+    {"local": 4, "moves": True},
+    {"local": 4, "moves": True, "feeding": "context"},
+    {"local": 4, "moves": True, "feeding": "above", "layers": 3, "residual": True},
+    {"feeding": "above", "layers": 2, "hard": True},
     {"hard": True},
     {"layers": 4, "residual": True},
     {"layers": 3, "attention": "concat", "feeding": "context"},
+    {"layers": 3, "deep_bidirectional": True},
+    {"layers": 2, "deep_bidirectional": True, "residual": True, "reverse": True},
 ]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 
@@ -104,6 +111,23 @@ def test_alignment_is_its_formula(kind: alignment.Kind, width: int) -> None:
             expected = expected * np.exp(-((np.arange(n) - place) ** 2) / (2 * (width / 2) ** 2))
         np.testing.assert_allclose(weights[b, t, :n], expected, atol=1e-5)
         assert weights[b, t, n:].abs().sum() == 0
+
+
+def test_a_window_moves_on_from_where_it_was() -> None:
+    torch.manual_seed(0)
+    align = alignment.Alignment("dot", 6, 6, 3, moves=True)
+    query, keys = torch.randn(1, 4, 6), torch.randn(1, 5, 6)
+    there = torch.ones(1, 5, dtype=torch.bool)
+    steps = align.advance(query)
+    weights = align(query, keys, there, steps.cumsum(1)).detach().numpy()
+    own = {name: p.detach().numpy() for name, p in align.named_parameters()}
+    centre = 0.0
+    for t in range(4):
+        q = query[0, t].numpy()
+        hidden = np.tanh(own["place.0.weight"] @ q + own["place.0.bias"])
+        centre += 1 / (1 + np.exp(-(own["place.2.weight"][0] @ hidden + own["place.2.bias"][0])))
+        scores = keys[0].numpy() @ q - (np.arange(5) - centre) ** 2 / (2 * 1.5**2)
+        np.testing.assert_allclose(weights[0, t], np.exp(scores) / np.exp(scores).sum(), atol=1e-5)
 
 
 @every_kind
@@ -168,6 +192,42 @@ def test_a_turned_sequence_begins_at_its_end() -> None:
     assert turned(xs, torch.tensor([5, 3]))[..., 0].t().tolist() == [[8, 6, 4, 2, 0], [5, 3, 1, 7, 9]]
 
 
+def test_looks_off_the_diagonal_are_counted_word_by_word() -> None:
+    canvas, target = texts(4, 10), answers(8, 5)
+    looks = torch.rand(2, 12, 20).softmax(-1)
+    total = []
+    for row, (words, said) in enumerate(((4, 8), (10, 5))):
+        for t in range(said):
+            far = [1 - math.exp(-((n / words - t / said) ** 2) / 0.08) for n in range(20)]
+            total.append(sum(far[n] * float(looks[row, t, n]) for n in range(20)))
+    assert float(off_diagonal(looks, canvas, target)) == pytest.approx(np.mean(total), rel=1e-5)
+    assert float(off_diagonal(torch.eye(12)[None], texts(12)[:, :12], answers(12))) == 0
+    model = model_of({})
+    plain, weighed = (TeacherForcing(diagonal_weight=w).loss(model, canvas, target) for w in (0.0, 2.0))
+    extra = 2 * off_diagonal(model.teach(canvas, target)[1], canvas, target)
+    torch.testing.assert_close(weighed, plain + extra)
+
+
+def test_an_encoder_that_reads_both_ways_is_torchs() -> None:
+    model = model_of({"layers": 2, "deep_bidirectional": True})
+    assert model.above is not None
+    other = torch.nn.LSTM(12, 8, 2, bidirectional=True)
+    own = [model.ahead, model.back, model.above.layers[0], model.above.backs[0]]
+    with torch.no_grad():
+        for core, end in zip(own, ("l0", "l0_reverse", "l1", "l1_reverse"), strict=True):
+            for ours, theirs in (("glimpse.weight", "weight_ih"), ("recurrent.weight", "weight_hh")):
+                let_in, keep, let_out, new = core.get_parameter(ours).chunk(4)  # type: ignore[union-attr]
+                other.get_parameter(f"{theirs}_{end}").copy_(torch.cat([let_in, keep, new, let_out]))
+            let_in, keep, let_out, new = core.get_parameter("glimpse.bias").chunk(4)  # type: ignore[union-attr]
+            other.get_parameter(f"bias_ih_{end}").copy_(torch.cat([let_in, keep, new, let_out]))
+            other.get_parameter(f"bias_hh_{end}").zero_()
+        canvas = texts(7, 20)
+        keys = model.read(canvas)["keys"]
+        for row, length in enumerate((7, 20)):
+            expected, _ = other(model.heard(canvas[row, :length]))
+            torch.testing.assert_close(keys[row, :length], expected, atol=1e-5, rtol=1e-5)
+
+
 def test_bad_settings_are_named() -> None:
     with pytest.raises(ValueError, match="one vocabulary"):
         Seq2SeqSettings().build(SPEC._replace(words=31))
@@ -179,6 +239,11 @@ def test_bad_settings_are_named() -> None:
         ({"local": 3, "attention": "none"}, "local is of attention"),
         ({"attention": "none", "feeding": "context"}, "needs attention"),
         ({"residual": True}, "layers to 2"),
+        ({"moves": True}, "set local"),
+        ({"feeding": "above"}, "needs two layers"),
+        ({"feeding": "above", "layers": 2, "attention": "last"}, "needs two layers"),
+        ({"deep_bidirectional": True}, "others above it"),
+        ({"deep_bidirectional": True, "layers": 2, "bidirectional": False}, "others above it"),
         ({"hard": True, "local": 3}, "hard is of"),
         ({"dropout": 1.0}, "dropout"),
     ):
@@ -241,6 +306,12 @@ def test_hard_looks_and_soft_ones_have_their_own_learners() -> None:
         HardLooks(discount=2.0)
     with pytest.raises(ValueError, match="heard of later: set feeding to 'context'"):
         HardLooks(discount=0.5).check(hard)
+    TeacherForcing(diagonal_weight=1.0).check(soft)
+    with pytest.raises(ValueError, match="of soft looks"):
+        HardLooks(diagonal_weight=1.0).check(hard)
+    for without in (TransformerSettings(), Seq2SeqSettings(attention="none")):
+        with pytest.raises(ValueError, match="of looks that the model tells"):
+            TeacherForcing(diagonal_weight=1.0).check(without)
 
 
 class Toy:

@@ -52,6 +52,8 @@ class TeacherForcing(LoopLearner, Scorer):
     """How much long answers are helped in it (parts/beam.py)."""
     coverage_weight: float = 0.0
     """How much answers are helped in it that leave no word unread."""
+    diagonal_weight: float = 0.0
+    """The weight of the looks that lie off the diagonal, of a nat (`off_diagonal`)."""
     constrained: bool = False
     """Whether trees that are said are held to be well formed (parts/brackets.py)."""
 
@@ -59,12 +61,14 @@ class TeacherForcing(LoopLearner, Scorer):
         """Raise ValueError for a number out of range."""
         checks.share(self, "label_smoothing")
         checks.positive(self, "beams")
-        checks.not_negative(self, "length_weight", "coverage_weight")
+        checks.not_negative(self, "length_weight", "coverage_weight", "diagonal_weight")
 
     def check(self, model: object) -> None:
-        """Raise ValueError for hard looks, which have no derivative."""
+        """Raise ValueError for hard looks, which have no derivative, and for a diagonal without any."""
         if isinstance(model, Seq2SeqSettings) and model.hard:
             raise ValueError("hard looks are learned by HardLooks: set hard to False")
+        if self.diagonal_weight and getattr(model, "attention", "none") in ("none", "last"):
+            raise ValueError("diagonal_weight is of looks that the model tells: set it to 0")
 
     def lesson(self, model: Seq2Seq | Transformer, task: Task) -> Lesson[Any]:
         """Train on scenes of the environment's own generator, those of like length together.
@@ -91,8 +95,11 @@ class TeacherForcing(LoopLearner, Scorer):
 
     def loss(self, model: Any, canvas: Tensor, target: Tensor) -> Tensor:
         """The mean over the words of targets (B, L), padded with -1, to texts (B, N)."""
-        scores, _ = model.teach(canvas, target)
-        return F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
+        scores, looks = model.teach(canvas, target)
+        loss = F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
+        if self.diagonal_weight:
+            loss = loss + self.diagonal_weight * off_diagonal(looks, canvas, target)
+        return loss
 
     def answers(self, model: Seq2Seq | Transformer, task: Task, split: str, beams: int) -> list[list[int]]:
         """What a model says to each frozen text of a split."""
@@ -114,6 +121,19 @@ class TeacherForcing(LoopLearner, Scorer):
     def metric(self, task: Task, mode: Mode) -> str:
         """BLEU of texts, F1 of trees, else an error in percent."""
         return metric_of(task, mode)
+
+
+def off_diagonal(looks: Tensor, canvas: Tensor, target: Tensor) -> Tensor:
+    """How far looks (B, L, N) at texts (B, N) lie off the diagonal while targets (B, L) are said, in [0, 1].
+
+    That is the mean over words of the sum of A_tn (1 - exp(-(n / N - t / T)^2 / 2 g^2)), the guided attention
+    of Tachibana, Uenoyama and Aihara (2018), with their g of 0.2.
+    """
+    words, said = (canvas > 0).sum(1).clamp_min(1), (target >= 0).sum(1)
+    n = torch.arange(looks.shape[2], device=looks.device) / words[:, None]
+    t = torch.arange(looks.shape[1], device=looks.device) / said[:, None]
+    far = 1 - torch.exp(-(n[:, None] - t[..., None]).square() / (2 * 0.2**2))
+    return (looks * far).sum(2)[target >= 0].mean()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,9 +168,11 @@ class HardLooks(TeacherForcing):
             raise ValueError(f"samples must be at least 2, got {self.samples}")
 
     def check(self, model: object) -> None:
-        """Raise ValueError for looks that are not hard, and for paid looks that nobody hears of later."""
+        """Raise ValueError for looks that are not hard, and for what hard looks have nothing of."""
         if not (isinstance(model, Seq2SeqSettings) and model.hard):
             raise ValueError("HardLooks teaches hard looks: set hard to True")
+        if self.diagonal_weight:
+            raise ValueError("diagonal_weight is of soft looks: set it to 0")
         if self.discount and model.feeding == "none":
             raise ValueError(
                 "discount is of looks that are heard of later: set feeding to 'context' or 'readout'"

@@ -7,6 +7,7 @@ residual, above a bidirectional layer, as in GNMT (Wu et al. 2016).
 from __future__ import annotations
 
 import dataclasses
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +25,14 @@ class Seq2SeqSettings(VoiceSettings):
 
     bidirectional: bool = True
     """Whether the encoder's first layer reads from both ends, half as wide each way."""
+    deep_bidirectional: bool = False
+    """Whether all other layers of it do, too."""
     reverse: bool = False
     """Whether the text is read from its end."""
     local: int = 0
     """How many words local attention (local-p) spans, 0 is global."""
+    moves: bool = False
+    """Whether local attention moves on from where it was, by at most a word (parts/alignment.py)."""
     pointer: int = 0
     """The decoder also sees the next word that it has not named: each of so many answers, the first ones,
     names one, as the leaves of a tree do. 0 is no such pointer."""
@@ -38,10 +43,14 @@ class Seq2SeqSettings(VoiceSettings):
         """Raise ValueError for a number out of range and for parts that do not fit each other."""
         super().__post_init__()
         checks.not_negative(self, "local", "pointer")
+        if self.deep_bidirectional and not (self.bidirectional and self.layers > 1):
+            raise ValueError("deep_bidirectional needs a bidirectional layer and others above it")
         if self.hidden % 2 and self.bidirectional:
             raise ValueError(f"hidden must be even where the encoder reads from both ends, got {self.hidden}")
         if self.local and self.attention in ("none", "last"):
             raise ValueError("local is of attention: leave it out, or choose dot, general or concat")
+        if self.moves and not self.local:
+            raise ValueError("moves is of local attention: set local, too")
         if self.hard and self.local:
             raise ValueError("hard is of one place alone: leave out local")
 
@@ -63,9 +72,8 @@ class Seq2Seq(Voice):
         half = own.hidden // 2
         self.ahead = LSTM(own.embedding, half if own.bidirectional else own.hidden)
         self.back = LSTM(own.embedding, half) if own.bidirectional else None
-        above = [LSTM(own.hidden, own.hidden) for _ in range(own.layers - 1)]
-        self.above = _Above(above, own.residual) if above else None
-        self._build_voice(spec, own, heard, own.local, own.pointer)
+        self.above = _Above(own) if own.layers > 1 else None
+        self._build_voice(spec, own, heard, own.local, own.pointer, moves=own.moves)
 
     def gaze_of(self, weights: Tensor) -> Tensor:
         """The mean of the places that a word looked at, (B, 1)."""
@@ -81,12 +89,7 @@ class Seq2Seq(Voice):
         words = self.dropout(table(canvas)).transpose(0, 1)
         if self.settings.reverse:
             words = turned(words, length)
-        ys, _ = self.ahead.unroll(words, None)
-        last = at(ys, length - 1)
-        if self.back is not None:
-            backwards, _ = self.back.unroll(turned(words, length), None)
-            last = torch.cat([last, at(backwards, length - 1)], -1)
-            ys = torch.cat([ys, turned(backwards, length)], -1)
+        ys, last = _read(self.ahead, self.back, words, length)
         lasts = [last]
         if self.above is not None:
             ys, higher = self.above.unroll(ys, length)
@@ -99,16 +102,33 @@ class Seq2Seq(Voice):
 class _Above(nn.Module):
     """The encoder's layers above the first, each over the whole text."""
 
-    def __init__(self, layers: list[LSTM], residual: bool) -> None:
+    def __init__(self, own: Seq2SeqSettings) -> None:
         super().__init__()
-        self.layers, self.residual = nn.ModuleList(layers), residual
+        self.dropout, self.residual, each = nn.Dropout(own.dropout), own.residual, range(own.layers - 1)
+        half = own.hidden // 2
+        self.layers = nn.ModuleList(
+            LSTM(own.hidden, half if own.deep_bidirectional else own.hidden) for _ in each
+        )
+        self.backs = nn.ModuleList(LSTM(own.hidden, half) for _ in each if own.deep_bidirectional)
 
     def unroll(self, xs: Tensor, length: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Outputs of the highest (T, B, n), and of every layer the one at the text's end (B, n)."""
         lasts = []
-        for layer in self.layers:
+        for layer, back in zip_longest(self.layers, self.backs):
             assert isinstance(layer, LSTM)
-            ys, _ = layer.unroll(xs, None)
-            lasts.append(at(ys, length - 1))
+            assert back is None or isinstance(back, LSTM)
+            ys, last = _read(layer, back, self.dropout(xs), length)
+            lasts.append(last)
             xs = xs + ys if self.residual else ys
         return xs, lasts
+
+
+def _read(ahead: LSTM, back: LSTM | None, xs: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """Outputs (T, B, n) to a text (T, B, m), and those at its end; with `back` it is read from both ends."""
+    ys, _ = ahead.unroll(xs, None)
+    last = at(ys, length - 1)
+    if back is None:
+        return ys, last
+    backwards, _ = back.unroll(turned(xs, length), None)
+    last = torch.cat([last, at(backwards, length - 1)], -1)
+    return torch.cat([ys, turned(backwards, length)], -1), last

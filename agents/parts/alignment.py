@@ -24,16 +24,19 @@ class Alignment(nn.Module):
     "dot": q · k. "general": q · W k. "concat": v · tanh(W q + U k), `query` wide. width: of local attention,
     0 is global: then a place p = N sigmoid(v · tanh(W q)) is predicted of a text of N words, and the weights
     are multiplied by a Gaussian around it whose standard deviation is half of `width` (local-p, equations 9
-    and 10). Raises ValueError for an unknown kind and for the dot of unlike widths.
+    and 10). moves: of local attention, p is where the last query's was and sigmoid(v · tanh(W q)) further, as
+    a window moves over a text in Graves (2013), equation 51; the Gaussian is then part of the softmax, so
+    that a window that has gone astray still learns. Raises ValueError for an unknown kind and for the dot of
+    unlike widths.
     """
 
-    def __init__(self, kind: Kind, query: int, key: int, width: int = 0) -> None:
+    def __init__(self, kind: Kind, query: int, key: int, width: int = 0, *, moves: bool = False) -> None:
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"attention must be one of {KINDS}, got {kind!r}")
         if kind == "dot" and query != key:
             raise ValueError(f"attention 'dot' needs queries as wide as keys, got {query} and {key}")
-        self.kind, self.width = kind, width
+        self.kind, self.width, self.moves = kind, width, moves
         self.key = nn.Identity() if kind == "dot" else nn.Linear(key, query, bias=False)
         self.query = nn.Linear(query, query) if kind == "concat" else nn.Identity()
         self.score = nn.Linear(query, 1, bias=False) if kind == "concat" else None
@@ -44,10 +47,18 @@ class Alignment(nn.Module):
         prepared: Tensor = self.key(keys)
         return prepared
 
-    def forward(self, query: Tensor, prepared: Tensor, there: Tensor) -> Tensor:
+    def advance(self, query: Tensor) -> Tensor:
+        """How many places a window that moves goes on at queries (…, query): (…) in [0, 1]."""
+        assert self.place is not None
+        with full_precision(query):
+            places: Tensor = torch.sigmoid(self.place(query.float()))[..., 0]
+        return places
+
+    def forward(self, query: Tensor, prepared: Tensor, there: Tensor, centre: Tensor | None = None) -> Tensor:
         """Queries (B, T, query), prepared keys, which words are there -> weights (B, T, N).
 
-        there: bool (B, N), or (B, T, N) where that changes from query to query.
+        there: bool (B, N), or (B, T, N) where that changes from query to query. centre: of a window that
+        moves, where it is by then, (B, T).
         """
         compared = self.query(query)
         if self.score is None:
@@ -57,10 +68,12 @@ class Alignment(nn.Module):
         with full_precision(query):
             there = there if there.ndim == 3 else there[:, None]
             scores = scores.float().masked_fill(~there, -torch.inf)
-            weights: Tensor = scores.softmax(-1)
+            beside = None
             if self.place is not None:
-                words = there.sum(2, keepdim=True)
-                centre = words * torch.sigmoid(self.place(query.float()))
+                if centre is None:
+                    centre = there.sum(2) * torch.sigmoid(self.place(query.float()))[..., 0]
                 place = torch.arange(there.shape[2], device=there.device)
-                weights = weights * torch.exp(-2 * ((place - centre) / self.width).square())
-        return weights
+                beside = -2 * ((place - centre[..., None]) / self.width).square()
+                scores = scores + beside if self.moves else scores
+            weights: Tensor = scores.softmax(-1)
+            return weights if beside is None or self.moves else weights * beside.exp()

@@ -25,7 +25,7 @@ from agents.parts.vocabulary import check_answers_every_glimpse
 
 Attention = Literal["none", "last", "dot", "general", "concat"]
 ATTENTIONS: tuple[Attention, ...] = get_args(Attention)
-Feeding = Literal["none", "readout", "context"]
+Feeding = Literal["none", "readout", "context", "above"]
 FEEDINGS: tuple[Feeding, ...] = get_args(Feeding)
 PLACES = ("there", "keys", "prepared")  # parts of a state that words of one text or picture share
 
@@ -49,8 +49,9 @@ class VoiceSettings:
     """Whether a word looks at one place alone, drawn in training and then the likeliest, and not at the
     weighted mean of all."""
     feeding: Feeding = "none"
-    """What the decoder sees beside the last word: nothing, the readout that the last word was scored from
-    (input feeding), or the context, attended to before the step, as Bahdanau's does."""
+    """What the decoder sees beside the last word: nothing; the readout that the last word was scored from
+    (input feeding); the context, attended to before the step, as Bahdanau's does; or ("above") nothing in the
+    lowest layer, which attends, and in the next one the context that it found, much as GNMT's does."""
     dropout: float = 0.3
     """The share of the embeddings' and the readout's units that training drops, in [0, 1)."""
 
@@ -67,6 +68,8 @@ class VoiceSettings:
             raise ValueError("hard is of dot, general or concat: choose another attention")
         if self.attention == "none" and self.feeding == "context":
             raise ValueError("feeding 'context' needs attention: choose another, or last")
+        if self.feeding == "above" and (self.layers == 1 or self.attention in ("none", "last")):
+            raise ValueError("feeding 'above' needs two layers and dot, general or concat attention")
         if self.residual and self.layers == 1:
             raise ValueError("residual joins layers: set layers to 2 or more")
 
@@ -75,9 +78,9 @@ class Voice(Agent):
     """Base of agents that read the canvas once and then say words: decoder, alignment and readout.
 
     It hears the last word that was said, whoever said it. heard: embeddings of what is heard, 0 being nothing
-    and n + 1 answer n, by which answers are scored, too. local: how many places local attention spans, 0 is
-    all. pointer: see `Seq2SeqSettings`. Raises ValueError for an environment with more than one glimpse an
-    answer, for it needs none.
+    and n + 1 answer n, by which answers are scored, too. local, moves: of local attention, as Alignment's;
+    0 is all places. pointer: see `Seq2SeqSettings`. Raises ValueError for an environment with more than one
+    glimpse an answer, for it needs none.
     """
 
     sees: Sees = "canvas"
@@ -87,21 +90,30 @@ class Voice(Agent):
         check_answers_every_glimpse(spec)
 
     def _build_voice(
-        self, spec: Spec, settings: VoiceSettings, heard: nn.Embedding, local: int = 0, pointer: int = 0
+        self,
+        spec: Spec,
+        settings: VoiceSettings,
+        heard: nn.Embedding,
+        local: int = 0,
+        pointer: int = 0,
+        *,
+        moves: bool = False,
     ) -> None:
         """Make the decoder, once the encoder is made: weights are drawn in reading order."""
         own = settings
         self.settings, self.heard, self.pointer = settings, heard, pointer
-        fed = {"none": 0, "readout": own.embedding, "context": own.hidden}[own.feeding]
+        fed = {"readout": own.embedding, "context": own.hidden}.get(own.feeding, 0)
         fed += own.hidden * (pointer > 0)
-        layers = [
-            LSTM((own.embedding + fed if i == 0 else own.hidden), own.hidden) for i in range(own.layers)
-        ]
-        self.decoder: Core = (
-            layers[0] if own.layers == 1 else Stack(layers, "residual" if own.residual else "plain")
-        )
-        attends = own.attention not in ("none", "last")
-        self.alignment = Alignment(own.attention, own.hidden, own.hidden, local) if attends else None  # type: ignore[arg-type]
+        wide = [own.embedding + fed, *[own.hidden] * (own.layers - 1)]
+        if own.feeding == "above":
+            wide[1] += own.hidden
+        layers = [LSTM(inputs, own.hidden) for inputs in wide]
+        below = 1 if own.feeding == "above" else own.layers
+        self.decoder = _stack(layers[:below], own.residual)
+        self.above_look = _stack(layers[below:], own.residual) if layers[below:] else None
+        self.alignment = None
+        if own.attention != "none" and own.attention != "last":
+            self.alignment = Alignment(own.attention, own.hidden, own.hidden, local, moves=moves)
         self.readout = nn.Linear(own.hidden * (1 if own.attention == "none" else 2), own.embedding)
         self.bias = nn.Parameter(torch.zeros(spec.num_answers))
         self.dropout = nn.Dropout(own.dropout)
@@ -120,12 +132,16 @@ class Voice(Agent):
         keys (B, N, hidden): the places; there bool (B, N): which there are. lasts: of each layer what it
         begins with, (B, hidden).
         """
-        begun = [layer.begin_from(last) for layer, last in zip(self._layers(), lasts, strict=True)]
+        below = len(_layers(self.decoder))
         state: dict[str, Any] = {
             "there": there,
-            "core": begun[0] if len(begun) == 1 else tuple(begun),
+            "core": _begun(self.decoder, lasts[:below]),
             "weights": there.new_zeros(there.shape, dtype=torch.float32),
         }
+        if self.above_look is not None:
+            state["above"] = _begun(self.above_look, lasts[below:])
+        if self.alignment is not None and self.alignment.moves:
+            state["centre"] = keys.new_zeros(len(keys), dtype=torch.float32)
         if self.alignment is not None:
             state |= {"keys": keys, "prepared": self.alignment.prepare(keys)}
         elif self.settings.attention == "last":
@@ -172,16 +188,19 @@ class Voice(Agent):
         seen, named = self._hear(heard[:, None], state)
         seen = seen[:, 0]
         if self.settings.feeding == "context":
-            weights, look, context = self._look(_top(state["core"]), state, draw)
+            state, weights, context = self._look(_top(state["core"]), state, draw)
             assert context is not None
             seen = torch.cat([seen, context.to(seen.dtype)], -1)
         elif self.settings.feeding == "readout":
             seen = torch.cat([seen, state["fed"].to(seen.dtype)], -1)
         y, core = self.decoder(seen, state["core"])
         if self.settings.feeding != "context":
-            weights, look, context = self._look(y, state, draw)
+            state, weights, context = self._look(y, state, draw)
+        after = {**state, "core": core}
+        if self.above_look is not None:
+            assert context is not None
+            y, after["above"] = self.above_look(torch.cat([y, context.to(y.dtype)], -1), state["above"])
         read = self._read_out(y, context)
-        after = {**state, "core": core, "weights": look}
         if named is not None:
             after["named"] = named[:, 0]
         if self.settings.feeding == "readout":
@@ -201,10 +220,21 @@ class Voice(Agent):
     def teach_from(self, state: State, target: Tensor) -> tuple[Tensor, Tensor]:
         """As `teach`, of what is read already."""
         heard = F.pad(target[:, :-1] + 1, (1, 0))
-        if self.settings.feeding == "none":
-            ys = self._unroll(heard, state).reshape(len(state["there"]), -1, self.settings.hidden)
-            looks = self._chosen(self._weigh(ys, state), draw=False)
-            read = self._read_out(ys, self._seen(looks, state))
+        if self.settings.feeding in ("none", "above"):
+            ys = self._unroll(heard, state)
+            centre = None
+            if self.alignment is not None and self.alignment.moves:
+                centre = self.alignment.advance(ys).cumsum(1).view(len(state["there"]), -1)
+            ys = ys.reshape(len(state["there"]), -1, self.settings.hidden)
+            looks = self._chosen(self._weigh(ys, state, centre), draw=False)
+            seen = self._seen(looks, state)
+            if self.above_look is not None:
+                assert seen is not None
+                both = torch.cat([ys, seen.to(ys.dtype)], -1).view(*target.shape, -1)
+                begun = self._each(state, target)["above"]
+                ys, _ = self.above_look.unroll(both.transpose(0, 1), begun)
+                ys = ys.transpose(0, 1).reshape(*seen.shape[:2], -1)
+            read = self._read_out(ys, seen)
             read, looks = (part.reshape(*target.shape, -1) for part in (read, looks))
         else:
             state = self._each(state, target)
@@ -268,12 +298,17 @@ class Voice(Agent):
         places = {key: state[key] for key in PLACES if key in state}
         return {**select({key: state[key] for key in state.keys() - places.keys()}, rows), **places}
 
-    def _look(self, query: Tensor, state: State, draw: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Weights (B K, N) of queries (B K, hidden), K to each of what is read, their looks and contexts."""
-        weights = self._weigh(query.view(len(state["there"]), -1, query.shape[1]), state)
+    def _look(self, query: Tensor, state: State, draw: bool) -> tuple[State, Tensor, Tensor | None]:
+        """The state after a look by queries (B K, hidden), K to each of what is read, weights, contexts."""
+        after, read, centre = {**state}, len(state["there"]), None
+        if self.alignment is not None and self.alignment.moves:
+            after["centre"] = state["centre"] + self.alignment.advance(query)
+            centre = after["centre"].view(read, -1)
+        weights = self._weigh(query.view(read, -1, query.shape[1]), state, centre)
         look = self._chosen(weights, draw)
         context = self._seen(look, state)
-        return weights.flatten(0, 1), look.flatten(0, 1), None if context is None else context.flatten(0, 1)
+        after["weights"] = look.flatten(0, 1)
+        return after, weights.flatten(0, 1), None if context is None else context.flatten(0, 1)
 
     def _unroll(self, heard: Tensor, state: State) -> Tensor:
         """The decoder's outputs (B K, T, hidden) to what it hears, (B K, T), without feeding."""
@@ -292,12 +327,15 @@ class Voice(Agent):
         place = named.clamp_max(words.shape[1] - 1)[..., None].expand(-1, -1, words.shape[2])
         return torch.cat([seen, words.gather(1, place).to(seen.dtype)], -1), named
 
-    def _weigh(self, query: Tensor, state: State) -> Tensor:
-        """How much queries (B, T, hidden) attend to each place, (B, T, N); without attention zeros."""
+    def _weigh(self, query: Tensor, state: State, centre: Tensor | None = None) -> Tensor:
+        """How much queries (B, T, hidden) attend to each place, (B, T, N); without attention zeros.
+
+        centre: of a window that moves, where it is by then, (B, T).
+        """
         if self.alignment is None:
             places = state["there"].shape[1]
             return query.new_zeros(*query.shape[:2], places, dtype=torch.float32)
-        weights: Tensor = self.alignment(query, state["prepared"], state["there"])
+        weights: Tensor = self.alignment(query, state["prepared"], state["there"], centre)
         return weights
 
     def _chosen(self, weights: Tensor, draw: bool) -> Tensor:
@@ -327,9 +365,6 @@ class Voice(Agent):
         """Scores of the answers by their embeddings: (M, embedding) -> float32 (M, n)."""
         return F.linear(read, self.heard.weight[1:], self.bias).float()
 
-    def _layers(self) -> list[Core]:
-        return self.decoder.cores() if isinstance(self.decoder, Stack) else [self.decoder]
-
 
 class Looked(NamedTuple):
     """M words of which each looked K times: scores (M, K, n), log p of each look (M, K), entropies (M,)."""
@@ -337,6 +372,22 @@ class Looked(NamedTuple):
     scores: Tensor
     log_prob: Tensor
     entropy: Tensor
+
+
+def _stack(layers: list[LSTM], residual: bool) -> Core:
+    """LSTMs above each other as one core."""
+    return layers[0] if len(layers) == 1 else Stack(layers, "residual" if residual else "plain")
+
+
+def _layers(core: Core) -> list[Core]:
+    """The LSTMs of `_stack`, from the lowest on."""
+    return core.cores() if isinstance(core, Stack) else [core]
+
+
+def _begun(core: Core, lasts: list[Tensor]) -> State:
+    """The state of `_stack` that begins from an output of each layer."""
+    begun = [layer.begin_from(last) for layer, last in zip(_layers(core), lasts, strict=True)]
+    return tuple(begun) if isinstance(core, Stack) else begun[0]
 
 
 def _top(core: State) -> Tensor:
