@@ -18,7 +18,7 @@ from agents.agent import Spec
 from agents.experiments import EXPERIMENTS
 from agents.experiments.experiment import to_config
 from agents.learn import checkpoint, features, metrics
-from agents.learn.captioning import Captioning, HardCaptioning
+from agents.learn.captioning import Captioning, HardCaptioning, SelfCritical
 from agents.learn.loop import Loop, Task
 from agents.learn.reading import Reading
 from agents.models.captioner import CaptionerSettings
@@ -202,6 +202,9 @@ def test_bad_captioners_are_named() -> None:
         HardCaptioning().check(soft)
     with pytest.raises(ValueError, match="heard of later"):
         HardCaptioning(discount=0.5).check(hard)
+    for learner in (Captioning, HardCaptioning, SelfCritical):
+        with pytest.raises(ValueError, match="no diagonal"):
+            learner(diagonal_weight=1.0)
     for name in ("even_weight", "presence_weight", "look_weight"):
         with pytest.raises(ValueError, match=f"{name} is of attention"):
             Captioning(**{name: 1.0}).check(CaptionerSettings(attention="none"))

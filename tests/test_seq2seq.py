@@ -304,7 +304,7 @@ def test_hard_looks_and_soft_ones_have_their_own_learners() -> None:
         HardLooks(samples=1)
     with pytest.raises(ValueError, match="discount must be between 0 and 1, got 2"):
         HardLooks(discount=2.0)
-    with pytest.raises(ValueError, match="heard of later: set feeding to 'context'"):
+    with pytest.raises(ValueError, match="heard of later: choose another"):
         HardLooks(discount=0.5).check(hard)
     TeacherForcing(diagonal_weight=1.0).check(soft)
     with pytest.raises(ValueError, match="of soft looks"):

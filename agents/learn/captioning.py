@@ -50,6 +50,13 @@ class _OfPictures:
     beams: int
     length_weight: float
     coverage_weight: float
+    diagonal_weight: float
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for looks that are to be led along a diagonal."""
+        super().__post_init__()  # type: ignore[misc]
+        if self.diagonal_weight:
+            raise ValueError("a picture has no diagonal to lead looks along: set diagonal_weight to 0")
 
     def pool(self, model: Any, task: Task) -> Pictures:
         """Where batches come from."""
@@ -195,7 +202,7 @@ class HardCaptioning(_OfPictures, HardLooks):
             raise ValueError("HardCaptioning teaches hard looks: set hard to True")
         if self.discount and model.feeding == "none":
             raise ValueError(
-                "discount is of looks that are heard of later: set feeding to 'context' or 'readout'"
+                "discount is of looks that are heard of later: choose another feeding than 'none'"
             )
 
 

@@ -175,7 +175,7 @@ class HardLooks(TeacherForcing):
             raise ValueError("diagonal_weight is of soft looks: set it to 0")
         if self.discount and model.feeding == "none":
             raise ValueError(
-                "discount is of looks that are heard of later: set feeding to 'context' or 'readout'"
+                "discount is of looks that are heard of later: choose another feeding than 'none'"
             )
 
     def loss(self, model: Seq2Seq, canvas: Tensor, target: Tensor) -> Tensor:
