@@ -220,31 +220,35 @@ class Voice(Agent):
     def teach_from(self, state: State, target: Tensor) -> tuple[Tensor, Tensor]:
         """As `teach`, of what is read already."""
         heard = F.pad(target[:, :-1] + 1, (1, 0))
-        if self.settings.feeding in ("none", "above"):
-            ys = self._unroll(heard, state)
-            centre = None
-            if self.alignment is not None and self.alignment.moves:
-                centre = self.alignment.advance(ys).cumsum(1).view(len(state["there"]), -1)
-            ys = ys.reshape(len(state["there"]), -1, self.settings.hidden)
-            looks = self._chosen(self._weigh(ys, state, centre), draw=False)
-            seen = self._seen(looks, state)
-            if self.above_look is not None:
-                assert seen is not None
-                both = torch.cat([ys, seen.to(ys.dtype)], -1).view(*target.shape, -1)
-                begun = self._each(state, target)["above"]
-                ys, _ = self.above_look.unroll(both.transpose(0, 1), begun)
-                ys = ys.transpose(0, 1).reshape(*seen.shape[:2], -1)
-            read = self._read_out(ys, seen)
-            read, looks = (part.reshape(*target.shape, -1) for part in (read, looks))
-        else:
-            state = self._each(state, target)
-            each, looked = [], []
-            for word in heard.t():
-                one, state, _ = self.step(word, state)
-                each.append(one)
-                looked.append(state["weights"])
-            read, looks = torch.stack(each, 1), torch.stack(looked, 1)
+        at_once = self.settings.feeding in ("none", "above")
+        read, looks = self._at_once(heard, state) if at_once else self._in_turn(heard, state)
         return self._score(read[target >= 0]), looks
+
+    def _at_once(self, heard: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """What scores are made of, (B K, L, embedding), and looks (B K, L, N), layer by layer."""
+        ys, centre = self._unroll(heard, state), None
+        if self.alignment is not None and self.alignment.moves:
+            centre = self.alignment.advance(ys).cumsum(1).view(len(state["there"]), -1)
+        ys = ys.reshape(len(state["there"]), -1, self.settings.hidden)
+        looks = self._chosen(self._weigh(ys, state, centre), draw=False)
+        seen = self._seen(looks, state)
+        if self.above_look is not None:
+            assert seen is not None
+            both = torch.cat([ys, seen.to(ys.dtype)], -1).view(*heard.shape, -1)
+            higher, _ = self.above_look.unroll(both.transpose(0, 1), self._each(state, heard)["above"])
+            ys = higher.transpose(0, 1).reshape(ys.shape)
+        read = self._read_out(ys, seen)
+        return read.reshape(*heard.shape, -1), looks.reshape(*heard.shape, -1)
+
+    def _in_turn(self, heard: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """The same, word by word."""
+        state = self._each(state, heard)
+        each, looked = [], []
+        for word in heard.t():
+            one, state, _ = self.step(word, state)
+            each.append(one)
+            looked.append(state["weights"])
+        return torch.stack(each, 1), torch.stack(looked, 1)
 
     def teach_hard(self, canvas: Tensor, target: Tensor, samples: int) -> Looked:
         """As `teach`, each word looking `samples` times at one place that is drawn by its weights.
