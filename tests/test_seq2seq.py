@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from agents.agent import Spec
+from agents.cores import Stack
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.experiments.experiment import to_config
 from agents.learn import metrics, vectors
@@ -54,7 +55,7 @@ KINDS: list[dict[str, Any]] = [
     {"local": 4, "reverse": True},
     {"local": 4, "moves": True},
     {"local": 4, "moves": True, "feeding": "context"},
-    {"local": 4, "moves": True, "feeding": "above", "layers": 3, "residual": True},
+    {"local": 4, "moves": True, "feeding": "above", "layers": 3},
     {"feeding": "above", "layers": 2, "hard": True},
     {"hard": True},
     {"layers": 4, "residual": True},
@@ -203,9 +204,84 @@ def test_looks_off_the_diagonal_are_counted_word_by_word() -> None:
     assert float(off_diagonal(looks, canvas, target)) == pytest.approx(np.mean(total), rel=1e-5)
     assert float(off_diagonal(torch.eye(12)[None], texts(12)[:, :12], answers(12))) == 0
     model = model_of({})
+    nothing = torch.cat([target[:1], torch.full((1, 12), -1)]), torch.cat([canvas[:1], 0 * canvas[:1]])
+    assert float(off_diagonal(looks[:1].repeat(2, 1, 1), nothing[1], nothing[0])) == pytest.approx(
+        float(off_diagonal(looks[:1], canvas[:1], target[:1])), rel=1e-5
+    )  # of an empty text, of which nothing is said
     plain, weighed = (TeacherForcing(diagonal_weight=w).loss(model, canvas, target) for w in (0.0, 2.0))
     extra = 2 * off_diagonal(model.teach(canvas, target)[1], canvas, target)
     torch.testing.assert_close(weighed, plain + extra)
+
+
+def test_the_layer_above_sees_what_the_lowest_looked_at() -> None:
+    model = model_of({"feeding": "above", "layers": 3, "local": 3, "moves": True})
+    canvas, words = texts(6), [0, 4, 9, 2]
+    target = torch.tensor([[word - 1 for word in words[1:]] + [7]])
+    state = model.read(canvas)
+    keys, align, upper = state["keys"][0, :6], model.alignment, model.above_look
+    assert align is not None
+    assert isinstance(upper, Stack)
+    core, above, centre, expected = state["core"], state["above"], torch.zeros(()), []
+    for word in words:
+        y, core = model.decoder(model.heard(torch.tensor([word])), core)
+        assert align.place is not None
+        centre = centre + align.place(y[0]).sigmoid()[0]
+        scores = keys @ align.key.weight.t() @ y[0]  # type: ignore[operator, union-attr]
+        weights = (scores - (torch.arange(6) - centre) ** 2 / (2 * 1.5**2)).softmax(0)
+        context = (weights @ keys)[None]
+        z, first = upper.cores()[0](torch.cat([y, context], 1), above[0])
+        z, second = upper.cores()[1](z, above[1])
+        above = (first, second)
+        read = torch.tanh(model.readout(torch.cat([z, context], 1)))
+        expected.append(read @ model.heard.weight[1:].t() + model.bias)
+    torch.testing.assert_close(model.teach(canvas, target)[0], torch.cat(expected), atol=1e-5, rtol=1e-5)
+    # It goes on from where it is, too.
+    state = model.read(canvas)
+    for word in words[:2]:
+        _, state = model.say(torch.tensor([word]), state)
+    state["centre"] += 1.5
+    said, _ = model.say(torch.tensor([0]), state)
+    torch.testing.assert_close(model.teach_from(state, target)[0][:1], said, atol=1e-5, rtol=1e-5)
+
+
+def test_the_window_learns_where_to_go_in_turn_as_it_does_at_once() -> None:
+    model = model_of({"feeding": "above", "layers": 2, "local": 3, "moves": True}).double()
+    canvas, target = texts(6, 9), answers(5, 5)
+    assert model.alignment is not None
+    assert model.alignment.place is not None
+    weights = list(model.alignment.place.parameters())
+    at_once, _ = model.teach(canvas, target)
+    heard = torch.cat([torch.zeros(2, 1, dtype=torch.long), target[:, :4] + 1], 1)
+    read, _ = model._in_turn(heard, model.read(canvas))
+    in_turn = model._score(read[target[:, :5] >= 0])
+    for one, other in zip(
+        torch.autograd.grad(at_once.square().sum(), weights),
+        torch.autograd.grad(in_turn.square().sum(), weights),
+        strict=True,
+    ):
+        assert one.abs().sum() > 0
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_layers_that_read_drop_units_between_them_and_may_be_residual() -> None:
+    model, canvas = model_of({"layers": 2, "residual": True, "dropout": 0.5}), texts(6)
+    assert model.above is not None
+    lowest, _ = model.ahead.unroll(model.heard(canvas).transpose(0, 1)[:6], None)
+    back, _ = model.back.unroll(model.heard(canvas[:, :6]).flip(1).transpose(0, 1), None)  # type: ignore[union-attr]
+    xs = torch.cat([lowest, back.flip(0)], -1)
+    ys, _ = model.above.layers[0].unroll(xs, None)  # type: ignore[operator]
+    torch.testing.assert_close(model.read(canvas)["keys"][0, :6], (xs + ys)[:, 0], atol=1e-5, rtol=1e-5)
+    model.above.train()  # what the second layer sees drops out, and what it adds to does not
+    added = torch.stack([model.read(canvas)["keys"][0, :6] - xs[:, 0] for _ in range(2)]).detach()
+    assert not torch.allclose(*added)
+
+
+def test_a_text_may_be_read_from_its_end() -> None:
+    plain, back = model_of({"bidirectional": False}), model_of({"bidirectional": False, "reverse": True})
+    canvas = texts(6)
+    turned_round = torch.cat([canvas[:, :6].flip(1), canvas[:, 6:]], 1)
+    keys, others = back.read(canvas)["keys"][0, :6], plain.read(turned_round)["keys"][0, :6]
+    torch.testing.assert_close(keys, others.flip(0))
 
 
 def test_an_encoder_that_reads_both_ways_is_torchs() -> None:
@@ -242,6 +318,7 @@ def test_bad_settings_are_named() -> None:
         ({"moves": True}, "set local"),
         ({"feeding": "above"}, "needs two layers"),
         ({"feeding": "above", "layers": 2, "attention": "last"}, "needs two layers"),
+        ({"feeding": "above", "layers": 2, "residual": True}, "no residual layers"),
         ({"deep_bidirectional": True}, "others above it"),
         ({"deep_bidirectional": True, "layers": 2, "bidirectional": False}, "others above it"),
         ({"hard": True, "local": 3}, "hard is of"),
@@ -256,6 +333,8 @@ def test_bad_settings_are_named() -> None:
         TransformerSettings(width=10, heads=3)
     with pytest.raises(ValueError, match="as wide as keys"):
         alignment.Alignment("dot", 4, 5)
+    with pytest.raises(ValueError, match="set its width"):
+        alignment.Alignment("dot", 4, 4, moves=True)
     with pytest.raises(ValueError, match="one vocabulary"):
         ReadingAgentSettings().build(SPEC._replace(words=31))
     unfit = Experiment(
@@ -309,8 +388,10 @@ def test_hard_looks_and_soft_ones_have_their_own_learners() -> None:
     TeacherForcing(diagonal_weight=1.0).check(soft)
     with pytest.raises(ValueError, match="of soft looks"):
         HardLooks(diagonal_weight=1.0).check(hard)
+    with pytest.raises(ValueError, match="would empty looks"):
+        TeacherForcing(diagonal_weight=1.0).check(Seq2SeqSettings(local=3))
     for without in (TransformerSettings(), Seq2SeqSettings(attention="none")):
-        with pytest.raises(ValueError, match="of looks that the model tells"):
+        with pytest.raises(ValueError, match="dot, general or concat"):
             TeacherForcing(diagonal_weight=1.0).check(without)
 
 

@@ -53,7 +53,7 @@ class TeacherForcing(LoopLearner, Scorer):
     coverage_weight: float = 0.0
     """How much answers are helped in it that leave no word unread."""
     diagonal_weight: float = 0.0
-    """The weight of the looks that lie off the diagonal, of a nat (`off_diagonal`)."""
+    """The weight of the penalty on looks that lie off the diagonal (`off_diagonal`), of a nat."""
     constrained: bool = False
     """Whether trees that are said are held to be well formed (parts/brackets.py)."""
 
@@ -68,7 +68,9 @@ class TeacherForcing(LoopLearner, Scorer):
         if isinstance(model, Seq2SeqSettings) and model.hard:
             raise ValueError("hard looks are learned by HardLooks: set hard to False")
         if self.diagonal_weight and getattr(model, "attention", "none") in ("none", "last"):
-            raise ValueError("diagonal_weight is of looks that the model tells: set it to 0")
+            raise ValueError("diagonal_weight needs a model with dot, general or concat attention")
+        if self.diagonal_weight and isinstance(model, Seq2SeqSettings) and model.local and not model.moves:
+            raise ValueError("diagonal_weight would empty looks of local attention: set moves, too")
 
     def lesson(self, model: Seq2Seq | Transformer, task: Task) -> Lesson[Any]:
         """Train on scenes of the environment's own generator, those of like length together.
@@ -129,7 +131,7 @@ def off_diagonal(looks: Tensor, canvas: Tensor, target: Tensor) -> Tensor:
     That is the mean over words of the sum of A_tn (1 - exp(-(n / N - t / T)^2 / 2 g^2)), the guided attention
     of Tachibana, Uenoyama and Aihara (2018), with their g of 0.2.
     """
-    words, said = (canvas > 0).sum(1).clamp_min(1), (target >= 0).sum(1)
+    words, said = (canvas > 0).sum(1).clamp_min(1), (target >= 0).sum(1).clamp_min(1)
     n = torch.arange(looks.shape[2], device=looks.device) / words[:, None]
     t = torch.arange(looks.shape[1], device=looks.device) / said[:, None]
     far = 1 - torch.exp(-(n[:, None] - t[..., None]).square() / (2 * 0.2**2))
@@ -140,7 +142,7 @@ def off_diagonal(looks: Tensor, canvas: Tensor, target: Tensor) -> Tensor:
 class HardLooks(TeacherForcing):
     """The same for hard looks: cross-entropy for the words, REINFORCE for the looks (Xu et al. 2015).
 
-    What a word is paid for is its own look alone, for no look is heard of later.
+    What a word is paid for is its own look alone, unless looks are heard of later (`discount`).
     """
 
     TEACHES: ClassVar[tuple[type, ...]] = (Seq2SeqSettings,)
@@ -168,7 +170,7 @@ class HardLooks(TeacherForcing):
             raise ValueError(f"samples must be at least 2, got {self.samples}")
 
     def check(self, model: object) -> None:
-        """Raise ValueError for looks that are not hard, and for what hard looks have nothing of."""
+        """Raise ValueError for looks that are not hard, and for settings that these looks have no use of."""
         if not (isinstance(model, Seq2SeqSettings) and model.hard):
             raise ValueError("HardLooks teaches hard looks: set hard to True")
         if self.diagonal_weight:

@@ -32,7 +32,8 @@ class Seq2SeqSettings(VoiceSettings):
     local: int = 0
     """How many words local attention (local-p) spans, 0 is global."""
     moves: bool = False
-    """Whether local attention moves on from where it was, by at most a word (parts/alignment.py)."""
+    """Whether the window of local attention goes on at each answer by a learned step of at most one word, and
+    is not placed anew (parts/alignment.py)."""
     pointer: int = 0
     """The decoder also sees the next word that it has not named: each of so many answers, the first ones,
     names one, as the leaves of a tree do. 0 is no such pointer."""

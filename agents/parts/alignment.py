@@ -26,8 +26,8 @@ class Alignment(nn.Module):
     are multiplied by a Gaussian around it whose standard deviation is half of `width` (local-p, equations 9
     and 10). moves: of local attention, p is where the last query's was and sigmoid(v · tanh(W q)) further, as
     a window moves over a text in Graves (2013), equation 51; the Gaussian is then part of the softmax, so
-    that a window that has gone astray still learns. Raises ValueError for an unknown kind and for the dot of
-    unlike widths.
+    that a window that has gone astray still learns. Raises ValueError for an unknown kind, for the dot of
+    unlike widths and for a window that moves and has no width.
     """
 
     def __init__(self, kind: Kind, query: int, key: int, width: int = 0, *, moves: bool = False) -> None:
@@ -36,6 +36,8 @@ class Alignment(nn.Module):
             raise ValueError(f"attention must be one of {KINDS}, got {kind!r}")
         if kind == "dot" and query != key:
             raise ValueError(f"attention 'dot' needs queries as wide as keys, got {query} and {key}")
+        if moves and not width:
+            raise ValueError("moves is of local attention: set its width, too")
         self.kind, self.width, self.moves = kind, width, moves
         self.key = nn.Identity() if kind == "dot" else nn.Linear(key, query, bias=False)
         self.query = nn.Linear(query, query) if kind == "concat" else nn.Identity()
@@ -49,10 +51,8 @@ class Alignment(nn.Module):
 
     def advance(self, query: Tensor) -> Tensor:
         """How many places a window that moves goes on at queries (…, query): (…) in [0, 1]."""
-        assert self.place is not None
         with full_precision(query):
-            places: Tensor = torch.sigmoid(self.place(query.float()))[..., 0]
-        return places
+            return self._placed(query)
 
     def forward(self, query: Tensor, prepared: Tensor, there: Tensor, centre: Tensor | None = None) -> Tensor:
         """Queries (B, T, query), prepared keys, which words are there -> weights (B, T, N).
@@ -71,9 +71,17 @@ class Alignment(nn.Module):
             beside = None
             if self.place is not None:
                 if centre is None:
-                    centre = there.sum(2) * torch.sigmoid(self.place(query.float()))[..., 0]
+                    assert not self.moves
+                    centre = there.sum(2) * self._placed(query)
                 place = torch.arange(there.shape[2], device=there.device)
                 beside = -2 * ((place - centre[..., None]) / self.width).square()
                 scores = scores + beside if self.moves else scores
             weights: Tensor = scores.softmax(-1)
             return weights if beside is None or self.moves else weights * beside.exp()
+
+    def _placed(self, query: Tensor) -> Tensor:
+        """sigmoid(v · tanh(W q)) of queries (…, query), (…)."""
+        assert self.place is not None
+        own = next(self.place.parameters()).dtype
+        placed: Tensor = torch.sigmoid(self.place(query.to(own)))[..., 0]
+        return placed

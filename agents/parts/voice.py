@@ -50,10 +50,11 @@ class VoiceSettings:
     weighted mean of all."""
     feeding: Feeding = "none"
     """What the decoder sees beside the last word: nothing; the readout that the last word was scored from
-    (input feeding); the context, attended to before the step, as Bahdanau's does; or ("above") nothing in the
-    lowest layer, which attends, and in the next one the context that it found, much as GNMT's does."""
+    (input feeding); the context, attended to before the step, as Bahdanau's does; or, "above": the lowest
+    layer sees nothing more and attends, and the next one sees the context too, much as GNMT's does."""
     dropout: float = 0.3
-    """The share of the embeddings' and the readout's units that training drops, in [0, 1)."""
+    """The share of units that training drops, of embeddings, of the readout and between the layers that read,
+    in [0, 1)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range and for parts that do not fit each other."""
@@ -70,6 +71,8 @@ class VoiceSettings:
             raise ValueError("feeding 'context' needs attention: choose another, or last")
         if self.feeding == "above" and (self.layers == 1 or self.attention in ("none", "last")):
             raise ValueError("feeding 'above' needs two layers and dot, general or concat attention")
+        if self.feeding == "above" and self.residual:
+            raise ValueError("feeding 'above' has no residual layers: set residual to False")
         if self.residual and self.layers == 1:
             raise ValueError("residual joins layers: set layers to 2 or more")
 
@@ -110,7 +113,7 @@ class Voice(Agent):
         layers = [LSTM(inputs, own.hidden) for inputs in wide]
         below = 1 if own.feeding == "above" else own.layers
         self.decoder = _stack(layers[:below], own.residual)
-        self.above_look = _stack(layers[below:], own.residual) if layers[below:] else None
+        self.above_look = _stack(layers[below:], False) if layers[below:] else None
         self.alignment = None
         if own.attention != "none" and own.attention != "last":
             self.alignment = Alignment(own.attention, own.hidden, own.hidden, local, moves=moves)
@@ -228,7 +231,8 @@ class Voice(Agent):
         """What scores are made of, (B K, L, embedding), and looks (B K, L, N), layer by layer."""
         ys, centre = self._unroll(heard, state), None
         if self.alignment is not None and self.alignment.moves:
-            centre = self.alignment.advance(ys).cumsum(1).view(len(state["there"]), -1)
+            begun = self._each(state, heard)["centre"][:, None]
+            centre = (begun + self.alignment.advance(ys).cumsum(1)).view(len(state["there"]), -1)
         ys = ys.reshape(len(state["there"]), -1, self.settings.hidden)
         looks = self._chosen(self._weigh(ys, state, centre), draw=False)
         seen = self._seen(looks, state)
@@ -303,7 +307,7 @@ class Voice(Agent):
         return {**select({key: state[key] for key in state.keys() - places.keys()}, rows), **places}
 
     def _look(self, query: Tensor, state: State, draw: bool) -> tuple[State, Tensor, Tensor | None]:
-        """The state after a look by queries (B K, hidden), K to each of what is read, weights, contexts."""
+        """Look by queries (B K, hidden), K to each of what is read: the state then, weights, contexts."""
         after, read, centre = {**state}, len(state["there"]), None
         if self.alignment is not None and self.alignment.moves:
             after["centre"] = state["centre"] + self.alignment.advance(query)
