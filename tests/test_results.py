@@ -19,7 +19,7 @@ from agents.agent import count_parameters
 from agents.experiments import EXPERIMENTS
 from agents.experiments.experiment import load_agent
 from agents.learn.evaluate import Evaluation
-from agents.learn.files import locked
+from agents.learn.files import locked, write, write_whole
 from agents.learn.generative import Generative
 from agents.learn.language import NextStep
 from agents.report import results, tables
@@ -244,3 +244,23 @@ def test_a_commit_is_dirty_by_what_was_changed_outside_results(
 def test_pixels_of_colour_are_counted_once_a_channel() -> None:
     line = latest("conv-cifar10", 1)
     assert (line["pixels"], line["share"]) == (3 * 32 * 32, 1.0)
+
+
+def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "kept.txt"
+    write(path, "что было")
+    assert path.read_text("utf-8") == "что было"
+
+    def fails(temporary: Path) -> None:
+        temporary.write_text("half")
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        write_whole(path, fails)
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"folder\.png is a folder: name a file"):
+        write(tmp_path / "folder.png", "")
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*absent: make it first"):
+        write(tmp_path / "absent" / "new.txt", "")
+    assert path.read_text("utf-8") == "что было"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["folder.png", "kept.txt"]

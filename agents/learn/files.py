@@ -18,10 +18,12 @@ def write(path: Path, text: str) -> None:
 def write_whole(path: Path, fill: Callable[[Path], Any]) -> None:
     """Let `fill` write to a temporary name of this process with the same ending, and rename that.
 
-    Raises FileNotFoundError for a folder that does not exist.
+    Raises FileNotFoundError for a folder that does not exist and IsADirectoryError for a path that is one.
     """
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file")
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         fill(temporary)

@@ -346,7 +346,7 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     """
     from PIL import Image, ImageOps
 
-    with files.reading(path, "delete or replace it"), Image.open(path) as opened:
+    with files.reading(path, "save it anew as PNG or JPEG, or leave it out"), Image.open(path) as opened:
         frames = 1 if opened.format == "MPO" else getattr(opened, "n_frames", 1)
         picture = ImageOps.exif_transpose(opened)
         if picture.mode.startswith("I"):
