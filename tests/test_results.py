@@ -249,10 +249,10 @@ def test_pixels_of_colour_are_counted_once_a_channel() -> None:
 def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
     path = tmp_path / "kept.txt"
     write(path, "что было")
-    assert path.read_text("utf-8") == "что было"
+    assert path.read_text(encoding="utf-8") == "что было"
 
     def fails(temporary: Path) -> None:
-        temporary.write_text("half")
+        temporary.write_text("half", encoding="utf-8")
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="the disk is full"):
@@ -262,5 +262,5 @@ def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
         write(tmp_path / "folder.png", "")
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*absent: make it first"):
         write(tmp_path / "absent" / "new.txt", "")
-    assert path.read_text("utf-8") == "что было"
+    assert path.read_text(encoding="utf-8") == "что было"
     assert sorted(one.name for one in tmp_path.iterdir()) == ["folder.png", "kept.txt"]

@@ -128,8 +128,8 @@ class Captioning(_OfPictures, TeacherForcing):
     """How many of its right captions teach when a picture is seen: the one that the environment asks for, or
     so many drawn from all of them; where there are fewer, some teach again."""
     look_weight: float = 0.0
-    """The weight of the cross-entropy of each word by what its look alone would say. Without
-    it the look may be anywhere at a word that those before it tell already, as "an" tells "eight"."""
+    """The weight of the cross-entropy of each word by what its look alone would say. Without it the look may
+    be anywhere at a word that those before it tell already, as "an" tells "eight"."""
     chosen_by: Score = "bleu4"
     """What the best epoch has most of on validation, where captions are people's. BLEU-4 may be highest while
     many pictures are given one caption that fits them all; CIDEr counts rare words more."""
