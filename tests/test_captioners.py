@@ -203,7 +203,7 @@ def test_bad_captioners_are_named() -> None:
     with pytest.raises(ValueError, match="heard of later"):
         HardCaptioning(discount=0.5).check(hard)
     for learner in (Captioning, HardCaptioning, SelfCritical):
-        with pytest.raises(ValueError, match="is of texts, and these are pictures"):
+        with pytest.raises(ValueError, match="no diagonal"):
             learner(diagonal_weight=1.0)
     for name in ("even_weight", "presence_weight", "look_weight"):
         with pytest.raises(ValueError, match=f"{name} is of attention"):

@@ -248,7 +248,7 @@ def test_the_window_learns_where_to_go_in_turn_as_it_does_at_once() -> None:
     weights = list(model.alignment.place.parameters())
     at_once, _ = model.teach(canvas, target)
     heard = torch.cat([torch.zeros(2, 1, dtype=torch.long), target[:, :4] + 1], 1)
-    _, read, _ = model._in_turn(heard, model.read(canvas))
+    read, _ = model._in_turn(heard, model.read(canvas))
     in_turn = model._score(read[target[:, :5] >= 0])
     for one, other in zip(
         torch.autograd.grad(at_once.square().sum(), weights),
@@ -382,7 +382,7 @@ def test_hard_looks_and_soft_ones_have_their_own_learners() -> None:
     with pytest.raises(ValueError, match="heard of later: choose another"):
         HardLooks(discount=0.5).check(hard)
     TeacherForcing(diagonal_weight=1.0).check(soft)
-    with pytest.raises(ValueError, match="beside hard looks"):
+    with pytest.raises(ValueError, match="of soft looks"):
         HardLooks(diagonal_weight=1.0).check(hard)
     with pytest.raises(ValueError, match="would empty looks"):
         TeacherForcing(diagonal_weight=1.0).check(Seq2SeqSettings(local=3))

@@ -21,7 +21,7 @@ from agents.agent import Spec
 from agents.learn import metrics
 from agents.learn.judging import judged, world_of
 from agents.learn.loop import Loop, Task
-from agents.learn.sentences import HardLooks, TeacherForcing, translate
+from agents.learn.sentences import TeacherForcing, translate
 from agents.models.seq2seq import Seq2SeqSettings
 from agents.parts import beam, brackets
 from agents.show import alignment
@@ -247,70 +247,6 @@ def test_dead_beams_leave_the_others_alone() -> None:
 
     answers = [[2] * n + [leaf] + [3] * n for n in range(4) for leaf in (0, 1)]
     assert value(found) == pytest.approx(max(map(value, answers)), abs=1e-4)
-
-
-def trees_of_three_labels(seed: int) -> Tensor:
-    """Four trees, drawn, each with END and padded: 0 and 1 are leaves, 2 to 4 open and 5 to 7 close."""
-    draws, rows = np.random.default_rng(seed), []
-    for _ in range(4):
-        row, stack = [2], [2]
-        while stack:
-            kind = draws.integers(3) if len(row) < 12 else 2
-            row.append(stack.pop() + 3 if kind == 2 else int(draws.integers(2 + kind, 5)) if kind else 0)
-            stack += [row[-1]] if 2 <= row[-1] < 5 else []
-        rows.append(torch.tensor([*row, 8]))
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=-1)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_open_brackets_are_those_of_a_stack(seed: int) -> None:
-    target, most = trees_of_three_labels(seed), 3
-    opened = brackets.open_brackets(target, 3, most)
-    for row, symbols in enumerate(target.tolist()):
-        stack: list[int] = []
-        for place, symbol in enumerate(symbols):
-            assert opened[row, place].tolist() == ([n - 1 for n in stack] + [0] * most)[:most]
-            if 2 <= symbol < 5:
-                stack.append(symbol)
-            elif 5 <= symbol < 8:
-                assert stack.pop() == symbol - 3
-
-
-def test_a_model_is_taught_which_brackets_are_open() -> None:
-    torch.manual_seed(0)
-    kind: Any = {"hidden": 16, "embedding": 12, "layers": 2, "tied": False, "feeding": "above", "stack": 3}
-    target = trees_of_three_labels(0)
-    canvas = torch.randint(1, 12, (4, 9))
-    model = Seq2SeqSettings(**kind).build(Spec((5,), (9,), 9, (), 30, 30, 12, 1)).eval()
-    given_, looks = model.teach(canvas, target)
-    scores, looks_, opened = model.teach_stack(canvas, target)
-    torch.testing.assert_close((scores, looks_), (given_, looks))
-    said = [(row, place) for row, place in np.ndindex(*target.shape) if target[row, place] >= 0]
-    assert opened.shape == (len(said), 3, 4)
-    right = brackets.open_brackets(target, 3, 3)
-    nats = [
-        -float(opened.detach()[i, level].log_softmax(-1)[right[row, place, level]])
-        for i, (row, place) in enumerate(said)
-        for level in range(3)
-    ]
-    learner = TeacherForcing(stack_weight=0.5)
-    extra = learner.loss(model, canvas, target) - TeacherForcing().loss(model, canvas, target)
-    assert float(extra.detach()) == pytest.approx(0.5 * sum(nats) / len(said), rel=1e-4)
-    learner.loss(model, canvas, target).backward()
-    assert all(weight.grad is not None for weight in model.parameters())
-
-
-def test_a_stack_needs_a_weight_and_trees() -> None:
-    stack = Seq2SeqSettings(stack=2, tied=False)
-    for learner, model in ((TeacherForcing(), stack), (TeacherForcing(stack_weight=1), Seq2SeqSettings())):
-        with pytest.raises(ValueError, match="set both or neither"):
-            learner.check(model)
-    with pytest.raises(ValueError, match="not taught beside hard looks"):
-        HardLooks(stack_weight=1).check(Seq2SeqSettings(hard=True))
-    numbers = {"dataset": "number-names", "pair": "de-en"}
-    task = Task("Glimpse/Translate-v0", numbers, Loop(epochs=1), 0)
-    with pytest.raises(ValueError, match="stack_weight is of trees"):
-        TeacherForcing(stack_weight=1).lesson(None, task)  # type: ignore[arg-type]
 
 
 def test_typed_words_are_cut_as_the_treebank_cuts_them() -> None:

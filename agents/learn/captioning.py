@@ -50,13 +50,13 @@ class _OfPictures:
     beams: int
     length_weight: float
     coverage_weight: float
+    diagonal_weight: float
 
     def __post_init__(self) -> None:
-        """Raise ValueError for looks led along a diagonal and for brackets: pictures have none."""
+        """Raise ValueError for looks that are to be led along a diagonal."""
         super().__post_init__()  # type: ignore[misc]
-        for name in ("diagonal_weight", "stack_weight"):
-            if getattr(self, name):
-                raise ValueError(f"{name} is of texts, and these are pictures: set it to 0")
+        if self.diagonal_weight:
+            raise ValueError("a picture has no diagonal to lead looks along: set diagonal_weight to 0")
 
     def pool(self, model: Any, task: Task) -> Pictures:
         """Where batches come from."""

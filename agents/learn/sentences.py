@@ -25,7 +25,7 @@ from agents.learn.reinforce import Objective
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
 from agents.models.transformer import Transformer, TransformerSettings
 from agents.parts import beam
-from agents.parts.brackets import WellFormed, open_brackets
+from agents.parts.brackets import WellFormed
 from glimpse_env.data.trees import LEAVES
 from glimpse_env.worlds.trees import TreeWorld
 from glimpse_env.wrappers import glimpse_env_of
@@ -54,9 +54,6 @@ class TeacherForcing(LoopLearner, Scorer):
     """How much answers are helped in it that leave no word unread."""
     diagonal_weight: float = 0.0
     """The weight of the penalty on looks that lie off the diagonal (`off_diagonal`), of a nat."""
-    stack_weight: float = 0.0
-    """The weight of the cross-entropy of which brackets of a tree are open, summed over those that the model
-    tells (`stack`): what closes a bracket is said long after what opened it."""
     constrained: bool = False
     """Whether trees that are said are held to be well formed (parts/brackets.py)."""
 
@@ -64,7 +61,7 @@ class TeacherForcing(LoopLearner, Scorer):
         """Raise ValueError for a number out of range."""
         checks.share(self, "label_smoothing")
         checks.positive(self, "beams")
-        checks.not_negative(self, "length_weight", "coverage_weight", "diagonal_weight", "stack_weight")
+        checks.not_negative(self, "length_weight", "coverage_weight", "diagonal_weight")
 
     def check(self, model: object) -> None:
         """Raise ValueError for hard looks, which have no derivative, and for a diagonal without any."""
@@ -74,17 +71,14 @@ class TeacherForcing(LoopLearner, Scorer):
             raise ValueError("diagonal_weight needs a model with dot, general or concat attention")
         if self.diagonal_weight and isinstance(model, Seq2SeqSettings) and model.local and not model.moves:
             raise ValueError("diagonal_weight would empty looks of local attention: set moves, too")
-        if bool(self.stack_weight) != bool(getattr(model, "stack", 0)):
-            raise ValueError("stack_weight is of a model with a stack: set both or neither")
 
     def lesson(self, model: Seq2Seq | Transformer, task: Task) -> Lesson[Any]:
         """Train on scenes of the environment's own generator, those of like length together.
 
-        Raises ValueError for `constrained` answers and for a stack of brackets that are no trees.
+        Raises ValueError for `constrained` answers that are no trees.
         """
-        for name in ("constrained", "stack_weight"):
-            if getattr(self, name) and not isinstance(world_of(task, "train"), TreeWorld):
-                raise ValueError(f"{name} is of trees: leave it out")
+        if self.constrained and not isinstance(world_of(task, "train"), TreeWorld):
+            raise ValueError("constrained is of trees: leave it out")
         pool = self.pool(model, task)
 
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
@@ -103,14 +97,8 @@ class TeacherForcing(LoopLearner, Scorer):
 
     def loss(self, model: Any, canvas: Tensor, target: Tensor) -> Tensor:
         """The mean over the words of targets (B, L), padded with -1, to texts (B, N)."""
-        scores, looks, opened = (
-            model.teach_stack(canvas, target) if self.stack_weight else (*model.teach(canvas, target), None)
-        )
+        scores, looks = model.teach(canvas, target)
         loss = F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
-        if opened is not None:
-            deep, kinds = opened.shape[1:]
-            right = open_brackets(target, kinds - 1, deep)[target >= 0]
-            loss = loss + self.stack_weight * deep * F.cross_entropy(opened.flatten(0, 1), right.flatten())
         if self.diagonal_weight:
             loss = loss + self.diagonal_weight * off_diagonal(looks, canvas, target)
         return loss
@@ -185,9 +173,8 @@ class HardLooks(TeacherForcing):
         """Raise ValueError for looks that are not hard, and for settings that these looks have no use of."""
         if not (isinstance(model, Seq2SeqSettings) and model.hard):
             raise ValueError("HardLooks teaches hard looks: set hard to True")
-        for name in ("diagonal_weight", "stack_weight"):
-            if getattr(self, name):
-                raise ValueError(f"{name} is not taught beside hard looks: set it to 0")
+        if self.diagonal_weight:
+            raise ValueError("diagonal_weight is of soft looks: set it to 0")
         if self.discount and model.feeding == "none":
             raise ValueError(
                 "discount is of looks that are heard of later: choose another feeding than 'none'"

@@ -17,7 +17,6 @@ from agents.agent import Spec
 from agents.cores import LSTM, State
 from agents.parts.vocabulary import at, embeddings, mean_place, turned
 from agents.parts.voice import Voice, VoiceSettings
-from glimpse_env.data.trees import LEAVES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +37,13 @@ class Seq2SeqSettings(VoiceSettings):
     pointer: int = 0
     """The decoder also sees the next word that it has not named: each of so many answers, the first ones,
     names one, as the leaves of a tree do. 0 is no such pointer."""
-    stack: int = 0
-    """Of how many open brackets, from the outermost on, the decoder's output tells which they are, where it
-    says trees; this is of use in training alone (`stack_weight` of learn/sentences.py)."""
     tied: bool = True
     """Whether words that are read, heard and said have one embedding; both sides need one vocabulary."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range and for parts that do not fit each other."""
         super().__post_init__()
-        checks.not_negative(self, "local", "pointer", "stack")
+        checks.not_negative(self, "local", "pointer")
         if self.deep_bidirectional and not (self.bidirectional and self.layers > 1):
             raise ValueError("deep_bidirectional needs a bidirectional layer and others above it")
         if self.hidden % 2 and self.bidirectional:
@@ -79,9 +75,6 @@ class Seq2Seq(Voice):
         self.back = LSTM(own.embedding, half) if own.bidirectional else None
         self.above = _Above(own) if own.layers > 1 else None
         self._build_voice(spec, own, heard, own.local, own.pointer, moves=own.moves)
-        # A bracket opens in as many ways as it closes, beside the leaves and END; or it is not there.
-        kinds = (spec.num_answers - len(LEAVES) - 1) // 2 + 1
-        self.open = nn.Linear(own.hidden, own.stack * kinds) if own.stack else None
 
     def gaze_of(self, weights: Tensor) -> Tensor:
         """The mean of the places that a word looked at, (B, 1)."""
@@ -105,14 +98,6 @@ class Seq2Seq(Voice):
         if self.settings.reverse:
             ys = turned(ys, length)
         return self.begin(ys.transpose(0, 1), there, lasts)
-
-    def teach_stack(self, canvas: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `teach`, and scores (M, stack, kinds) of which brackets are open before each symbol is said."""
-        assert self.open is not None
-        ys, read, looks = self._told(self.read(canvas), target)
-        said = target >= 0
-        opened = self.open(ys[said]).float().unflatten(1, (self.settings.stack, -1))
-        return self._score(read[said]), looks, opened
 
 
 class _Above(nn.Module):

@@ -4,30 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from agents.agent import State
 from agents.parts.beam import Speaker
-from glimpse_env.data.trees import LEAVES
 
 DEPTH = 64  # brackets that are open at once
 IN_A_ROW = 8  # brackets that open one after the other
-
-
-def open_brackets(target: Tensor, labels: int, most: int) -> Tensor:
-    """Which of the `most` outermost brackets are open before each symbol of trees: (B, L, most).
-
-    target: int64 (B, L), leaves, `labels` opening brackets, as many closing ones, and anything above. What is
-    given is 0 where no bracket is open so deep, and one more than the label of one that is.
-    """
-    label = target - len(LEAVES)
-    opens, closes = (label >= 0) & (label < labels), (label >= labels) & (label < 2 * labels)
-    depth = (opens.long() - closes.long()).cumsum(1)[..., None]
-    level = torch.arange(1, most + 1, device=target.device)
-    place = torch.arange(target.shape[1], device=target.device)[:, None]
-    last = torch.where(opens[..., None] & (depth == level), place, 0).cummax(1).values
-    after = torch.where(depth >= level, label.gather(1, last.flatten(1)).view(last.shape) + 1, 0)
-    return F.pad(after[:, :-1], (0, 0, 1, 0))
 
 
 class WellFormed:

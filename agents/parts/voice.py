@@ -222,17 +222,13 @@ class Voice(Agent):
 
     def teach_from(self, state: State, target: Tensor) -> tuple[Tensor, Tensor]:
         """As `teach`, of what is read already."""
-        _, read, looks = self._told(state, target)
-        return self._score(read[target >= 0]), looks
-
-    def _told(self, state: State, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Outputs (B K, L, hidden), what scores are made of, (B K, L, embedding), and looks (B K, L, N)."""
         heard = F.pad(target[:, :-1] + 1, (1, 0))
         at_once = self.settings.feeding in ("none", "above")
-        return self._at_once(heard, state) if at_once else self._in_turn(heard, state)
+        read, looks = self._at_once(heard, state) if at_once else self._in_turn(heard, state)
+        return self._score(read[target >= 0]), looks
 
-    def _at_once(self, heard: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
-        """The same of what is heard (B K, L), layer by layer."""
+    def _at_once(self, heard: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """What scores are made of, (B K, L, embedding), and looks (B K, L, N), layer by layer."""
         ys, centre = self._unroll(heard, state), None
         if self.alignment is not None and self.alignment.moves:
             begun = self._each(state, heard)["centre"][:, None]
@@ -245,18 +241,18 @@ class Voice(Agent):
             both = torch.cat([ys, seen.to(ys.dtype)], -1).view(*heard.shape, -1)
             higher, _ = self.above_look.unroll(both.transpose(0, 1), self._each(state, heard)["above"])
             ys = higher.transpose(0, 1).reshape(ys.shape)
-        ys, read, looks = (part.reshape(*heard.shape, -1) for part in (ys, self._read_out(ys, seen), looks))
-        return ys, read, looks
+        read = self._read_out(ys, seen)
+        return read.reshape(*heard.shape, -1), looks.reshape(*heard.shape, -1)
 
-    def _in_turn(self, heard: Tensor, state: State) -> tuple[Tensor, Tensor, Tensor]:
+    def _in_turn(self, heard: Tensor, state: State) -> tuple[Tensor, Tensor]:
         """The same, word by word."""
         state = self._each(state, heard)
-        each = []
+        each, looked = [], []
         for word in heard.t():
-            read, state, _ = self.step(word, state)
-            each.append((_top(state.get("above", state["core"])), read, state["weights"]))
-        ys, reads, looks = (torch.stack(part, 1) for part in zip(*each, strict=True))
-        return ys, reads, looks
+            one, state, _ = self.step(word, state)
+            each.append(one)
+            looked.append(state["weights"])
+        return torch.stack(each, 1), torch.stack(looked, 1)
 
     def teach_hard(self, canvas: Tensor, target: Tensor, samples: int) -> Looked:
         """As `teach`, each word looking `samples` times at one place that is drawn by its weights.
