@@ -38,8 +38,8 @@ EYE = "(ROOT (S (NP-SBJ (DT The) (NN eye)) (VP (VBZ moves) (PRT (RP on))) (. .))
 def test_a_line_becomes_words_and_symbols() -> None:
     tree = trees.parse(EYE)
     assert tree.words == ("The", "eye", "moves", "on", ".")
-    assert " ".join(tree.symbols) == "(S (NP XX XX )NP (VP XX (ADVP XX )ADVP )VP . )S"
-    assert trees.parse("( (S (UH Yes)))") == (("Yes",), ("(S", "XX", ")S"))
+    assert " ".join(tree.symbols) == "(S (NP XX XX ) (VP XX (ADVP XX ) ) . )"
+    assert trees.parse("( (S (UH Yes)))") == (("Yes",), ("(S", "XX", ")"))
 
 
 @pytest.mark.parametrize(
@@ -67,24 +67,24 @@ def counts(said: str, right: str) -> tuple[int, int, int]:
 
 
 def test_brackets_counted_by_hand() -> None:
-    right = "(S (NP XX XX )NP (VP XX (NP XX )NP )VP . )S"  # S 0-4, NP 0-2, VP 2-4, NP 3-4
+    right = "(S (NP XX XX ) (VP XX (NP XX ) ) . )"  # S 0-4, NP 0-2, VP 2-4, NP 3-4
     assert counts(right, right) == (4, 4, 4)
-    assert counts("(S (NP XX XX )NP (VP XX XX )VP . )S", right) == (3, 3, 4)
-    assert counts("(S (NP XX )NP (VP XX XX (NP XX )NP )VP . )S", right) == (2, 4, 4)
+    assert counts("(S (NP XX XX ) (VP XX XX ) . )", right) == (3, 3, 4)
+    assert counts("(S (NP XX ) (VP XX XX (NP XX ) ) . )", right) == (2, 4, 4)
     # The mark counts for nothing: a bracket may close before or after it, and around it alone is none.
-    assert counts("(S (NP XX XX )NP (VP XX (NP XX )NP . )VP )S", right) == (4, 4, 4)
-    assert counts("(S (NP XX XX )NP (VP XX (NP XX )NP )VP (NP . )NP )S", right) == (4, 4, 4)
+    assert counts("(S (NP XX XX ) (VP XX (NP XX ) . ) )", right) == (4, 4, 4)
+    assert counts("(S (NP XX XX ) (VP XX (NP XX ) ) (NP . ) )", right) == (4, 4, 4)
     # Of the same bracket twice, as many agree as both have.
-    twice = "(S (NP (NP XX )NP )NP (VP XX )VP )S"
+    twice = "(S (NP (NP XX ) ) (VP XX ) )"
     assert counts(twice, twice) == (4, 4, 4)
-    assert counts("(S (NP XX )NP (VP XX )VP )S", twice) == (3, 3, 4)
+    assert counts("(S (NP XX ) (VP XX ) )", twice) == (3, 3, 4)
     # What is no tree of this sentence has none.
     for broken in (
-        "(S (NP XX XX )VP XX XX . )S",
-        "(S XX XX XX . )S",
+        "(S (NP XX XX ) XX XX . ) )",
+        "(S XX XX XX . )",
         "(S XX XX XX XX .",
         "",
-        "(S (NP )NP )S",
+        "(S (NP ) )",
     ):
         assert counts(broken, right) == (0, 0, 4)
 
@@ -209,11 +209,11 @@ class Anything:
 @given(st.integers(1, 9), st.integers(0, 1000), st.integers(1, 4))
 def test_well_formed_answers_are_trees_of_the_sentence(length: int, seed: int, beams: int) -> None:
     labels = 4
-    speaker = brackets.WellFormed(Anything(2 + 2 * labels + 1, seed), 2, labels)
+    speaker = brackets.WellFormed(Anything(2 + labels + 2, seed), 2, labels)
     canvas = torch.zeros(3, 10, dtype=torch.long)
     canvas[:, :length] = 1
-    names = ["XX", ".", *(f"({i}" for i in range(labels)), *(f"){i}" for i in range(labels))]
-    for answer in beam.search(speaker, canvas, 2 + 2 * labels, 400, beams=beams):
+    names = ["XX", ".", *(f"({i}" for i in range(labels)), ")"]
+    for answer in beam.search(speaker, canvas, 2 + labels + 1, 400, beams=beams):
         symbols = [names[i] for i in answer]
         assert trees.brackets(symbols, ["XX"] * length) is not None
 
@@ -323,7 +323,7 @@ def test_a_tree_is_drawn_over_its_words(tmp_path: Path) -> None:
     assert [child.middle for child in grown.children] == [0.5, 2.5, 4]
     assert grown.height == 3
     assert show_tree.grown(read.words, read.symbols[:-1]) is None
-    several = show_tree.grown(["a", "b"], ["XX", "(NP", "XX", ")NP"])
+    several = show_tree.grown(["a", "b"], ["XX", "(NP", "XX", ")"])
     assert several is not None
     assert (several.name, several.height) == ("", 2)
     looks = np.eye(len(read.symbols) + 1, len(read.words), dtype=np.float32)

@@ -1,8 +1,8 @@
 """Parse trees as texts: a sentence's words, and its tree written out as a row of symbols.
 
-"(S (NP (DT The) (NN eye)) (VP (VBZ moves)) (. .))" is read as its words and said as "(S (NP XX XX )NP (VP XX
-)VP . )S": every word is XX and every mark of punctuation a full stop (Vinyals et al. 2015). Function tags, as
-that of NP-SBJ, are left away, and so is the root.
+"(S (NP (DT The) (NN eye)) (VP (VBZ moves)) (. .))" is read as its words and said as "(S (NP XX XX ) (VP XX )
+. )": every word is XX and every mark of punctuation a full stop (Vinyals et al. 2015, whose closing brackets
+say what they close, too). Function tags, as that of NP-SBJ, are left away, and so is the root.
 
 "gum" has trees of many kinds of English texts (Zeldes 2017). They are silver: a parser made them from true
 parts of speech, so that a score here is agreement with that parser. "grammar" are sentences of a small
@@ -26,7 +26,7 @@ from glimpse_env.data.words import Lexicon
 from glimpse_env.random import SPLITS
 
 TREES = ("gum", "grammar")
-WORD, MARK = "XX", "."
+WORD, MARK, CLOSE = "XX", ".", ")"
 LEAVES = (WORD, MARK)
 MARKS = (",", ":", ".", "``", "''")  # the parts of speech that EVALB leaves out
 SHA256 = {
@@ -98,7 +98,7 @@ def parse(line: str) -> Tree:
     """A tree in brackets, as "(ROOT (NP (DT the) (NN eye)))"; ValueError for what is none."""
     words: list[str] = []
     symbols: list[str] = []
-    opened: list[str] = []
+    opened = 0
     tokens = re.findall(r"[()]|[^\s()]+", line)
     if tokens[:2] == ["(", "("]:  # as the Penn Treebank has the root
         tokens.insert(1, "ROOT")
@@ -116,13 +116,14 @@ def parse(line: str) -> Tree:
                 place += 4
                 continue
             bare = re.split(r"[-=|]", label)[0] or label
-            opened.append("ADVP" if bare == "PRT" else bare)  # as EVALB has it
-            symbols.append(f"({opened[-1]}")
+            symbols.append(f"({'ADVP' if bare == 'PRT' else bare}")  # as EVALB has it
+            opened += 1
             place += 2
         elif tokens[place] == ")" and opened:
             if symbols[-1][0] == "(":
                 raise ValueError("a bracket holds no word")
-            symbols.append(f"){opened.pop()}")
+            symbols.append(CLOSE)
+            opened -= 1
             place += 1
         else:
             raise ValueError(f"{tokens[place]!r} stands outside all brackets")
@@ -138,7 +139,7 @@ def _closed_at(symbols: Sequence[str]) -> int:
     """Where the first bracket closes."""
     depth = 0
     for place, symbol in enumerate(symbols):
-        depth += (symbol[0] == "(") - (symbol[0] == ")")
+        depth += (symbol[0] == "(") - (symbol == CLOSE)
         if depth == 0:
             return place
     return len(symbols)
@@ -158,7 +159,7 @@ def brackets(symbols: Sequence[str], leaves: Sequence[str]) -> Counter[tuple[str
         elif symbol[0] == "(":
             opened.append((symbol[1:], read))
         else:
-            if not opened or opened[-1][0] != symbol[1:] or opened[-1][1] == read:
+            if not opened or opened[-1][1] == read:
                 return None
             label, first = opened.pop()
             if words[first] < words[read]:

@@ -25,8 +25,8 @@ class TreeWorld:
 
     Frozen scenes are the trees of a split in their order; in training one is drawn, and words of it are read
     as their classes, rare ones more often than others, so that unknown ones will be understood. Word id n + 1
-    is name n of the lexicon, for id 0 is outside. Answers 0 and 1 are the leaves, then come opening brackets
-    and in the same order closing ones. Raises ValueError for unknown trees and DatasetError for missing or
+    is name n of the lexicon, for id 0 is outside. Answers 0 and 1 are the leaves, then come opening brackets,
+    and the one that closes any of them. Raises ValueError for unknown trees and DatasetError for missing or
     damaged ones and for a tree that is too large.
     """
 
@@ -38,8 +38,7 @@ class TreeWorld:
         self.max_digits = ROOM * places
         train, own = trees.load(dataset, "train"), trees.load(dataset, split)
         self.lexicon, self.labels = trees.lexicon(train), trees.labels(train)
-        brackets = (f"{bracket}{label}" for bracket in "()" for label in self.labels)
-        self.names = (*trees.LEAVES, *brackets)
+        self.names = (*trees.LEAVES, *(f"({label}" for label in self.labels), trees.CLOSE)
         self.tokens = ("", *self.lexicon.names)
         self.source, self.target = _encoded(own, self.lexicon, self.names, split, places)
         self.num_scenes = len(self.source)
