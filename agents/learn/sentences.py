@@ -1,6 +1,6 @@
 """Training and scoring of models that read a text and say another, word by word, the words before it told.
 
-Those that see the whole text are taught here, on all words at once; the reading agent in learn/reading.py.
+Those that see the whole text are taught here; the reading agent in learn/reading.py.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class TeacherForcing(LoopLearner, Scorer):
         checks.not_negative(self, "length_weight", "coverage_weight", "diagonal_weight")
 
     def check(self, model: object) -> None:
-        """Raise ValueError for hard looks, which have no derivative, and for a diagonal without any."""
+        """Raise ValueError for hard looks, which have no derivative, and for a diagonal that does not fit."""
         if isinstance(model, Seq2SeqSettings) and model.hard:
             raise ValueError("hard looks are learned by HardLooks: set hard to False")
         if self.diagonal_weight and getattr(model, "attention", "none") in ("none", "last"):

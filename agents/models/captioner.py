@@ -24,7 +24,7 @@ Eye = Literal["cnn", "pretrained"]
 EYES: tuple[Eye, ...] = get_args(Eye)
 ReceptiveField = Literal[21, 29, 61]
 RECEPTIVE_FIELDS: tuple[ReceptiveField, ...] = get_args(ReceptiveField)
-FAINT = 0.3  # of what a place holds: how much of where it is
+FAINT = 0.3  # how strongly a place says at first where it is
 WIDER = (1, 2, 4, 4, 8, 8)  # times as many filters as the first convolution, each of them
 # By how far a place sees, of each convolution: its size, its stride, and how many zeros lie before and after
 # what it sees. Those of 21 and 29 lie so that a place sees what is around its own middle.
@@ -46,8 +46,8 @@ class CaptionerSettings(VoiceSettings):
     """How many filters the first layer of the CNN has; the second has twice, the next two have four times and
     the last two eight times as many."""
     receptive_field: ReceptiveField = 61
-    """How many pixels across a place of the CNN's grid sees: 61, or 29, with which a place must lie near the
-    middle of a digit to see all of it, or 21, on it."""
+    """How many pixels across a place of the CNN's grid sees: 61; 29, all of a digit from near its middle; or
+    21, a small thing."""
     pictures_dropout: float = 0.0
     """The share of what the eye sees that training drops, in [0, 1)."""
 

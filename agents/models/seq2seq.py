@@ -30,7 +30,7 @@ class Seq2SeqSettings(VoiceSettings):
     reverse: bool = False
     """Whether the text is read from its end."""
     local: int = 0
-    """How many words local attention (local-p) spans, 0 is global."""
+    """The width of local attention's window (local-p), two standard deviations, in words; 0 is global."""
     moves: bool = False
     """Whether the window of local attention goes on at each answer by a learned step of at most one word, and
     is not placed anew (parts/alignment.py)."""

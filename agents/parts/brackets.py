@@ -1,4 +1,4 @@
-"""Trees that are well formed: a model of words may say nothing else (constrained decoding)."""
+"""Constrained decoding: a speaker that says well-formed trees alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class WellFormed:
     """A speaker that closes what it opened and names each word of the text once.
 
     Its answers are `leaves` kinds of words, `labels` opening brackets, one that closes, and END. There is no
-    bracket around nothing.
+    bracket around nothing, and no more than IN_A_ROW open one after the other.
     """
 
     def __init__(self, speaker: Speaker, leaves: int, labels: int) -> None:

@@ -1,9 +1,10 @@
 """A voice: what says words one by one, and looks back at what was read or seen as it needs it.
 
-It is the decoder of every encoder-decoder here, whatever was encoded. Without attention it knows what it
-begins with (Sutskever, Vinyals, Le 2014), which it may also hear at every word (Cho et al. 2014); with it
-every word looks softly at all places: after the decoder's step (Luong, Pham, Manning 2015) or before it
-(Bahdanau, Cho, Bengio 2015). It may also look at one place alone ("hard", Xu et al. 2015).
+It is the decoder of sequence-to-sequence models and of captioners, whatever was encoded. Without attention
+it knows what it begins with (Sutskever, Vinyals, Le 2014), which it may also hear at every word (Cho et
+al. 2014); with it every word looks softly at all places: after the decoder's step (Luong, Pham, Manning
+2015) or before it (Bahdanau, Cho, Bengio 2015). It may also look at one place alone ("hard", Xu et al.
+2015).
 """
 
 from __future__ import annotations
