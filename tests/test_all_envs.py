@@ -36,7 +36,7 @@ PROTOCOL = {
     "Glimpse/Lookup-v0": (10, 0, 1, 1, 2, 10, 1),  # Yu et al. (2017), section 4.1
     "Glimpse/NumberNames-v0": (18, 0, 3, 1, 19, 36, 19),
     "Glimpse/Translate-v0": (64, 0, 5, 1, 65, PIECES + 1, 65),
-    "Glimpse/Parse-v0": (136, 0, 5, 1, 409, 15, 409),
+    "Glimpse/Parse-v0": (136, 0, 5, 1, 409, 10, 409),
     "Glimpse/Caption-v0": (100, 0, 12, 4, 24, 19, 12),
     "Glimpse/Cloze-v0": (896, 0, 15, 1, 24, 64, 1),
 }
