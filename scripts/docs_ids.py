@@ -152,7 +152,7 @@ def text_page(env_id: str) -> str:
         what = (
             "a word piece"
             if config.scene == "sentences"
-            else "`XX` for a word, `.` for a mark, a bracket that opens or closes"
+            else "`XX` for a word, `.` for a mark, a bracket such as `(NP`, the `)` that closes any"
         )
         said = f"{what}, or `end`; `env.unwrapped.vector.answer_names` names them"
     takes = f"one, in step {env.horizon}" if one else f"up to {task.length}, one every step"
