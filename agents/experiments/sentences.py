@@ -87,11 +87,12 @@ LUONG_SMALL = Seq2SeqSettings(hidden=192, embedding=192, dropout=0.2)  # whose w
 PLAIN: dict[str, Any] = {"attention": "none", "bidirectional": False, "reverse": True}
 BAHDANAU = Seq2SeqSettings(hidden=256, embedding=256, dropout=0.3, attention="concat", feeding="context")
 TRANSFORMER = TransformerSettings(width=128, layers=2, inner=512)  # as many weights as LUONG_SMALL
-PARSER = Seq2SeqSettings(hidden=256, embedding=128, layers=2, tied=False, dropout=0.5)
-# A window that goes on from word to word by as much as it has learned, and is led along the diagonal.
-MOVING_PARSER = dataclasses.replace(
-    PARSER, hidden=384, dropout=0.3, local=3, moves=True, feeding="above", deep_bidirectional=True
+PARSER = Seq2SeqSettings(
+    hidden=384, embedding=128, layers=2, tied=False, feeding="above", deep_bidirectional=True
 )
+# A window that goes on from word to word by as much as it has learned, and is led along the diagonal.
+MOVING_PARSER = dataclasses.replace(PARSER, dropout=0.3, local=3, moves=True)
+POINTING_PARSER = dataclasses.replace(PARSER, dropout=0.5, pointer=2)
 HARD = {"model": {"hard": True}, "learner": HardLooks()}
 SMALL = Seq2SeqSettings(hidden=128, embedding=64, tied=False, dropout=0.0)
 LUONG_SMALL_DE_EN = translation(LUONG_SMALL, 16).but(loop={"learning_rate": 3e-3})
@@ -121,7 +122,7 @@ EXPERIMENTS = {
     "bahdanau-de-en": translation(BAHDANAU, 16).but(loop={"learning_rate": 3e-3}),
     "transformer-de-en": LUONG_SMALL_DE_EN.but(model=TRANSFORMER, loop={"epochs": 24}),
     "parse-luong": parsing(MOVING_PARSER, 24, diagonal_weight=1.0),
-    "parse-pointer": parsing(dataclasses.replace(PARSER, pointer=2), 30, constrained=True),
+    "parse-pointer": parsing(POINTING_PARSER, 24, constrained=True),
     "luong-numbers": numbers(SMALL, 20),
     "hard-numbers": numbers(SMALL, 40).but(**HARD),
     "plain-numbers": numbers(SMALL, 60).but(model=PLAIN),
