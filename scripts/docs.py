@@ -36,7 +36,7 @@ PICTURES = {
         ("reading.gif", "An eye that sees five word pieces at a time reads, and translates as it reads"),
         ("alignment.png", "The same of numbers, whose parts turn"),
         ("lengths.png", "BLEU by the length of the sentence"),
-        ("parse.png", "A parse, over the words that each of its symbols looked at"),
+        ("parse.png", "parse-luong says a tree, and looks at one word after the other"),
     ],
     "xu2015": [
         (
