@@ -79,7 +79,7 @@ SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 30, dataset="codraw", canvas_s
 )
 SOFT_HOUSE = small("Glimpse/HouseNumbers-v0", DIGITS, 20)
 READ = small("Glimpse/DigitPair-v0", DIGITS, 20, distortion=0.2)
-# Each word looks after the last one was heard, and its look alone is to say it; the layer above hears of it.
+# A word looks once the last one is heard, is taught by its look alone, too, and a layer above sees the look.
 SOFT_READ = READ.but(
     model={"feeding": "above", "layers": 2, "receptive_field": 29},
     learner=Captioning(label_smoothing=0.0, beams=1, presence_weight=1.0, look_weight=1.0),
