@@ -200,6 +200,15 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
         glimpse_env.make_custom(tmp_path, [0])
 
 
+def test_large_photographs_are_no_attack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("L", (12, 12), 40).save(tmp_path / "1.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # Pillow warns from there on, else from 90 million
+    assert own.read_picture(tmp_path / "1.png").shape == (1, 12, 12)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # half of what it refuses
+    with pytest.raises(DatasetError, match="decompression bomb"):
+        own.read_picture(tmp_path / "1.png")
+
+
 def test_bad_pictures_are_named(tmp_path: Path) -> None:
     for arrays, says in [
         ((IMAGES.astype(float), LABELS), "from 0 to 1, got 1.0 to 255.0"),
