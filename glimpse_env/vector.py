@@ -27,8 +27,8 @@ from glimpse_env.worlds.houses import HouseWorld
 from glimpse_env.worlds.scene import NO_AUGMENTATION, Augmentation, Drawn, Scenes
 
 if TYPE_CHECKING:
-    from glimpse_env.pen import Window
     from glimpse_env.render import Layout, View
+    from glimpse_env.render.pen import Window
 
 Observation = dict[str, NDArray[Any]]
 Info = dict[str, Any]
@@ -529,8 +529,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
         Raises ResetNeeded before the first reset.
         """
-        from glimpse_env.pen import Window
         from glimpse_env.render import draw_frame, tile
+        from glimpse_env.render.pen import Window
 
         if self.render_mode is None:
             gymnasium.logger.warn("render() needs render_mode='rgb_array' or 'human' at make")

@@ -57,10 +57,10 @@ from agents.show.playback import (
 from glimpse_env.data.captions import OTHER, Captioned
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.words import treebank_words
-from glimpse_env.pen import Frame, NoDisplayError, Window
 from glimpse_env.random import SPLITS
 from glimpse_env.registry import TABLE
 from glimpse_env.render import View, said, tile
+from glimpse_env.render.pen import Frame, NoDisplayError, Window
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.worlds.choose import TEXTS
 from glimpse_env.worlds.trees import TreeWorld

@@ -29,8 +29,8 @@ from agents.show.playback import AgentPlayer, described
 from glimpse_env import make_custom
 from glimpse_env.data import captions
 from glimpse_env.data.files import DatasetError
-from glimpse_env.pen import TEXT
 from glimpse_env.render import draw_frame
+from glimpse_env.render.pen import TEXT
 
 CAPTION = "Glimpse/Caption-v0"
 

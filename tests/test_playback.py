@@ -20,8 +20,8 @@ from agents.show.playback import AgentPlayer, RandomPlayer, episode, film_strip,
 from agents.show.text_viewer import TextViewer
 from agents.show.viewer import CANVAS_AT, CANVAS_SIDE, Viewer
 from glimpse_env.data.images import load
-from glimpse_env.pen import BACKGROUND
 from glimpse_env.render import View, caption, draw_frame
+from glimpse_env.render.pen import BACKGROUND
 
 
 @pytest.fixture

@@ -13,9 +13,8 @@ from conftest import OFFLINE
 from gymnasium.error import ResetNeeded
 
 import glimpse_env
-from glimpse_env import pen
-from glimpse_env.pen import SCALES, Window, readable
-from glimpse_env.render import View, assembled, caption, draw_frame, tile
+from glimpse_env.render import View, assembled, caption, draw_frame, pen, tile
+from glimpse_env.render.pen import SCALES, Window, readable
 from glimpse_env.vector import GlimpseVectorEnv
 
 
@@ -170,7 +169,7 @@ def test_fonts_survive_what_others_do_to_pygame() -> None:
     """In a process of its own, for a font that outlives pygame's end crashes the interpreter."""
     program = """
 import gymnasium, pygame, glimpse_env
-from glimpse_env.pen import readable
+from glimpse_env.render.pen import readable
 from glimpse_env.render import draw_frame
 env = gymnasium.make("Glimpse/Lookup-v0").unwrapped
 env.reset(seed=0)

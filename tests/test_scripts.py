@@ -37,9 +37,9 @@ from agents.experiments.experiment import load_agent
 from agents.learn import checkpoint
 from agents.learn import run as runs
 from agents.report import results
-from glimpse_env import render
 from glimpse_env.data.files import DatasetError
 from glimpse_env.registry import TABLE
+from glimpse_env.render.frames import SIZES
 
 ENDS = (checkpoint.CheckpointError, DatasetError, runs.RunError, OSError, ValueError)  # as every script
 TINY = "--env dataset=mnist-5k horizon=2 --epochs 2 --images-per-epoch 64 --batch-size 32 --quiet".split()  # noqa: SIM905
@@ -404,7 +404,7 @@ def test_two_players_are_compared_on_the_same_scenes(trained: Path, tmp_path: Pa
     out = tmp_path / "x.gif"
     run("play", trained, "--compare", "random", "--out", out)  # on the digits that `trained` knows
     frames = iio.imread(out)
-    width, height = render.SIZES["strip"]
+    width, height = SIZES["strip"]
     assert frames.shape[1:3] == (32 + height, 2 * width)  # their names above them
     # Both canvases, but for what is drawn on them, are the same: bright where the other is.
     left, right = (half[40:264, 8:232].min(-1) > 200 for half in np.split(frames[0], 2, 1))

@@ -14,8 +14,8 @@ from agents.device import seeded
 from agents.learn.files import write_whole
 from agents.models.draw import DRAW, Stroke
 from agents.show.playback import SECONDS_AT_THE_END, write_film, write_picture
-from glimpse_env.pen import Frame
 from glimpse_env.render import parallelogram, tile
+from glimpse_env.render.pen import Frame
 
 FORMATS = (".gif", ".mp4", ".png")
 SECONDS_A_STEP = 0.2

@@ -12,8 +12,8 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 
-from glimpse_env.pen import Frame
 from glimpse_env.render import View, draw_frame, name_of, outcome, said
+from glimpse_env.render.pen import Frame
 
 MOST_BARS = 13  # so many beliefs are all shown; of more, the highest TOP
 TOP = 8

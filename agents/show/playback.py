@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from agents.agent import Agent, Sees, device_of, to_action, to_tensors
 from agents.learn.files import write_whole
 from agents.show.page import write_html
-from glimpse_env.pen import BACKGROUND, Frame
 from glimpse_env.render import View, caption, draw_frame, draw_word, said, tile
+from glimpse_env.render.pen import BACKGROUND, Frame
 from glimpse_env.single import GlimpseEnv
 
 FORMATS = (".gif", ".mp4", ".png", ".html")

@@ -19,8 +19,8 @@ from agents.show.playback import (
     save,
 )
 from glimpse_env import tasks
-from glimpse_env.pen import Window
 from glimpse_env.render import View, caption, draw_frame
+from glimpse_env.render.pen import Window
 from glimpse_env.single import GlimpseEnv
 
 WATCH_KEYS = "space: pause   right: step   n: next   s: save   esc: quit"

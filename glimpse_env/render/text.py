@@ -4,21 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from glimpse_env.pen import BACKGROUND, FAINT, PANEL, SCALES, TEXT, UNSEEN, Color, Pen
-from glimpse_env.render import (
-    NO_BELIEF,
-    Layout,
-    View,
-    begins_a_word,
-    draw_belief,
-    draw_time,
-    judged,
-    name_of,
-    outcome,
-    said,
-    verdict,
-    wrap,
-)
+from glimpse_env.render.parts import NO_BELIEF, Layout, draw_belief, draw_time, verdict, wrap
+from glimpse_env.render.pen import BACKGROUND, FAINT, PANEL, SCALES, TEXT, UNSEEN, Color, Pen
+from glimpse_env.render.view import View, begins_a_word, judged, name_of, outcome, said
 from glimpse_env.sensors.retina import patch_start
 
 SMALLEST, LARGEST = 9, 28  # letters of the text
@@ -26,8 +14,8 @@ LINE = 1.9  # height of a line, in letters
 GAP = 0.55  # between words, in letters
 
 
-def draw(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
-    """Draw an episode over a text on a frame of that layout; see `render.draw_frame`."""
+def draw_text(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
+    """Draw an episode over a text on a frame of that layout; see `draw_frame`."""
     question = (
         "" if view.question is None else " ".join(name_of(view.tokens, int(i)) for i in view.question if i)
     )
