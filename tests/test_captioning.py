@@ -20,6 +20,7 @@ from agents.learn import captioning, metrics
 from agents.learn.captioning import Captioning, HardCaptioning
 from agents.learn.envs import spec_of
 from agents.learn.loop import Loop, Task
+from agents.learn.pools import Pictures, some_of
 from agents.models.captioner import CaptionerSettings
 from glimpse_env import make_custom
 from glimpse_env.data import captions
@@ -53,7 +54,7 @@ def test_right_captions_of_a_picture_teach_at_once(learner: Captioning | HardCap
 def test_captions_that_teach_are_drawn_alike() -> None:
     ways = torch.tensor([[[1, 0], [2, 0], [3, 0]], [[4, 0], [-1, -1], [-1, -1]]]).repeat(3000, 1, 1)
     torch.manual_seed(0)
-    chosen = captioning.some_of(ways, 2)[:, :, 0]
+    chosen = some_of(ways, 2)[:, :, 0]
     assert (chosen[1::2] == 4).all()
     pairs = Counter(map(tuple, chosen[::2].tolist()))
     assert len(pairs) == 6  # in either order, never the same twice
@@ -288,7 +289,7 @@ def test_averaged_captioners_are_validated_with_statistics_of_their_own() -> Non
     learner.validation(model, experiment.task)(model)
     first = norms[0].running_mean.clone()
     # Means over many scenes are near those of any many scenes.
-    shown = captioning.Pictures(model, experiment.task)
+    shown = Pictures(model, experiment.task)
     convolved = torch.cat([model.cnn[0](shown.batch(None).canvas).detach() for _ in range(8)])
     shown.env.close()
     torch.testing.assert_close(first, convolved.mean((0, 2, 3)), rtol=0.1, atol=1e-3)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from agents.agent import Agent, Spec, Step
 from agents.learn import captioning
 from agents.learn.captioning import Captioning
+from agents.learn.envs import make_env
 from agents.learn.looks import mass_on_target, movement, on_target, own_mass_on_target
 from agents.learn.loop import Loop, Task
 from agents.models.captioner import CaptionerSettings
@@ -105,7 +106,7 @@ def test_attention_on_target_is_counted_word_by_word(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(model, "teach", teach)
     monkeypatch.setattr("agents.learn.looks.frozen_batches", lambda env: iter([np.arange(50)]))
-    small = captioning.make_env(model, CAPTION, 50, split="test", boxes=True, glimpses_per_answer=1)
+    small = make_env(model, CAPTION, 50, split="test", boxes=True, glimpses_per_answer=1)
     monkeypatch.setattr("agents.learn.looks.frozen_env", lambda *_, **__: small)
     found = mass_on_target(model, task, "test")
     env = gymnasium.make_vec(CAPTION, 50, "vector_entry_point", split="test", glimpses_per_answer=1)

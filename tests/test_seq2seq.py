@@ -19,12 +19,12 @@ from agents.experiments import EXPERIMENTS, Experiment
 from agents.experiments.experiment import to_config
 from agents.learn.envs import make_env, single_env
 from agents.learn.loop import Loop
+from agents.learn.pools import Texts
 from agents.learn.reading import Reading, look_through
 from agents.learn.reinforce import Objective
 from agents.learn.run import Run
 from agents.learn.sentences import (
     HardLooks,
-    Pool,
     TeacherForcing,
     off_diagonal,
     translate,
@@ -538,7 +538,7 @@ def test_what_is_written_is_what_the_environment_heard() -> None:
 
 def test_a_batch_is_of_like_lengths_and_every_pair_is_whole() -> None:
     experiment = EXPERIMENTS["luong-numbers"].but(loop={"batch_size": 8})
-    pool = Pool(experiment.build(experiment.spec()), experiment.task)
+    pool = Texts(experiment.build(experiment.spec()), experiment.task)
     drawn = [pool.batch([5] if i == 0 else None) for i in range(32)]
     spread = [int((b.canvas > 0).sum(1).max() - (b.canvas > 0).sum(1).min()) for b in drawn]
     assert np.mean(spread) < 1.5
@@ -546,11 +546,11 @@ def test_a_batch_is_of_like_lengths_and_every_pair_is_whole() -> None:
         assert ((batch.target >= 0).sum(1) > 1).all()
         ends = batch.target.gather(1, (batch.target >= 0).sum(1, keepdim=True) - 1)
         assert (ends == pool.env.unwrapped.task.end).all()
-    twin = Pool(experiment.build(experiment.spec()), experiment.task)
+    twin = Texts(experiment.build(experiment.spec()), experiment.task)
     torch.manual_seed(1)
     first = twin.batch([5])
     torch.manual_seed(1)
-    again = Pool(experiment.build(experiment.spec()), experiment.task).batch([5])
+    again = Texts(experiment.build(experiment.spec()), experiment.task).batch([5])
     assert torch.equal(first.canvas, again.canvas)
 
 

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
-import gymnasium
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from agents import checks
-from agents.agent import device_of
 from agents.device import seeded
 from agents.learn import losses
 from agents.learn.differentiable import measure_statistics
-from agents.learn.envs import make_env, single_env
+from agents.learn.envs import single_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
-from agents.learn.features import frozen_views, known_features
+from agents.learn.features import frozen_views
 from agents.learn.judging import SCORES, Score, figures_of, judged, metric_of, validation_of, world_of
 from agents.learn.looks import mass_on_target, movement, on_target, own_mass_on_target
 from agents.learn.loop import BatchResult, Lesson, Task
+from agents.learn.pools import Pictures
 from agents.learn.sentences import HardLooks, TeacherForcing
 from agents.models.captioner import Captioner, CaptionerSettings
 from agents.parts import beam
@@ -31,10 +30,9 @@ from glimpse_env.data.captions import OTHER
 from glimpse_env.vector import GlimpseVectorEnv
 from glimpse_env.worlds.captions import CaptionWorld
 from glimpse_env.worlds.choose import Scored
-from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
+from glimpse_env.wrappers import glimpse_env_of
 
 SHARP = 5.0  # how near the log-mean-exp over places is to their maximum; 1 and the maximum learn more slowly
-POOL = 4  # batches that are drawn together and, of the pretrained eye, sorted by length
 
 
 class _OfPictures:
@@ -295,76 +293,3 @@ def sampled(model: Captioner, seen: Tensor, end: int, most: int, never: Sequence
         if not playing.any():
             break
     return torch.stack(said, 1)
-
-
-class Shown(NamedTuple):
-    """Pictures (B, C, H, W), or their features (B, F), the captions of each that teach and all right ones.
-
-    target: int64 (B K, L), K of each picture, -1 beyond their ends. ways: a list of all of them for every
-    picture, each of words.
-    """
-
-    canvas: Tensor
-    target: Tensor
-    ways: list[list[list[int]]]
-
-
-class Pictures:
-    """Scenes of the training side; where the eye does not learn, sorted by the length of their captions."""
-
-    def __init__(self, model: Captioner, task: Task, captions: int = 1) -> None:
-        self.size, self.device, self.captions = task.loop.batch_size, device_of(model), captions
-        self.features = known_features(model, task, "train")
-        keywords = {**task.env, "split": "train"}
-        if self.features is None:
-            self.env = make_env(model, task.env_id, POOL * self.size, **keywords)
-        else:  # the canvas is not looked at
-            made = gymnasium.make_vec(task.env_id, POOL * self.size, "vector_entry_point", **keywords)
-            self.env = VectorSupervision(made)
-        self.batches: Iterator[Shown] = iter(())
-
-    def batch(self, seeds: list[int] | None) -> Shown:
-        """The next batch; with seeds, the first of scenes that they draw."""
-        if seeds is not None:
-            first = seeds[0] * POOL
-            self.batches = self._draw(list(range(first, first + POOL * self.size)))
-        drawn = next(self.batches, None)
-        if drawn is None:
-            self.batches = self._draw(None)
-            drawn = next(self.batches)
-        return drawn
-
-    def _draw(self, seeds: list[int] | None) -> Iterator[Shown]:
-        observation, _ = self.env.reset(seed=seeds)
-        inner = glimpse_env_of(self.env)
-        target = torch.from_numpy(observation["target"])[:, None]
-        if self.captions > 1:
-            target = some_of(torch.from_numpy(inner.ways), self.captions)
-        length = (target >= 0).sum(2).amax(1)
-        # Sentences of one length may be about like pictures, as those of digits are: batches sorted by it are
-        # unlike the whole, which the CNN's batch normalisation is to keep.
-        order = torch.arange(len(length)) if self.features is None else length.argsort()
-        shown, ways = inner.pictures, inner.ways.tolist()
-        for i in torch.randperm(POOL).tolist():
-            rows = order[i * self.size : (i + 1) * self.size]
-            if self.features is None:
-                seen = torch.from_numpy(observation["canvas"])[rows]
-            else:
-                seen = torch.from_numpy(self.features[shown[rows.numpy()]]).float()
-            right = [
-                [[word for word in way if 0 <= word < inner.task.end] for way in ways[row] if way[0] >= 0]
-                for row in rows.tolist()
-            ]
-            said = target[rows, :, : int(length[rows].max())].flatten(0, 1)
-            yield Shown(seen.to(self.device), said.to(self.device), right)
-
-
-def some_of(ways: Tensor, count: int) -> Tensor:
-    """`count` of the captions of each picture in an order drawn by chance, again and again if it has fewer.
-
-    ways: int64 (B, R, L); captions that begin with -1 are none, and each picture has one or more.
-    """
-    there = ways[:, :, 0] >= 0
-    order = torch.where(there, torch.rand(there.shape), -1).argsort(1, descending=True)
-    chosen = order.gather(1, torch.arange(count)[None] % there.sum(1, keepdim=True))
-    return ways[torch.arange(len(ways))[:, None], chosen]

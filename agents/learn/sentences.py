@@ -6,8 +6,8 @@ Those that see the whole text are taught here; the reading agent in learn/readin
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,10 +17,11 @@ from torch.nn import functional as F
 from agents import checks
 from agents.agent import Agent, device_of, to_action, to_tensors
 from agents.learn import losses
-from agents.learn.envs import frozen_batches, frozen_env, make_env
+from agents.learn.envs import frozen_batches, frozen_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
 from agents.learn.judging import figures_of, judged, metric_of, validation_of, world_of
 from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
+from agents.learn.pools import Texts
 from agents.learn.reinforce import Objective
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
 from agents.models.transformer import Transformer, TransformerSettings
@@ -30,7 +31,6 @@ from glimpse_env.data.trees import LEAVES
 from glimpse_env.worlds.trees import TreeWorld
 from glimpse_env.wrappers import glimpse_env_of
 
-POOL = 32  # batches that are drawn together and sorted by length
 AT_ONCE = 100  # sentences that are searched side by side
 
 
@@ -89,7 +89,7 @@ class TeacherForcing(LoopLearner, Scorer):
 
     def pool(self, model: Any, task: Task) -> Any:
         """Where batches come from: `batch(seeds)` gives what is `Taught`."""
-        return Pool(model, task)
+        return Texts(model, task)
 
     def validation(self, model: Any, task: Task) -> Callable[[Any], dict[str, float]]:
         """What a model is validated by."""
@@ -198,46 +198,6 @@ class HardLooks(TeacherForcing):
         others = losses.leave_one_out(paid[None], self.samples)
         looks = losses.reinforce(looked.log_prob.flatten()[None], paid[None], others)
         return nats.mean() + looks - self.entropy_weight * looked.entropy.mean()
-
-
-class Taught(NamedTuple):
-    """Texts int64 (B, N), 0 beyond their ends, and what is to be said to each, (B, L), -1 beyond its end."""
-
-    canvas: Tensor
-    target: Tensor
-
-
-class Pool:
-    """Scenes of the training side, sorted by length so that a batch has little padding."""
-
-    def __init__(self, model: Seq2Seq | Transformer, task: Task) -> None:
-        self.size = task.loop.batch_size
-        self.device = device_of(model)
-        self.env = make_env(model, task.env_id, POOL * self.size, **{**task.env, "split": "train"})
-        self.batches: Iterator[Taught] = iter(())
-
-    def batch(self, seeds: list[int] | None) -> Taught:
-        """The next batch; with seeds, the first of scenes that they draw."""
-        if seeds is not None:
-            first = seeds[0] * POOL
-            self.batches = self._draw(list(range(first, first + POOL * self.size)))
-        drawn = next(self.batches, None)
-        if drawn is None:
-            self.batches = self._draw(None)
-            drawn = next(self.batches)
-        return drawn
-
-    def _draw(self, seeds: list[int] | None) -> Iterator[Taught]:
-        observation, _ = self.env.reset(seed=seeds)
-        canvas, target = (torch.from_numpy(observation[key]) for key in ("canvas", "target"))
-        read, said = (canvas > 0).sum(1), (target >= 0).sum(1)
-        order = torch.from_numpy(np.lexsort((said.numpy(), read.numpy())))
-        for i in torch.randperm(POOL).tolist():
-            rows = order[i * self.size : (i + 1) * self.size]
-            yield Taught(
-                canvas[rows, : max(int(read[rows].max()), 1)].to(self.device),
-                target[rows, : int(said[rows].max())].to(self.device),
-            )
 
 
 def written(agent: Agent, task: Task, split: str, *, sample: bool) -> list[list[int]]:
