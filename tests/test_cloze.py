@@ -309,6 +309,37 @@ def test_the_eye_has_the_question_in_mind() -> None:
         agent.replay(*[torch.zeros(0)] * 5)
 
 
+def test_the_eye_answers_by_the_mentions_that_it_saw() -> None:
+    settings = ReadingAgentSettings(hidden=6, embedding=4, tied=False, neighbours=1)
+    torch.manual_seed(0)
+    agent = settings.build(spec_of(CLOZE, OFFLINE)).eval()
+    words = torch.zeros(2, 64, dtype=torch.long)
+    a, b, word = FIRST_ENTITY, FIRST_ENTITY + 3, FIRST_ENTITY + ENTITIES + 5
+    seen = {10: a, 11: word, 12: b, 40: a}
+    words[0, list(seen)] = torch.tensor(list(seen.values()))
+    query = torch.randn(2, 6)
+    with torch.no_grad():
+        found = agent._mentioned(query, words)
+        weight, bias = agent.beside.weight, agent.beside.bias
+        compare = dict(agent.alignment.named_parameters())["key.weight"]
+        score = {}
+        for place in seen:
+            key = torch.tanh(
+                bias
+                + sum(
+                    weight[:, :, 1 + step] @ agent.words.weight[seen[place + step]]
+                    for step in (-1, 0, 1)
+                    if place + step in seen
+                )
+            )
+            score[place] = float(torch.exp(query[0] @ (compare @ key)))
+    total = sum(score.values())
+    expected = np.full(ENTITIES, 1e-4)
+    expected[0], expected[3] = (score[10] + score[40]) / total, score[12] / total
+    np.testing.assert_allclose(found[0].exp().numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(found[1].exp().numpy(), 1e-4, rtol=1e-5)  # where nothing was seen yet
+
+
 def write(path: Path, *documents: dict[str, str]) -> str:
     path.write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
     return f"file:{path}"

@@ -71,7 +71,7 @@ GAZE_STORIES = Experiment(
     CLOZE,
     ReadingAgentSettings(hidden=192, embedding=64, tied=False, stride=12, reach=0.6),
     Reinforce(objective="variational", sigma_start=0.15, reinforce_weight=0.5),
-    Loop(epochs=40, images_per_epoch=10_000, batch_size=64, learning_rate=2e-3, weight_decay=0.0, clip=1.0),
+    Loop(epochs=10, images_per_epoch=10_000, batch_size=64, learning_rate=2e-3, weight_decay=0.0, clip=1.0),
     env={"dataset": "stories", "canvas_size": 64, "horizon": 6},
 )
 EXPERIMENTS = {

@@ -2,7 +2,9 @@
 
 At each glimpse a recurrent core hears the last word that was said and sees the window; where a question is
 asked, it has it in mind. It answers from what it remembers and what it sees; with `memory` also from the
-words that it has seen so far, each of which it remembers with its place, and to which it attends. It
+words that it has seen so far, each of which it remembers with its place, and to which it attends. With a
+question it remembers them with their neighbours, and the answer is the entity whose mentions it attends to
+most, as that of Kadlec et al. (2016), who see the whole document. It
 chooses where to look next, a Gaussian around a place that lies some way from the present one
 (parts/gaze.py). Reading to the right, some words at a time, is what it begins with. What it remembers is
 taught by its answers alone: the noise of REINFORCE, many times as large, would drown them. No other model
@@ -25,6 +27,7 @@ from agents.device import full_precision
 from agents.parts.alignment import Alignment
 from agents.parts.gaze import GazePolicy
 from agents.parts.vocabulary import at, embeddings, trimmed
+from glimpse_env.worlds.cloze import FIRST_ENTITY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,9 @@ class ReadingAgentSettings:
     """The recurrent core, see agents/cores."""
     memory: bool = True
     """Whether it remembers each word that it saw, and attends to them at every answer."""
+    neighbours: int = 4
+    """Where a question is asked: with how many words on either side, as far as it saw them, it remembers a
+    word."""
     tied: bool = True
     """Whether words that are read, heard and said have one embedding; both sides need one vocabulary."""
     dropout: float = 0.0
@@ -53,6 +59,7 @@ class ReadingAgentSettings:
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         checks.positive(self, "hidden", "embedding", "sigma", "reach", "stride")
+        checks.not_negative(self, "neighbours")
         checks.share(self, "dropout")
 
     def build(self, spec: Spec) -> ReadingAgent:
@@ -73,14 +80,18 @@ class ReadingAgent(Agent):
         self.heard, self.words = embeddings(spec, own.embedding, own.tied)
         self.see = nn.Linear((size + 1) * own.embedding + 1, own.hidden)
         self.core = make_core(own.core, own.hidden, own.hidden, spec.horizon)
-        self.size, self.places = size, int(spec.canvas[0])
-        if own.memory:
+        self.size, self.places, self.answers = size, int(spec.canvas[0]), spec.num_answers
+        self.ask = LSTM(own.embedding, own.hidden) if spec.question else None
+        if own.memory and spec.question:
+            self.beside = nn.Conv1d(own.embedding, own.hidden, 2 * own.neighbours + 1, padding="same")
+            self.alignment = Alignment("general", own.hidden, own.hidden)
+        elif own.memory:
             self.place = nn.Embedding(self.places, own.embedding)
             nn.init.normal_(self.place.weight, std=own.embedding**-0.5)
             self.alignment = Alignment("general", own.hidden, own.embedding)
-        self.ask = LSTM(own.embedding, own.hidden) if spec.question else None
-        self.readout = nn.Linear(2 * own.hidden + own.embedding * own.memory, own.embedding)
-        self.bias = nn.Parameter(torch.zeros(spec.num_answers))
+        if not (own.memory and spec.question):
+            self.readout = nn.Linear(2 * own.hidden + own.embedding * own.memory, own.embedding)
+            self.bias = nn.Parameter(torch.zeros(spec.num_answers))
         self.judge = nn.Sequential(nn.Linear(own.hidden, own.hidden // 2), nn.ReLU())
         self.locator = GazePolicy(own.hidden // 2, own.sigma, axes=spec.axes, reach=own.reach)
         self.baseline = nn.Linear(own.hidden // 2, 1)
@@ -90,16 +101,19 @@ class ReadingAgent(Agent):
 
     def initial(self, batch_size: int) -> State:
         """The core's own, the word seen at each place, 0 where none was, and the question, unread."""
-        words = torch.zeros(batch_size, self.places, dtype=torch.long, device=self.bias.device)
+        words = torch.zeros(batch_size, self.places, dtype=torch.long, device=self.see.weight.device)
         return self.core.initial(batch_size), words, None
 
     def forward(self, observation: dict[str, Tensor], state: State, sample: bool) -> tuple[Step, State]:
         """See `Agent.forward`."""
         seen, h, state = self.read(observation, state)
-        remembered = (
-            self._remember(h[None], state[1], state[1][None] > 0)[0] if self.settings.memory else None
-        )
-        logits = self._score(self._read_out(h, seen, remembered))
+        _, words, asked = state
+        if not self.settings.memory:
+            logits = self._score(self._read_out(h, seen, None))
+        elif asked is None:
+            logits = self._score(self._read_out(h, seen, self._remember(h[None], words, words[None] > 0)[0]))
+        else:
+            logits = self._mentioned(h + asked.to(h.dtype), words)
         gaze, log_prob, baseline = self.look(h, sample, observation["gaze"])
         return Step(gaze, logits, log_prob, baseline), state
 
@@ -190,6 +204,21 @@ class ReadingAgent(Agent):
         weights = self.alignment(hs.transpose(0, 1), self.alignment.prepare(keys), known.transpose(0, 1))
         remembered: Tensor = (weights.to(keys.dtype) @ keys).transpose(0, 1)
         return remembered
+
+    def _mentioned(self, query: Tensor, words: Tensor) -> Tensor:
+        """The log of the attention of a query (B, hidden) to all mentions of each entity, float32 (B, n).
+
+        words: (B, N), 0 where none was seen. An entity that was not seen has 0.0001, which is paid alike
+        wherever the eye went instead.
+        """
+        there = words > 0
+        seen = self.dropout(self._words(words)) * there[..., None]
+        keys = torch.tanh(self.beside(seen.transpose(1, 2)).transpose(1, 2))
+        nothing = ~there.any(1, keepdim=True)  # a first glimpse outside: then all places alike
+        weights = self.alignment(query[:, None].to(keys.dtype), self.alignment.prepare(keys), there | nothing)
+        mentions = words[..., None] == torch.arange(self.answers, device=words.device) + FIRST_ENTITY
+        mentioned: Tensor = (weights[:, 0, :, None] * mentions).sum(1)
+        return mentioned.float().clamp_min(1e-4).log()
 
     def _read_out(self, h: Tensor, seen: Tensor, remembered: Tensor | None) -> Tensor:
         """What answers are scored from, (…, embedding)."""
