@@ -17,7 +17,8 @@ some twelve entities each: the most frequent one is right in 36.9 % of its test,
 that the question does not name in 41.9 %, ties going to the one met last. stories-… learn from 5,000 small
 stories that are made here, and stories-…-N from the first N of those, in as many steps. Entities are numbered
 anew in every training scene. Rows named …-counts also judge an entity by how often, how early and how late it
-is mentioned and whether the question names it.
+is mentioned and whether the question names it. gaze-stories is an eye: it sees the question and fifteen words
+at a time, six times.
 
 `python scripts/train.py cloze-attention-sum` trains a row, `python scripts/evaluate.py` scores it.
 """
@@ -71,7 +72,7 @@ GAZE_STORIES = Experiment(
     CLOZE,
     ReadingAgentSettings(hidden=192, embedding=64, tied=False, stride=12, reach=0.6),
     Reinforce(objective="variational", sigma_start=0.15, reinforce_weight=0.5),
-    Loop(epochs=10, images_per_epoch=10_000, batch_size=64, learning_rate=2e-3, weight_decay=0.0, clip=1.0),
+    Loop(epochs=4, images_per_epoch=10_000, batch_size=64, learning_rate=2e-3, weight_decay=0.0, clip=1.0),
     env={"dataset": "stories", "canvas_size": 64, "horizon": 6},
 )
 EXPERIMENTS = {
