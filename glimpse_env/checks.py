@@ -76,10 +76,15 @@ def rows_fit(num_envs: int, row_bytes: int) -> None:
         )
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text can be written as UTF-8: what was read from bytes that are none cannot."""
+    return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def left_out(name: str, value: Any, default: int, why: str) -> None:
     """Raise ValueError unless `value` is the default: a keyword that something else makes meaningless."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number) or value != default:
-        raise ValueError(f"{why}: leave out {name}, got {value!r}")
+        raise ValueError(f"{why}: leave out {name} or set it to {default!r}, got {value!r}")
 
 
 def autoreset_mode(value: Any) -> AutoresetMode:

@@ -26,7 +26,7 @@ from agents.experiments import Experiment
 from agents.experiments.experiment import from_config, load_agent, spec_in
 from agents.learn import checkpoint, run
 from agents.learn.ensemble import evaluate_both
-from agents.learn.envs import check_fits, parse_keyword, single_env
+from agents.learn.envs import check_fits, parse_keywords, single_env
 from agents.learn.evaluate import MODES, evaluate
 from agents.learn.files import write
 from agents.learn.judging import world_of
@@ -127,7 +127,7 @@ def main(arguments: list[str]) -> None:
         return
     trained = experiment
     if elsewhere:
-        env = {**experiment.env, **dict(map(parse_keyword, options.env))}
+        env = {**experiment.env, **parse_keywords(options.env)}
         experiment = experiment.but(env_id=options.on or experiment.env_id, env=env)
         check_fits(agent, name, spec_in(config), experiment.env_id, env)
         name = f"{name} on {experiment.env_id}"

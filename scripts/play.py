@@ -33,7 +33,7 @@ from agents.experiments import Experiment
 from agents.experiments.experiment import load_agent, spec_in
 from agents.learn import language
 from agents.learn.checkpoint import CheckpointError
-from agents.learn.envs import check_fits, parse_keyword, single_env, spec_of
+from agents.learn.envs import check_fits, parse_keywords, single_env, spec_of
 from agents.learn.generative import Generative, binary_generator, make_scenes, pictures
 from agents.learn.sentences import TeacherForcing
 from agents.learn.sequences import opening
@@ -54,6 +54,7 @@ from agents.show.playback import (
     grid,
     save,
 )
+from glimpse_env.checks import is_utf8
 from glimpse_env.data.captions import OTHER, Captioned
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.words import treebank_words
@@ -224,15 +225,20 @@ def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> 
     env = single_env(experiment.env_id, experiment.env)
     constrained = isinstance(experiment.learner, TeacherForcing) and experiment.learner.constrained
     text = options.text
+    if text is None and sys.stdin is None:
+        raise ValueError("--interactive reads what is typed, and standard input is closed: give a --text")
+    asked = text is None and sys.stdin.isatty()
     while True:
         if text is None:
             try:
-                text = input("> ").strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
+                text = input("> ").strip() if asked else sys.stdin.readline().strip()
             except EOFError:  # Ctrl-D
                 text = ""
             if not text:
                 return
         try:
+            if not is_utf8(text):
+                raise ValueError(f"the text {text!r} is not UTF-8: save it as such, or type it anew")
             aligned = alignment.of_text(model, env, text, constrained=constrained)
         except ValueError as error:
             if not options.interactive:
@@ -322,7 +328,7 @@ def seat(
 
 def changes(options: argparse.Namespace) -> dict[str, int | float | str]:
     """The environment's keywords that --env and --dataset give."""
-    given = dict(map(parse_keyword, options.env))
+    given = parse_keywords(options.env)
     return {**given, "dataset": options.dataset} if options.dataset else given
 
 

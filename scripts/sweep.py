@@ -14,6 +14,7 @@ import contextlib
 import itertools
 import json
 import logging
+import math
 import os
 import sys
 import traceback
@@ -32,6 +33,7 @@ from glimpse_env.checks import did_you_mean
 
 HERE = Path(__file__).parent
 RESULTS, TABLE = "results.jsonl", "table.md"
+KEYS = ("experiment", "settings", "seed", "best_epoch", "done", "minutes", "folder")  # of a line of results
 GLANCE = 1.0  # seconds between looks at how far the runs are
 
 
@@ -122,19 +124,16 @@ def on_ray(plan: list[Trial], retries: int, address: str | None) -> Iterator[tup
 
 def epochs_of(trial: Trial) -> list[dict[str, Any]]:
     """The metrics of a run's epochs so far."""
-    path = trial.folder / run.METRICS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [json.loads(line) for line in lines]
+    return run.epochs(trial.folder)
 
 
 def is_done(trial: Trial) -> bool:
     """Whether the run has all its epochs."""
-    path = trial.folder / run.CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):  # train.py says what is wrong with a damaged one
+        config = run.config_in(trial.folder)
+        return config is not None and len(epochs_of(trial)) >= config["loop"].get("epochs", math.inf)
+    except run.RunError:  # train.py says what is wrong with a damaged one
         return False
-    return len(epochs_of(trial)) >= int(config["loop"]["epochs"])
 
 
 def lines_of(plan: list[Trial]) -> list[dict[str, Any]]:
@@ -193,7 +192,7 @@ def collect(plan: list[Trial], folder: Path) -> str:
     """
     path, ours = folder / RESULTS, {str(trial.folder) for trial in plan}
     with locked(path):
-        there = results.read(path, ("folder", "done")) if path.exists() else []
+        there = results.read(path, KEYS) if path.exists() else []
         lines = [line for line in there if line["folder"] not in ours]
         lines += lines_of(plan)
         write(path, "".join(json.dumps(line) + "\n" for line in lines))

@@ -62,7 +62,7 @@ def parse(arguments: list[str]) -> Command:
     name, *changes = arguments
     if name not in EXPERIMENTS:
         raise ValueError(f"there is no experiment {name!r}{did_you_mean(name, EXPERIMENTS)}")
-    if changes.count("--env") > 1:
+    if sum(change.partition("=")[0] == "--env" for change in changes) > 1:
         raise ValueError("--env is given twice: name all its keywords after one")
     settings = EXPERIMENTS[name]
     module = next(m for m in MODULES if name in m.EXPERIMENTS)

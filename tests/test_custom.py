@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import weakref
@@ -209,6 +210,16 @@ def test_large_photographs_are_no_attack(tmp_path: Path, monkeypatch: pytest.Mon
         own.read_picture(tmp_path / "1.png")
 
 
+def test_names_of_classes_may_have_any_letters(tmp_path: Path) -> None:
+    names = ["10²", "9", "b", "٣"]
+    env = glimpse_env.make_custom(IMAGES, np.array(names)[np.arange(len(IMAGES)) % 4])
+    assert set(env.unwrapped.vector.answer_names) == set(names)
+    (tmp_path / "a").mkdir()
+    Image.new("L", (8, 8)).save(os.fsencode(tmp_path / "a") + b"/\xff.png", "PNG")
+    with pytest.raises(DatasetError, match="is not UTF-8: rename it"):
+        glimpse_env.make_custom(tmp_path)
+
+
 def test_bad_pictures_are_named(tmp_path: Path) -> None:
     for arrays, says in [
         ((IMAGES.astype(float), LABELS), "from 0 to 1, got 1.0 to 255.0"),
@@ -219,6 +230,7 @@ def test_bad_pictures_are_named(tmp_path: Path) -> None:
         ((IMAGES, LABELS - 1), "must not be negative, got -1 at place 0"),
         ((IMAGES, LABELS / 2), "integers or names, got float64"),
         ((IMAGES[:5], LABELS[:5]), "at least 10"),
+        ((IMAGES[:20], ["a", float("nan")] * 10), "integers or names, got nan at place 1"),
         ((RNG.integers(0, 9, (20, 2, 9, 9)).astype(np.uint8), np.arange(20)), "channels"),
     ]:
         with pytest.raises(ValueError, match=says):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -20,11 +21,11 @@ from agents.agent import Agent, SequenceSpec, Spec, Step
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.experiments.experiment import from_config, load_agent, to_config
 from agents.learn import checkpoint, loop
-from agents.learn.envs import make_env, parse_keyword
+from agents.learn.envs import make_env, parse_keyword, parse_keywords
 from agents.learn.evaluate import evaluate
 from agents.learn.loop import BatchResult, Lesson, Loop, optimizers_of, schedule, train, update_average
 from agents.learn.reinforce import GivenGaze, Reinforce
-from agents.learn.run import Run, RunError
+from agents.learn.run import Run, RunError, minutes
 from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.whole_canvas import WholeCanvasSettings
 from agents.parts.gaze import GazePolicy
@@ -172,6 +173,60 @@ def test_an_overwritten_run_behind_a_link_stays_behind_it(tmp_path: Path) -> Non
     assert len((tmp_path / "real" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 
+def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path) -> None:
+    run_all(tmp_path / "x", TINY, stop_after=1)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()}
+    for name in ("last.safetensors.123.tmp", ".metrics.123.tmp.jsonl", ".config.9.tmp.json"):
+        (tmp_path / "x" / name).write_text("half", encoding="utf-8")
+    open_run(tmp_path / "x", resume=True).close()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()} == before
+    (tmp_path / "x" / ".notes.tmp.json").write_text("mine", encoding="utf-8")
+    with pytest.raises(RunError, match=r"holds '\.notes\.tmp\.json', which is no run's"):
+        open_run(tmp_path / "x", overwrite=True)
+
+
+@pytest.mark.parametrize("name", [".x.training", "config.json"])
+def test_a_full_disk_is_named_and_the_folder_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def full(self: Path, *args: Any, **kwargs: Any) -> None:
+        if self.name.startswith(f".{Path(name).stem}."):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write_text(self, *args, **kwargs)
+
+    write_text = Path.write_text
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match=rf"{name} could not be written, for the disk is full"):
+        open_run(tmp_path / "x")
+    monkeypatch.undo()
+    assert not (tmp_path / ".x.training").exists()
+    open_run(tmp_path / "x").close()
+
+
+def test_damaged_runs_are_named(tmp_path: Path) -> None:
+    run_all(tmp_path, TINY, stop_after=1)
+    last, metrics = tmp_path / "last.safetensors", tmp_path / "metrics.jsonl"
+    kept = last.read_bytes()
+    last.write_bytes((tmp_path / "best.safetensors").read_bytes())
+    with pytest.raises(checkpoint.CheckpointError, match="not one to resume from"):
+        run_all(tmp_path, TINY, resume=True)
+    last.write_bytes(kept)
+    good = metrics.read_bytes()
+    for line in (b'{"epoch": 1, "lo', b"\xff\xfe", b'{"epoch": 1}', b"[1]", b"x"):
+        metrics.write_bytes(good + line)
+        with pytest.raises(RunError, match=rf"line 2 of {metrics} is not the metrics of an epoch"):
+            minutes(tmp_path)
+
+
+def test_a_model_too_large_for_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(self: Any, spec: Any) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] can't allocate memory: you tried 9 bytes")
+
+    monkeypatch.setattr(RAMSettings, "build", build)
+    with pytest.raises(ValueError, match="RAMSettings does not fit into memory: choose smaller settings"):
+        TINY.build(SPEC)
+
+
 def test_two_trainings_never_share_a_folder(tmp_path: Path) -> None:
     """Another process that holds the folder is named; one that has died is not in the way."""
     hold = (
@@ -252,7 +307,7 @@ def test_every_experiment_comes_back_from_its_record(name: str) -> None:
 
 def test_keywords_from_the_command_line() -> None:
     pairs = ["horizon=4", "difficulty=0.5", "dataset=mnist-5k"]
-    assert dict(map(parse_keyword, pairs)) == {"horizon": 4, "difficulty": 0.5, "dataset": "mnist-5k"}
+    assert parse_keywords(pairs) == {"horizon": 4, "difficulty": 0.5, "dataset": "mnist-5k"}
     with pytest.raises(ValueError, match="KEYWORD=VALUE"):
         parse_keyword("horizon")
 

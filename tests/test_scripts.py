@@ -134,6 +134,11 @@ def test_play_needs_a_display_for_a_window() -> None:
     [
         ("train", ["ram-mnits"], "no experiment 'ram-mnits': did you mean 'ram-mnist'"),
         ("train", ["ram-mnist", "--env", "horizon=3", "--env", "dataset=mnist-5k"], "--env is given twice"),
+        ("train", ["ram-mnist", "--env=horizon=3", "--env", "dataset=mnist-5k"], "--env is given twice"),
+        ("train", ["ram-mnist", "--env", "horizon=3", "horizon=4"], "horizon is given twice, as 3 and as 4"),
+        ("train", ["ram-mnist", "--env-id", "CartPole-v1"], "CartPole-v1 is none of our environments"),
+        ("train", ["ram-mnist", "--env-id", "nope:Glimpse/MNIST-v0"], "nope"),
+        ("play", ["luong-numbers", "--text", "three\udcff"], "is not UTF-8"),
         ("train", ["ram-mnist", *TINY[:2], "scale=2"], "no keyword 'scale': did you mean 'scales'"),
         ("train", ["ram-mnist", "--epochs", "many"], "epochs"),
         ("train", ["random-mnist", "--model.policy", "best"], "policy"),

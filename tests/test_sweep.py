@@ -171,10 +171,14 @@ def test_a_second_sweep_in_a_folder_adds_to_the_first(tmp_path):
 def test_a_run_whose_config_is_damaged_does_not_stop_the_others(tmp_path):
     plan = sweep.plan_of(["adding-100-lstm"], [1], ["epochs=1", "images_per_epoch=64"], tmp_path)
     plan[0].folder.mkdir()
-    (plan[0].folder / "config.json").write_text("{", encoding="utf-8")
-    assert not sweep.is_done(plan[0])
-    ((_, failure),) = sweep.one_by_one(plan)
-    assert "config.json" in failure
+    for damaged in ("{", '{"a": 1}', "[1]"):
+        (plan[0].folder / "config.json").write_text(damaged, encoding="utf-8")
+        assert not sweep.is_done(plan[0])
+        ((_, failure),) = sweep.one_by_one(plan)
+        assert "config.json is not the config of a run" in failure
+    (tmp_path / "results.jsonl").write_text('{"folder": "x", "done": true}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl is not a JSON object with"):
+        sweep.collect(plan, tmp_path)
 
 
 def test_the_table_is_of_finished_runs_by_their_mean():

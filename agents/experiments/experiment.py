@@ -180,7 +180,14 @@ class Experiment:
                 )
         build: Any = self.model.build  # whose spec is of one kind, as __post_init__ has seen
         with seeded(self.seed):
-            return build(spec)
+            try:
+                return build(spec)
+            except RuntimeError as error:
+                if "allocate" not in str(error):
+                    raise
+                raise ValueError(
+                    f"{type(self.model).__name__} does not fit into memory: choose smaller settings"
+                ) from None
 
     @property
     def task(self) -> Task:
@@ -243,7 +250,7 @@ def load_agent(path: Path, device: torch.device | str = "cpu") -> tuple[Any, Exp
     tensors, config = checkpoint.load(path)
     try:
         experiment, spec = from_config(config)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise checkpoint.CheckpointError(
             f"{path} was made by another version of this project ({error}): retrain it."
         ) from None

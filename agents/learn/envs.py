@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import gymnasium
@@ -24,13 +24,23 @@ EnvKeywords = Annotated[
     PrimitiveConstructorSpec(
         nargs="*",
         metavar="KEYWORD=VALUE",
-        instance_from_str=lambda pairs: dict(map(parse_keyword, pairs)),
+        instance_from_str=lambda pairs: parse_keywords(pairs),
         is_instance=lambda value: isinstance(value, dict),
         str_from_instance=lambda env: [f"{key}={value}" for key, value in env.items()],
     ),
 ]
 RESERVED = {"split", "max_episode_steps", "render_mode", "constant_info"}
 MOST_ROWS, MOST_BYTES = 1000, 2**28  # of a batch of frozen scenes
+
+
+def parse_keywords(pairs: Iterable[str]) -> dict[str, Value]:
+    """["horizon=4"] -> {"horizon": 4}; ValueError for what is no such pair and for one given twice."""
+    parsed: dict[str, Value] = {}
+    for key, value in map(parse_keyword, pairs):
+        if key in parsed:
+            raise ValueError(f"{key} is given twice, as {parsed[key]!r} and as {value!r}: give it once")
+        parsed[key] = value
+    return parsed
 
 
 def parse_keyword(pair: str) -> tuple[str, Value]:
@@ -59,8 +69,10 @@ def single_env(env_id: str, env: Mapping[str, Any], **more: Any) -> GlimpseEnv:
     check_keywords(env)
     try:
         made = gymnasium.make(env_id, **env, **more).unwrapped
-    except gymnasium.error.Error as error:
+    except (gymnasium.error.Error, ImportError) as error:
         raise ValueError(str(error)) from None
+    except TypeError as error:  # of one that takes no such keywords
+        raise ValueError(f"{env_id} is none of our environments ({error}): choose one of Glimpse/…") from None
     if not isinstance(made, GlimpseEnv):
         raise ValueError(f"{env_id} is none of our environments: choose one of Glimpse/…")
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,10 @@ def write_whole(path: Path, fill: Callable[[Path], Any]) -> None:
     try:
         fill(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(f"{path} could not be written, for the disk is full: free some space") from None
     finally:
         temporary.unlink(missing_ok=True)
 

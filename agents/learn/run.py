@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from agents.learn.files import locked, write
 
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors"
 FILES = (CONFIG, METRICS, LAST, BEST)  # nothing else is ever written into the folder, or removed from it
+# Temporary names: such a file is left where a process is killed that writes.
+LEFT = re.compile(r"\.(config|metrics)\.\d+\.tmp\.jsonl?|(last|best)\.safetensors\.\d+\.tmp")
 
 
 class RunError(RuntimeError):
@@ -37,8 +40,9 @@ class Run:
             raise RunError("--resume goes on with a run and --overwrite deletes it: give one of them.")
         if folder.exists() and not folder.is_dir():
             raise RunError(f"{folder} is a file: name a folder.")
-        started = _config_in(folder)
-        others = {path.name for path in folder.glob("*")} - set(FILES)
+        started = config_in(folder)
+        there = {path.name for path in folder.glob("*") if not LEFT.fullmatch(path.name)}
+        others = there - set(FILES)
         if others and (overwrite or started is None):
             raise RunError(
                 f"{folder} holds {min(others)!r}, which is no run's: name another --folder, or remove it "
@@ -49,15 +53,22 @@ class Run:
             if started is None:
                 raise RunError(f"{folder} holds no run to resume: start it without --resume.")
             self.config = self._resumed(started)
-        elif not overwrite and {path.name for path in folder.glob("*")} - {CONFIG}:
+        elif not overwrite and there - {CONFIG}:
             raise RunError(
                 f"{folder} already holds a run: use --resume to go on with it, --overwrite to delete it and "
                 "start anew, or another --folder."
             )
         folder.mkdir(parents=True, exist_ok=True)
         self._claim()
-        if not self._replaces:
-            write(folder / CONFIG, json.dumps(self.config, indent=2) + "\n")
+        try:
+            for path in folder.glob("*"):
+                if LEFT.fullmatch(path.name):  # nobody else trains here: it is of a process that was killed
+                    path.unlink()
+            if not self._replaces:
+                write(folder / CONFIG, json.dumps(self.config, indent=2) + "\n")
+        except OSError:
+            self.close()
+            raise
 
     @property
     def last(self) -> Path:
@@ -69,6 +80,11 @@ class Run:
         if self._replaces or not self.last.exists():
             return {}
         tensors, saved = checkpoint.load(self.last)
+        if not saved.keys() >= {"epoch", "best"}:
+            raise checkpoint.CheckpointError(
+                f"{self.last} is a checkpoint, but not one to resume from: restore it, or start anew from it "
+                "with --init."
+            )
         self.epoch, self.best = saved["epoch"], saved["best"]
         return tensors
 
@@ -109,7 +125,11 @@ class Run:
             raise RunError(
                 f"{self.folder} is being trained by process {owner}: wait for it, or name another --folder."
             ) from None
-        write(self._claimed, str(os.getpid()))
+        try:
+            write(self._claimed, str(os.getpid()))
+        except OSError:
+            self.close()
+            raise
 
     def _metric_lines(self) -> list[str]:
         path = self.folder / METRICS
@@ -149,7 +169,7 @@ class Follower(Run):
         """Nothing is held."""
 
 
-def _config_in(folder: Path) -> dict[str, Any] | None:
+def config_in(folder: Path) -> dict[str, Any] | None:
     """The config of the run in a folder, None where there is none; RunError for a file that is no run's."""
     path = folder / CONFIG
     if not path.exists():
@@ -158,16 +178,32 @@ def _config_in(folder: Path) -> dict[str, Any] | None:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         config = None
-    if not (isinstance(config, dict) and {"experiment", "model", "learner", "loop"} <= config.keys()):
+    parts = ("model", "learner", "loop")
+    known = isinstance(config, dict) and "experiment" in config
+    if not known or not all(isinstance(config.get(part), dict) for part in parts):
         raise RunError(f"{path} is not the config of a run: name another --folder.")
-    return config
+    found: dict[str, Any] = config
+    return found
+
+
+def epochs(folder: Path) -> list[dict[str, Any]]:
+    """The metrics of all finished epochs of the run in `folder`; RunError naming the first that is none."""
+    path = folder / METRICS
+    found = []
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
+        try:
+            metrics = json.loads(line)
+        except ValueError:
+            metrics = None
+        if not (isinstance(metrics, dict) and metrics.keys() >= {"epoch", "minutes"}):
+            raise RunError(f"line {number} of {path} is not the metrics of an epoch: restore the file.")
+        found.append(metrics)
+    return found
 
 
 def minutes(folder: Path) -> float:
     """Minutes of all finished epochs of the run in `folder`, also of those before it was resumed."""
-    metrics = folder / METRICS
-    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
-    return float(sum(json.loads(line)["minutes"] for line in lines))
+    return float(sum(metrics["minutes"] for metrics in epochs(folder)))
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from glimpse_env import checks
 from glimpse_env.data import files
 from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
@@ -167,8 +168,9 @@ def _to_labels(labels: Any, count: int, split: str) -> NDArray[Any]:
             at = int((array < 0).argmax())
             raise ValueError(f"{split} labels must not be negative, got {array[at]} at place {at}")
         return array.astype(np.int64)
-    told = [one.decode() if isinstance(one, bytes) else one for one in array.tolist()]
-    missing = [not (isinstance(one, int) or (isinstance(one, str) and one)) for one in told]
+    given = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)  # an array makes nan a name
+    told = [one.decode() if isinstance(one, bytes) else one for one in given]
+    missing = [not (isinstance(one, int | np.integer) or (isinstance(one, str) and one)) for one in told]
     if any(missing):
         at = missing.index(True)
         raise ValueError(f"{split} labels must be integers or names, got {told[at]!r} at place {at}")
@@ -230,7 +232,7 @@ def share_out(given: dict[str, Pictures]) -> dict[str, Pictures]:
 
 def natural(name: str) -> list[tuple[int, int | str]]:
     """A key that sorts "2" before "10"."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 # -- files and folders --------------------------------------------------------------------------------------
@@ -269,6 +271,8 @@ def signature(folder: Path) -> str:
         )
     hashed = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if _is_picture(p)):
+        if not checks.is_utf8(str(path)):
+            raise DatasetError(f"the name of {path} is not UTF-8: rename it.")
         about = path.stat()
         hashed.update(f"{path.relative_to(folder)}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
     return hashed.hexdigest()
