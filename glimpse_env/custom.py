@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 
+from glimpse_env import checks
 from glimpse_env.data import captions as captioned
 from glimpse_env.data import images as data
 from glimpse_env.data import own, pairs
@@ -87,6 +89,10 @@ def _made(
     """The name of a data set, and the keywords of an environment of its kind."""
     if "dataset" in keywords:
         raise ValueError("dataset is made of what is given: leave it out")
+    if isinstance(given, np.ndarray) and given.dtype.kind in "UO" and given.ndim == 1:
+        given = given.tolist()
+    if isinstance(labels, np.ndarray) and _is_text(given):
+        labels = labels.tolist()
     listed = isinstance(given, str | Path) and (Path(given) / captioned.LISTED).is_file()
     if captions is not None or listed:
         return _captioned(given, labels, names, captions, validation, test, keywords)
@@ -110,7 +116,7 @@ def _made(
     made = {"scene": "sentences", "task": "read", "start_gaze": "begin", "retina_size": 5, **keywords}
     made.setdefault("canvas_size", pairs.longest(dataset, "", made.get("units", "pieces")))
     if "glimpses_per_answer" not in made:
-        made.setdefault("horizon", int(made["canvas_size"]) + 1)
+        made.setdefault("horizon", checks.integer("canvas_size", made["canvas_size"], 1) + 1)
     return dataset, made
 
 

@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> None:
     for path in tqdm(paths, unit=" checkpoints"):
         agent, experiment, config = load_agent(path)
         name, env = config["experiment"], dict[str, Any](experiment.env)
+        if path.parent != results.PRETRAINED:
+            results.check_publishable(name, experiment)
         published = [line for line in lines if (line["experiment"], line["seed"]) == (name, experiment.seed)]
         if not published:
             raise ValueError(

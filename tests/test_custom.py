@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import glimpse_env
@@ -208,6 +209,12 @@ def test_large_photographs_are_no_attack(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)  # half of what it refuses
     with pytest.raises(DatasetError, match="decompression bomb"):
         own.read_picture(tmp_path / "1.png")
+
+
+def test_tensors_are_taken_as_they_are() -> None:
+    images = torch.from_numpy(IMAGES / 255).requires_grad_()
+    made, plain = glimpse_env.make_custom(images, LABELS), glimpse_env.make_custom(IMAGES, LABELS)
+    assert made.spec.id == plain.spec.id
 
 
 def test_names_of_classes_may_have_any_letters(tmp_path: Path) -> None:

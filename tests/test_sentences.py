@@ -209,6 +209,9 @@ def test_ones_own_sentences_in_a_line(tmp_path: Path) -> None:
     shown = [int(i) - 1 for i in vector.present_scenes().canvas[0] if i]
     assert vector.world.write(shown) in source
     assert glimpse_env.make_custom(source, target).spec.id == env.spec.id
+    assert glimpse_env.make_custom(np.array(source), np.array(target)).spec.id == env.spec.id
+    with pytest.raises(ValueError, match="canvas_size must be an integer of at least 1, got None"):
+        glimpse_env.make_custom(source, target, canvas_size=None)
     envs: Any = glimpse_env.make_custom(
         source,
         target,

@@ -152,6 +152,8 @@ def test_a_permutation_visits_every_cell_once_in_a_seeded_order() -> None:
     np.testing.assert_array_equal(one, scan_path(3, "permutation", 1))
     with pytest.raises(ValueError, match="order"):
         scan_path(3, "spiral")
+    with pytest.raises(ValueError, match="seed must be an integer of at least 0, got -1"):
+        scan_path(3, "permutation", -1)
     with pytest.raises(ValueError, match="cells"):
         scan_path(0)
 

@@ -128,10 +128,10 @@ def append(lines: list[Line], path: Path = RESULTS) -> None:
 def read(path: Path = RESULTS, keys: Collection[str] = KEYS) -> list[Line]:
     """All lines; ValueError naming the first that is not a JSON object with these keys, of a result."""
     lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, text in enumerate(path.read_bytes().splitlines(), 1):
         try:
             line = json.loads(text)
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON, or no UTF-8
             line = None
         if not (isinstance(line, dict) and line.keys() >= set(keys)):
             raise ValueError(

@@ -54,7 +54,7 @@ def of_text(
     pieces = world.encode(text)
     if not 0 < len(pieces) <= world.canvas_shape[0]:
         raise ValueError(
-            f"a text must have 1 to {world.canvas_shape[0]} words or pieces, and {text[:40]!r} has "
+            f"a text must have 1 to {world.canvas_shape[0]} known words or pieces, and {text[:40]!r} has "
             f"{len(pieces)}"
         )
     canvas = (torch.tensor([pieces]) + 1).to(device_of(model))

@@ -115,6 +115,8 @@ def to_splits(
 
 def to_images(images: Any, split: str = "train") -> NDArray[np.uint8]:
     """Images as uint8 (N, C, h, w); ValueError for another shape, type or range. See `to_splits`."""
+    if hasattr(images, "detach"):  # a tensor of torch, wherever it is and whatever it learns
+        images = images.detach().cpu()
     try:
         array = np.asarray(images)
     except ValueError:

@@ -232,8 +232,9 @@ class VectorScanPath(_VectorAction):
 
 
 def scan_path(cells: int, order: str = "raster", seed: int = 0, axes: int = 2) -> NDArray[np.float32]:
-    """Gazes (cells ** axes, axes) of a ScanPath; ValueError for an unknown order or no cells."""
+    """Gazes (cells ** axes, axes) of a ScanPath; ValueError for no cells, an unknown order or a bad seed."""
     checks.integer("cells", cells, 1, MAX_CELLS)
+    checks.integer("seed", seed, 0)
     checks.choice("order", order, ("raster", "permutation"))
     middles = ((2 * np.arange(cells, dtype=np.float32) + 1) / cells - 1).astype(np.float32)
     path: NDArray[np.float32] = middles[:, None]
