@@ -41,8 +41,7 @@ PICTURES = {
     "xu2015": [
         (
             "soft-digits.png",
-            "A digit is looked at while its article is said, a word before its name, because the article "
-            "already depends on the digit",
+            "Each word looks once the last one is heard: a digit is looked at while it is named",
         )
     ],
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],

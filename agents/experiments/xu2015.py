@@ -69,7 +69,6 @@ DIGITS = CaptionerSettings(hidden=128, embedding=64, attention="general", feedin
 HARD = HardCaptioning(discount=0.5, beams=1)
 SOFT_FLICKR8K = photographs(PHOTOGRAPHS, even_weight=1.0)
 SOFT_SMALL_FLICKR8K = SOFT_FLICKR8K.but(model={"hidden": 224, "embedding": 128})  # which fits into 3 MB
-SOFT_DIGITS = small("Glimpse/Caption-v0", DIGITS, 36, dataset="mnist", distortion=0.2)
 # It looks at what it names: each word looks after the last one was heard, at places that see little more than
 # a thing, and word detectors teach these from the first batch on.
 SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 30, dataset="codraw", canvas_size=112).but(
@@ -78,12 +77,15 @@ SOFT_CODRAW = small("Glimpse/Caption-v0", DIGITS, 30, dataset="codraw", canvas_s
     loop={"images_per_epoch": 10_000, "batch_size": 48},
 )
 SOFT_HOUSE = small("Glimpse/HouseNumbers-v0", DIGITS, 20)
+SCENES = small("Glimpse/Caption-v0", DIGITS, 36, dataset="mnist", distortion=0.2)
 READ = small("Glimpse/DigitPair-v0", DIGITS, 20, distortion=0.2)
 # A word looks once the last one is heard, is taught by its look alone, too, and a layer above sees the look.
-SOFT_READ = READ.but(
-    model={"feeding": "above", "layers": 2, "receptive_field": 29},
-    learner=Captioning(label_smoothing=0.0, beams=1, presence_weight=1.0, look_weight=1.0),
-)
+LOOKING: dict[str, Any] = {
+    "model": {"feeding": "above", "layers": 2, "receptive_field": 29},
+    "learner": Captioning(label_smoothing=0.0, beams=1, presence_weight=1.0, look_weight=1.0),
+}
+SOFT_DIGITS = SCENES.but(**LOOKING).but(model={"filters": 24, "pictures_dropout": 0.1})
+SOFT_READ = READ.but(**LOOKING)
 EXPERIMENTS = {
     "soft-flickr8k": SOFT_FLICKR8K,
     "hard-flickr8k": SOFT_FLICKR8K.but(
@@ -104,8 +106,8 @@ EXPERIMENTS = {
     "hard-digits": SOFT_DIGITS.but(
         model={"hard": True}, learner=HARD, loop={"epochs": 6, "learning_rate": 5e-4}, init="soft-digits"
     ),
-    "show-tell-digits": SOFT_DIGITS.but(**SHOW_AND_TELL),
-    "gaze-digits": SOFT_DIGITS.but(
+    "show-tell-digits": SCENES.but(**SHOW_AND_TELL),
+    "gaze-digits": SCENES.but(
         env={"dataset": "mnist", "distortion": 0.2, "retina_size": 20, "scales": 3},
         model=GazeCaptionerSettings(),
         learner=Reading(sigma_start=0.2, reinforce_weight=0.5, discount=0.8),
