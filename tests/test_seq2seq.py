@@ -566,7 +566,7 @@ def test_alignments_in_the_terminal_and_as_a_picture(tmp_path: Path) -> None:
     assert of.read == ("forty", "two", "forty", "two")
     assert of.weights.shape == (len(of.said), 4)
     np.testing.assert_allclose(of.weights.sum(1), 1, atol=1e-5)
-    with pytest.raises(ValueError, match="1 to 18 words or pieces"):
+    with pytest.raises(ValueError, match="1 to 18 known words or pieces"):
         show_alignment.of_text(model, env, "nothing of the kind")
     with pytest.raises(ValueError, match="can be typed"):
         show_alignment.of_text(model, single_env("Glimpse/Lookup-v0", {}), "5")
