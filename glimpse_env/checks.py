@@ -77,7 +77,7 @@ def rows_fit(num_envs: int, row_bytes: int) -> None:
 
 
 def is_utf8(text: str) -> bool:
-    """Whether a text can be written as UTF-8: what was read from bytes that are none cannot."""
+    """Whether a text can be written as UTF-8; lone surrogates, Python's form of other bytes, cannot."""
     return text.isascii() or not any("\ud800" <= c <= "\udfff" for c in text)
 
 

@@ -225,13 +225,12 @@ def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> 
     env = single_env(experiment.env_id, experiment.env)
     constrained = isinstance(experiment.learner, TeacherForcing) and experiment.learner.constrained
     text = options.text
-    if text is None and sys.stdin is None:
-        raise ValueError("--interactive reads what is typed, and standard input is closed: give a --text")
-    asked = text is None and sys.stdin.isatty()
+    if options.interactive and sys.stdin is None:
+        raise ValueError("--interactive reads what is typed, and standard input is closed: leave it out")
     while True:
         if text is None:
             try:
-                text = input("> ").strip() if asked else sys.stdin.readline().strip()
+                text = input("> ").strip() if sys.stdin.isatty() else sys.stdin.readline().strip()
             except EOFError:  # Ctrl-D
                 text = ""
             if not text:

@@ -208,8 +208,8 @@ class ReadingAgent(Agent):
     def _mentioned(self, query: Tensor, words: Tensor) -> Tensor:
         """The log of the attention of a query (B, hidden) to all mentions of each entity, float32 (B, n).
 
-        words: (B, N), 0 where none was seen. An entity that was not seen has 0.0001, which is paid alike
-        wherever the eye went instead.
+        words: (B, N), 0 where none was seen. An entity that was not seen has 0.0001, so that its log is
+        finite.
         """
         there = words > 0
         seen = self.dropout(self._words(words)) * there[..., None]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_env.render.pen import BELIEF, FAINT, PANEL, RIGHT, SCALES, TEXT, WRONG, Color, Pen
-from glimpse_env.render.view import View, name_of
+from glimpse_env.render.view import View, name_of, outcome
 
 Layout = Literal["full", "strip"]
 MAX_BARS = 13  # of belief, one below the other
@@ -54,6 +54,15 @@ def draw_time(pen: Pen, view: View, at: tuple[float, float], width: float) -> No
     for i in range(view.horizon):
         used = i < len(view.path)
         pen.box(x + i * step, y, step - min(4.0, step / 4), 12, PANEL if used else SCALES[0])
+
+
+def draw_time_or_outcome(pen: Pen, view: View) -> None:
+    """In a line of a strip: the time left, and at the end what was answered."""
+    if view.target is None:
+        draw_time(pen, view, (8, 242), 224)
+    else:
+        text = outcome(view)
+        pen.text(text, 8, 241, min(17.0, 2.4 * 224 / len(text)), verdict(view))
 
 
 def verdict(view: View) -> Color:

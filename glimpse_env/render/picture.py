@@ -7,7 +7,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from glimpse_env.render.parts import NO_BELIEF, Layout, draw_belief, draw_time, verdict, wrap
+from glimpse_env.render.parts import (
+    NO_BELIEF,
+    Layout,
+    draw_belief,
+    draw_time,
+    draw_time_or_outcome,
+    verdict,
+    wrap,
+)
 from glimpse_env.render.pen import BACKGROUND, FAINT, PANEL, PATH, SCALES, TEXT, UNSEEN, Color, Frame, Pen
 from glimpse_env.render.view import View, outcome, said
 from glimpse_env.sensors import retina
@@ -23,11 +31,7 @@ def draw_picture(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> 
         _draw_side(pen, view, 540, 388)
     else:
         draw_canvas(pen, view, picture, (8, 8), 224)
-        if view.target is None:
-            draw_time(pen, view, (8, 242), 224)
-        else:
-            text = outcome(view)
-            pen.text(text, 8, 241, min(17.0, 2.4 * 224 / len(text)), verdict(view))
+        draw_time_or_outcome(pen, view)
         patches = len(_shown(view))
         grid = 1 if patches == 1 else 2 if patches <= 4 else 3
         _draw_glimpse(pen, view, (8, 264), 108 / grid, columns=grid)

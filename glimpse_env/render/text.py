@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from glimpse_env.render.parts import NO_BELIEF, Layout, draw_belief, draw_time, verdict, wrap
+from glimpse_env.render.parts import (
+    NO_BELIEF,
+    Layout,
+    draw_belief,
+    draw_time,
+    draw_time_or_outcome,
+    verdict,
+    wrap,
+)
 from glimpse_env.render.pen import BACKGROUND, FAINT, PANEL, SCALES, TEXT, UNSEEN, Color, Pen
-from glimpse_env.render.view import View, begins_a_word, judged, name_of, outcome, said
+from glimpse_env.render.view import View, begins_a_word, judged, name_of, said
 from glimpse_env.sensors.retina import patch_start
 
 SMALLEST, LARGEST = 9, 28  # letters of the text
@@ -43,11 +51,7 @@ def draw_text(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> Non
     if question:
         letters, asked = _fit(question, 16, 224)
         pen.text(asked, 8, 210, letters, TEXT)
-    if view.target is None:
-        draw_time(pen, view, (8, 242), 224)
-    else:
-        text = outcome(view)
-        pen.text(text, 8, 241, min(17.0, 2.4 * 224 / len(text)), verdict(view))
+    draw_time_or_outcome(pen, view)
     pen.text("said", 8, 268, 14, FAINT)
     letters, spoken = _fit(said(view, view.answers), 18, 186)
     pen.text(spoken, 44, 265, letters, TEXT)
