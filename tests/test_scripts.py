@@ -474,6 +474,13 @@ def test_ctrl_d_ends_a_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("builtins.input", ended)
     monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(isatty=lambda: True))
     assert run("play", "luong-numbers", "--interactive") == ""
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda prompt: asked.append(prompt) or "")
+    assert run("play", "luong-numbers", "--text", "two", "--interactive").startswith("zwei")
+    assert asked == ["> "]  # also after a text that was given
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ValueError, match="standard input is closed"):
+        play.main(["luong-numbers", "--interactive"])
 
 
 def test_what_is_not_published_cannot_be_reproduced(monkeypatch: pytest.MonkeyPatch) -> None:
