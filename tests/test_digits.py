@@ -12,7 +12,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from glimpse_env.data.images import Images, load
 from glimpse_env.random import frozen_keys, row_keys
 from glimpse_env.vector import GlimpseVectorEnv
-from glimpse_env.worlds.digits import draw_scenes, warp
+from glimpse_env.worlds.digits import draw_scenes, room_to_bend, warp
 from glimpse_env.worlds.scene import Scenes
 
 MASK = 2**64 - 1
@@ -44,7 +44,7 @@ def draw(
     draw_scenes(
         np.ones(n, np.bool_), keys, np.array(episodes), np.array(indices or [-1] * n),
         digits.images, digits.labels, distractors, 8, difficulty, jitter, distortion, share,
-        canvas, target, boxes, start,
+        room_to_bend(digits.images, distortion), canvas, target, boxes, start,
     )  # fmt: skip
     return Scenes(canvas, target[:, 0], boxes[:, 0]), start
 
@@ -264,7 +264,8 @@ def test_clutter_is_cut_from_neither_digit() -> None:
     target, boxes = np.zeros((n, 2), np.int64), np.zeros((n, 2, 4), np.int64)
     draw_scenes(
         np.ones(n, np.bool_), row_keys(np.arange(n, dtype=np.uint64)), np.zeros(n, np.int64), np.full(n, -1),
-        images, np.arange(3), 1, 8, 1.0, 0, 0.0, 1.0, canvas, target, boxes, np.zeros((n, 2), np.float32),
+        images, np.arange(3), 1, 8, 1.0, 0, 0.0, 1.0, None, canvas, target, boxes,
+        np.zeros((n, 2), np.float32),
     )  # fmt: skip
     seen = 0
     for b in range(n):

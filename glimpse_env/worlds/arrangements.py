@@ -15,7 +15,7 @@ from glimpse_env.data.images import load
 from glimpse_env.kernels import inlined, kernel
 from glimpse_env.random import GOLDEN, begin, below, frozen_keys, mix, unit
 from glimpse_env.scores import Cider
-from glimpse_env.worlds.digits import add_clipped, warp
+from glimpse_env.worlds.digits import put, room_to_bend
 from glimpse_env.worlds.scene import NO_AUGMENTATION, Augmentation, Drawn
 
 ARRANGED = {"digits": "mnist-5k", "mnist": "mnist"}  # and whose digits they are
@@ -83,9 +83,11 @@ class ArrangementWorld:
         out: Drawn,
     ) -> None:
         """Draw a new scene for every row of `rows` into `out`; see `draw_arrangements`."""
+        distortion, share = augmentation.distortion, augmentation.distortion_share
+        bent = room_to_bend(self.images.images, distortion)
         draw_arrangements(
             rows, keys, episodes, indices, self.images.images, self.images.labels,
-            augmentation.distortion, augmentation.distortion_share, *out[:4], out.ways,
+            distortion, share, bent, *out[:4], out.ways,
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
@@ -126,7 +128,7 @@ def _cider(dataset: str) -> Cider:
     return Cider(_references(dataset, "train", LEAST_CANVAS, SENTENCES))
 
 
-@inlined
+@kernel
 def _name(
     digit: int, place: int, label: NDArray[np.int64], corner: NDArray[np.int64],
     words: NDArray[np.int64], boxes: NDArray[np.int64], side: int,
@@ -151,7 +153,7 @@ def _relate(first: int, other: int, place: int, corner: NDArray[np.int64], words
     return place + 2
 
 
-@inlined
+@kernel
 def _say(
     way: int, count: int, label: NDArray[np.int64], corner: NDArray[np.int64],
     words: NDArray[np.int64], boxes: NDArray[np.int64], side: int,
@@ -205,6 +207,7 @@ def draw_arrangements(
     labels: NDArray[np.int64],
     distortion: float,
     distortion_share: float,
+    bent: NDArray[np.uint8] | None,
     canvas: NDArray[np.uint8],
     symbols: NDArray[np.int64],
     boxes: NDArray[np.int64],
@@ -215,14 +218,13 @@ def draw_arrangements(
     (B, 6, K), in place.
 
     indices (B,): the first digit's image, or -1 for a random one. images (N, 1, h, h), labels (N,). Places
-    are drawn again until the digits are apart and it is clear how each lies from the others. distortion: as
-    in `digits.draw_scenes`. Ways that there are not, for want of digits, are -1.
+    are drawn again until the digits are apart and it is clear how each lies from the others. distortion,
+    distortion_share, bent: see `digits.put`. Ways that there are not, for want of digits, are -1.
     """
     side = images.shape[2]
     room = canvas.shape[2] - side
     chosen, label = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
-    corner, matrix = np.empty((MOST, 2), np.int64), np.empty((2, 2))
-    warped, unused = np.empty(images.shape[1:], np.uint8), np.empty((PLACES, 4), np.int64)
+    corner, unused = np.empty((MOST, 2), np.int64), np.empty((PLACES, 4), np.int64)
     for b in range(rows.shape[0]):
         if not rows[b]:
             continue
@@ -245,19 +247,10 @@ def draw_arrangements(
         canvas[b] = 0
         distortion_state = ~state  # a stream of its own: what follows is the same with and without
         for k in range(count):
-            bent = distortion > 0.0
-            if bent and distortion_share < 1.0:
-                distortion_state += GOLDEN
-                bent = bool(unit(mix(distortion_state)) < distortion_share)
-            if bent:
-                for entry in range(4):
-                    distortion_state += GOLDEN
-                    off = distortion * (2.0 * unit(mix(distortion_state)) - 1.0)
-                    matrix[entry // 2, entry % 2] = off + (1.0 if entry % 3 == 0 else 0.0)
-                warp(images[chosen[k]], matrix, warped)
-                add_clipped(warped, 0, 0, side, side, canvas[b], corner[k, 1], corner[k, 0])
-            else:
-                add_clipped(images[chosen[k]], 0, 0, side, side, canvas[b], corner[k, 1], corner[k, 0])
+            distortion_state = put(
+                images[chosen[k]], distortion, distortion_share, distortion_state, bent,
+                canvas[b], corner[k, 1], corner[k, 0],
+            )  # fmt: skip
         right = WAYS if count == 3 else count
         ways[b] = -1
         for way in range(right):

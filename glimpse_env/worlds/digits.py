@@ -91,6 +91,46 @@ def warp(source: NDArray[np.uint8], matrix: NDArray[np.float64], out: NDArray[np
                 out[c, i, j] = np.uint8(min(max(value, 0.0), 255.0) + 0.5)
 
 
+def room_to_bend(images: NDArray[np.uint8], distortion: float) -> NDArray[np.uint8] | None:
+    """What `put` bends a digit in, or None for no distortion: numba then compiles nothing that bends."""
+    return np.empty(images.shape[1:], np.uint8) if distortion > 0.0 else None
+
+
+@kernel
+def put(
+    digit: NDArray[np.uint8],
+    distortion: float,
+    distortion_share: float,
+    state: np.uint64,
+    bent: NDArray[np.uint8] | None,
+    picture: NDArray[np.uint8],
+    y: int,
+    x: int,
+) -> np.uint64:
+    """Add a digit (C, h, w) to picture (C, H, W) at (y, x), clipped, and return the state of the stream.
+
+    bent: `room_to_bend`. Then one of distortion_share of the digits is distorted, each entry of its 2x2
+    matrix off the identity's by up to `distortion`.
+    """
+    height, width = digit.shape[1], digit.shape[2]
+    if bent is not None:
+        bends = True
+        if distortion_share < 1.0:
+            state += GOLDEN
+            bends = bool(unit(mix(state)) < distortion_share)
+        if bends:
+            matrix = np.empty((2, 2))
+            for entry in range(4):
+                state += GOLDEN
+                off = distortion * (2.0 * unit(mix(state)) - 1.0)
+                matrix[entry // 2, entry % 2] = off + (1.0 if entry % 3 == 0 else 0.0)
+            warp(digit, matrix, bent)
+            add_clipped(bent, 0, 0, height, width, picture, y, x)
+            return state
+    add_clipped(digit, 0, 0, height, width, picture, y, x)
+    return state
+
+
 @inlined
 def _overlap(boxes: NDArray[np.int64]) -> bool:
     """Whether the first two boxes (x, y, w, h) share a pixel."""
@@ -113,6 +153,7 @@ def draw_scenes(
     jitter: int,
     distortion: float,
     distortion_share: float,
+    bent: NDArray[np.uint8] | None,
     canvas: NDArray[np.uint8],
     digits: NDArray[np.int64],
     boxes: NDArray[np.int64],
@@ -128,16 +169,14 @@ def draw_scenes(
     for a random one. images (N, C, h, w), labels (N,). difficulty in [0, 1]: below 1 a digit's offset
     stays near the centre and each distractor appears with that probability (the training curriculum).
     jitter: the offset may leave its range by so many pixels, and the digit the canvas (augmentation).
-    distortion: each entry of a digit's 2x2 matrix is off the identity's by up to so much (augmentation), of
-    distortion_share of the digits; the others stay as crisp as they are, which a bent one is not quite.
+    distortion, distortion_share, bent: see `put` (augmentation); digits that are not bent stay as crisp as
+    they are, which a bent one is not quite.
     Out: canvas (B, C, H, W), digits (B, K), K = 1 or 2, the labels from left to right, boxes (B, K, 4) as
     x, y, width, height in canvas pixels, start_gaze (B, 2), uniform in [-1, 1]².
     """
     count, height, width = images.shape[0], images.shape[2], images.shape[3]
     num_digits = digits.shape[1]
     chosen = np.empty(num_digits, np.int64)
-    matrix = np.empty((2, 2))
-    warped = np.empty(images.shape[1:], np.uint8)
     room_y, room_x = canvas.shape[2] - height, canvas.shape[3] - width
     for b in range(rows.shape[0]):
         if not rows[b]:
@@ -149,7 +188,10 @@ def draw_scenes(
         if indices[b] >= 0:
             chosen[0] = indices[b]
         picture = canvas[b]
-        picture[:] = 0
+        for c in range(picture.shape[0]):
+            for i in range(picture.shape[1]):
+                for j in range(picture.shape[2]):
+                    picture[c, i, j] = 0
         for _ in range(distractors):
             state += GOLDEN
             other = below(count - 1, mix(state))
@@ -189,21 +231,11 @@ def draw_scenes(
             chosen[0], chosen[1] = chosen[1], chosen[0]
         distortion_state = ~state  # a stream of its own: what follows is the same with and without
         for k in range(num_digits):
-            digit = images[chosen[k]]
             digits[b, k] = labels[chosen[k]]
-            bent = distortion > 0.0
-            if bent and distortion_share < 1.0:
-                distortion_state += GOLDEN
-                bent = bool(unit(mix(distortion_state)) < distortion_share)
-            if bent:
-                for entry in range(4):
-                    distortion_state += GOLDEN
-                    off = distortion * (2.0 * unit(mix(distortion_state)) - 1.0)
-                    matrix[entry // 2, entry % 2] = off + (1.0 if entry % 3 == 0 else 0.0)
-                warp(digit, matrix, warped)
-                add_clipped(warped, 0, 0, height, width, picture, place[k, 1], place[k, 0])
-            else:
-                add_clipped(digit, 0, 0, height, width, picture, place[k, 1], place[k, 0])
+            distortion_state = put(
+                images[chosen[k]], distortion, distortion_share, distortion_state, bent,
+                picture, place[k, 1], place[k, 0],
+            )  # fmt: skip
         state += GOLDEN
         start_gaze[b, 0] = 2.0 * unit(mix(state)) - 1.0
         state += GOLDEN
@@ -262,9 +294,10 @@ class DigitWorld:
         out: Drawn,
     ) -> None:
         """Draw a new scene for every row of `rows` into `out`; see `draw_scenes`."""
+        bent = room_to_bend(self.images.images, augmentation.distortion)
         draw_scenes(
             rows, keys, episodes, indices, self.images.images, self.images.labels,
-            self.distractors, self.distractor_size, *augmentation, *out[:4],
+            self.distractors, self.distractor_size, *augmentation, bent, *out[:4],
         )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:

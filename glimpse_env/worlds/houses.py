@@ -300,16 +300,17 @@ def draw_houses(
         if indices[b] >= 0:
             layout, off_y, off_x = indices[b], spare // 2, spare // 2
         picture = canvas[b]
-        if len(pictures) > 0:
-            picture[:] = pictures[layout, :, off_y : off_y + size, off_x : off_x + size]
-        else:
-            picture[:] = 0
+        for c in range(picture.shape[0]):  # loops, for numba takes seconds to compile such assignments
+            for i in range(size):
+                for j in range(size):
+                    picture[c, i, j] = pictures[layout, c, off_y + i, off_x + j] if len(pictures) > 0 else 0
         for k in range(layout_digits.shape[1]):
             digit = np.int64(layout_digits[layout, k])
             digits[b, k] = digit
             box = boxes[b, k]
             if digit < 0:
-                box[:] = 0
+                for side in range(4):
+                    box[side] = 0
                 continue
             box[0] = layout_boxes[layout, k, 0] - off_x
             box[1] = layout_boxes[layout, k, 1] - off_y

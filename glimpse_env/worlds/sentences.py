@@ -111,8 +111,11 @@ def draw_pairs(
             continue
         state = begin(keys[b], episodes[b]) + GOLDEN
         pair = indices[b] if indices[b] >= 0 else below(source.shape[0], mix(state))
-        canvas[b] = source[pair]
-        symbols[b] = target[pair]
-        boxes[b] = 0
+        for place in range(canvas.shape[1]):  # loops, for numba takes seconds to compile such assignments
+            canvas[b, place] = source[pair, place]
+        for place in range(symbols.shape[1]):
+            symbols[b, place] = target[pair, place]
+            for side in range(4):
+                boxes[b, place, side] = 0
         state += GOLDEN
         start_gaze[b, 0] = 2.0 * unit(mix(state)) - 1.0

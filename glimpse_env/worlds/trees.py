@@ -133,8 +133,10 @@ def draw_trees(
         state = begin(keys[b], episodes[b]) + GOLDEN
         frozen = indices[b] >= 0
         tree = indices[b] if frozen else below(source.shape[0], mix(state))
-        symbols[b] = target[tree]
-        boxes[b] = 0
+        for place in range(symbols.shape[1]):  # loops, for numba takes seconds to compile such assignments
+            symbols[b, place] = target[tree, place]
+            for side in range(4):
+                boxes[b, place, side] = 0
         state += GOLDEN
         start_gaze[b, 0] = 2.0 * unit(mix(state)) - 1.0
         for place in range(canvas.shape[1]):
