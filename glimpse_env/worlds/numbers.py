@@ -6,6 +6,7 @@ one split is never drawn in another, and those below a thousand, of which there 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,8 +49,12 @@ class NumberWorld:
         self.said = _table(numbers.names("de"), 0)
 
     def encode(self, text: str) -> list[int]:
-        """The English words in a text, those that are no number's left out."""
-        return list(numbers.spell(text.lower(), "en"))
+        """The words of an English number's name; ValueError for a word that is in no such name."""
+        words = [word for word in re.split(r"[\s,.!?-]+", text.lower()) if word]
+        for word in words:
+            if word not in numbers.WORDS["en"]:
+                raise ValueError(f"{word!r} is in no number's name: write a number in words, as 'forty-two'")
+        return [numbers.WORDS["en"].index(word) for word in words]
 
     def answers_of(self, text: str) -> list[int]:
         """The German parts that a text is spelled with, however they are joined."""
