@@ -27,9 +27,12 @@ def add_clipped(
     """
     for c in range(canvas.shape[0]):
         for i in range(max(0, -y), min(height, canvas.shape[1] - y)):
+            # Unsigned: numba would ask of every other index whether it counts from the end, one by one.
+            line, row = np.uint64(top + i), np.uint64(y + i)
             for j in range(max(0, -x), min(width, canvas.shape[2] - x)):
-                value = np.uint16(canvas[c, y + i, x + j]) + np.uint16(source[c, top + i, left + j])
-                canvas[c, y + i, x + j] = np.uint8(min(value, np.uint16(255)))
+                column = np.uint64(x + j)
+                value = np.uint16(canvas[c, row, column]) + np.uint16(source[c, line, np.uint64(left + j)])
+                canvas[c, row, column] = np.uint8(min(value, np.uint16(255)))
 
 
 @inlined
