@@ -20,9 +20,9 @@ class EnvConfig:
     """What an id fixes.
 
     about: what is seen, in a sentence. canvas_size, retina_size: the side of the canvas and of the retina's
-    finest patch, in pixels. distractors: how many crops of other digits lie around. scales: how many patches
-    the retina has, each twice as wide as the one before. horizon: how many glimpses an episode has. dataset,
-    scene, digits, task, start_gaze, pair: see `vector.GlimpseVectorEnv`.
+    finest patch, in pixels, or words of a text. distractors: how many crops of other digits lie around.
+    scales: how many patches the retina has, each twice as wide as the one before. horizon: how many glimpses
+    an episode has. dataset, scene, digits, task, start_gaze, pair: see `vector.GlimpseVectorEnv`.
     """
 
     about: str
@@ -110,7 +110,7 @@ def keywords_of(config: EnvConfig) -> dict[str, Any]:
 
 
 def with_dataset(env_id: str, dataset: str) -> dict[str, Any]:
-    """The keywords that give an id that data set of digits; of a text those that need no download."""
+    """The keywords that give an id that data set of digits; of texts and captions those that need none."""
     scene = TABLE[env_id].scene
     if scene in SCENES_WITHOUT_DATA:
         return {}

@@ -139,10 +139,10 @@ def advance(
     time (B,) counts the glimpses seen, given (B,) the answers, kept in answers (B, L); ways (B, R, L) are
     all that is right, each padded with -1. Without early answers (keep_looking is -1) an answer is taken
     after every horizon / L glimpses; with them, whenever it is not `keep_looking`. The episode ends with the
-    last answer, with `end`, or with the last glimpse of the horizon. Else the gaze (B, 2) moves, clipped to
-    [-1, 1]², and is added to the scan path (B, horizon, 2). agrees (B, R): every answer so far was that of a
-    way, and at the end none is missing. terminal: whether that is paid at the end; per_answer: whether each
-    right answer is, up to the first wrong one.
+    last answer, with `end`, or with the last glimpse of the horizon. Else the gaze (B, axes) moves, clipped
+    to [-1, 1], and is added to the scan path (B, horizon, axes). agrees (B, R): every answer so far was that
+    of a way, and at the end none is missing. terminal: whether that is paid at the end; per_answer: whether
+    each right answer is, up to the first wrong one.
     """
     length = ways.shape[2]
     share = horizon // length

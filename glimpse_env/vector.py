@@ -45,19 +45,20 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     Observation, fresh float32 arrays: `retina` (B, scales * C, retina_size, retina_size) in [0, 1], `gaze`
     (B, 2) in [-1, 1], `time` (B, 1), the share of the glimpses seen so far, in (0, 1], and with `context` the
     whole canvas at low resolution, (B, C, context, context) in [0, 1]. Of a text, `retina` is int64 (B,
-    retina_size) word ids, 0 outside, `gaze` (B, 1), `said` int64 (B, 1) the last answer, -1 before it, and
-    with `context` (True) the whole text is there, (B, canvas_size); where a question is asked, `question` is
-    int64 (B, 128). Action: `gaze` (B, 2), or (B, 1), in [-1,
-    1], clipped to the canvas; `answer` (B,), an index into `answer_names`. `reset` shows glimpse 1; each step
-    moves the gaze and, after every horizon / L glimpses, takes one of the task's L answers. The last one ends
-    the episode; `info` then holds `target` and `correct`.
+    retina_size) word ids, 0 outside, `gaze` (B, 1), and with `context` (True) the whole text is there, (B,
+    canvas_size). Of texts and captions, `said` is int64 (B, 1), the last answer, -1 before it; where a
+    question is asked, `question` is int64 (B, 128). Action: `gaze` (B, 2), or (B, 1), in [-1, 1], clipped to
+    the canvas; `answer` (B,), an index into `answer_names`. `reset` shows glimpse 1; each step moves the gaze
+    and, after every horizon / L glimpses, takes one of the task's L answers. The last one ends the episode;
+    `info` then holds `target` and `correct`.
 
     scene: "digits" lays one or two of `dataset`'s images out at random among `distractors`; "houses"
     fills SVHN's layouts; "lookup" is a text of canvas_size numbers, the first of which says where the
     answer stands; "numbers" asks for the German name of a number whose English one is read; "sentences"
     asks for the other side of `dataset`'s pairs, `pair` saying from which language into which, `units` in
     what both are written; "trees" asks for a sentence's parse tree, symbol by symbol; "documents" asks
-    which entity a question about a document leaves out. task, backward: see `tasks`. horizon: glimpses in
+    which entity a question about a document leaves out; "captions" asks for a sentence about a picture.
+    distractor_size: the side of a distractor, in pixels. task, backward: see `tasks`. horizon: glimpses in
     all; glimpses_per_answer, if given, sets it to that many for each of the task's answers. early_answer:
     one more answer, "look", keeps looking, any other counts at once, and an episode that runs out of
     glimpses earns nothing more. reward: "terminal" pays 1 at the end if every answer is right,
@@ -68,6 +69,8 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     black, and the agent chooses where to see first. difficulty, jitter, distortion, distortion_share: of
     training scenes, see `worlds.digits.draw_scenes`. constant_info: whether `info` has `target` and
     `correct` at every step, -1 and False until they are known, as libraries want that record it.
+    max_episode_steps, autoreset_mode, render_mode: Gymnasium's own, the first after how many steps an
+    episode is truncated.
 
     Raises ValueError for an unknown keyword or one out of range and DatasetError for missing data.
     """
@@ -356,9 +359,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         return observation
 
     def _pay_score(self, reward: NDArray[np.float64], terminated: NDArray[np.bool_]) -> None:
-        """Add to the reward of every row that has ended how good its sentence is."""
+        """Add to the reward of every row that has said all of its sentence how good it is."""
         assert isinstance(self.world, Scored)
-        for row in np.flatnonzero(terminated):  # the library that scores takes one sentence at a time
+        last = np.take_along_axis(self._answers, np.maximum(self._given - 1, 0)[:, None], 1)[:, 0]
+        whole = terminated & (self._given > 0) & ((last == self.task.end) | (self._given == self.task.length))
+        for row in np.flatnonzero(whole):  # the library that scores takes one sentence at a time
             said, *ways = (
                 [int(i) for i in answers if 0 <= i < self.task.end][:: -1 if self.task.backward else 1]
                 for answers in (self._answers[row], *self._ways[row])
@@ -424,7 +429,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
     @property
     def gaze(self) -> NDArray[np.float32]:
-        """Where every row looks now: a copy, (B, 2)."""
+        """Where every row looks now: a copy, (B, axes)."""
         return self._gaze.copy()
 
     @property
@@ -494,7 +499,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     # -- what people see -------------------------------------------------------------------------------
 
     def path(self, row: int) -> NDArray[np.float32]:
-        """The gazes of episode `row` so far, the first included: a copy, (t, 2)."""
+        """The gazes of episode `row` so far, the first included: a copy, (t, axes)."""
         return self._path[row, : self._time[row]].copy()
 
     def view(self, row: int) -> View:

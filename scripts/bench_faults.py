@@ -38,6 +38,7 @@ TRAINING = (
 )
 SWEEP = "ram-mnist --seeds 1 2 --set env.dataset=mnist-5k env.horizon=3 epochs=4 images_per_epoch=1500"
 PUBLISHED = "lookup-10"  # trains in a quarter of a minute
+FULL = ("the disk is full", "No space left")  # of which a script must say one
 PAGE, SMALL = 4096, 16  # bytes that a disk has at least; how often it grows by no more
 ODD = {  # what is set in the environment of a process
     "ASCII": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
@@ -200,7 +201,7 @@ def _grow(name: str, times: int, again: Command, same: Same, place: Path) -> int
             if not process.returncode:
                 break
             filled += 1
-            bad = "Traceback" in error or "No space left" not in error
+            bad = "Traceback" in error or not any(sentence in error for sentence in FULL)
             if bad:
                 tqdm.write(f"{name}: {error.strip()[-300:]}", file=sys.stderr)
             said += bad
@@ -274,7 +275,7 @@ def _wait(process: subprocess.Popen[str], moment: float | None) -> bool:
         process.communicate()
         return False
     if process.returncode:
-        raise SystemExit(f"what was begun again after a kill failed: {error.strip()}")
+        raise SystemExit(f"a process failed that nobody killed: {error.strip()}")
     return True
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import torch
@@ -38,17 +39,20 @@ def bench_race(dataset: str) -> None:
         print(f"| {target} % | {' | '.join(cells)} | {len(passed)} | {ratio} |", flush=True)
 
 
-def until(target: float, course: Iterator[tuple[float, float]], name: str) -> tuple[float, float, int]:
+def until(
+    target: float, course: Generator[tuple[float, float], None, None], name: str
+) -> tuple[float, float, int]:
     """The minutes, the error and the epochs when a course of such pairs first errs so rarely, or ends."""
     epochs, minutes, error = 0, 0.0, 100.0
-    for minutes, error in tqdm(course, name, unit=" epochs"):  # noqa: B007 (the last pair is meant)
-        epochs += 1
-        if error <= target:
-            break
+    with contextlib.closing(course):
+        for minutes, error in tqdm(course, name, unit=" epochs"):  # noqa: B007 (the last pair is meant)
+            epochs += 1
+            if error <= target:
+                break
     return minutes, error, epochs
 
 
-def ram(dataset: str, epochs: int) -> Iterator[tuple[float, float]]:
+def ram(dataset: str, epochs: int) -> Generator[tuple[float, float], None, None]:
     """Our training, `train.py ram-mnist` with other settings: CPU minutes and the error after each epoch."""
     experiment = EXPERIMENTS["ram-mnist"].but(
         env={"dataset": dataset, "horizon": GLIMPSES, "start_gaze": "random"},
@@ -61,11 +65,13 @@ def ram(dataset: str, epochs: int) -> Iterator[tuple[float, float]]:
         config = to_config("ram-mnist", experiment, spec)
         run = Run(Path(folder) / "run", config, resume=False, overwrite=False)
         course = experiment.train(run, experiment.build(spec), quiet=True)
-        yield from timed(lambda: next(course)["validation_error"], epochs)
-        run.close()
+        try:
+            yield from timed(lambda: next(course)["validation_error"], epochs)
+        finally:
+            run.close()
 
 
-def plain(dataset: str) -> Iterator[tuple[float, float]]:
+def plain(dataset: str) -> Generator[tuple[float, float], None, None]:
     """The reference's training: the same after each of its epochs."""
     torch.manual_seed(1)
     model = PlainRAM(dataset)
@@ -78,7 +84,7 @@ def plain(dataset: str) -> Iterator[tuple[float, float]]:
     yield from tqdm(timed(epoch, MOST), "plain", unit=" epochs", total=MOST)
 
 
-def timed(epoch: Callable[[], float], epochs: int) -> Iterator[tuple[float, float]]:
+def timed(epoch: Callable[[], float], epochs: int) -> Generator[tuple[float, float], None, None]:
     """The CPU minutes that epochs have taken, and what each returns."""
     minutes = 0.0
     for _ in range(epochs):

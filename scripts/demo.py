@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> None:
     why = (
         "the first that RAM alone gets right"
         if scene is not None
-        else f"as RAM alone gets none of {LOOKED_AT} right"
+        else f"for there is none among the first {LOOKED_AT} that RAM alone gets right"
     )
     scene = scene or 0
     strips = [

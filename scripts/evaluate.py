@@ -143,7 +143,7 @@ def main(arguments: list[str]) -> None:
         other_path = results.find_checkpoint(options.backward)
         other, other_experiment, other_config = load_agent(other_path, where)
         if isinstance(other_experiment.learner, Scorer):
-            raise ValueError(f"{options.backward} acts in no environment: --with takes a reader")
+            raise ValueError(f"{options.backward} is scored by its learner: --with takes a reader of numbers")
         if not other_experiment.env.get("backward"):
             raise ValueError(f"{options.backward} does not read backward: --with takes a reader that does")
         if options.publish:
@@ -182,7 +182,7 @@ def main(arguments: list[str]) -> None:
 def evaluate_by_learner(
     model: Any, experiment: Experiment, config: dict[str, Any], path: Path, options: argparse.Namespace
 ) -> None:
-    """Print, and publish where asked, the figures of a model that acts in no environment."""
+    """Print, and publish where asked, the figures of a model that its learner scores."""
     if options.on or options.env or options.mode or options.backward:
         raise ValueError(
             f"{config['experiment']} is scored by its learner: leave out --on, --env, --mode and --with"

@@ -7,7 +7,8 @@ x.png or x.html records without a display instead; the page plays in a browser, 
 `draw-mnist` draws the pictures of those scenes, or `--dream`s. `char-lstm` writes on from a `--prompt`,
 `luong-small-de-en` translates a `--text` and shows which word looked at which (`--out x.png` draws it,
 `--interactive` keeps asking), `soft-small-flickr8k` says what is on an `--image`. `--compare OTHER` plays
-both on the same scenes, side by side. Live, these two know space and right; any other key closes the window.
+both on the same scenes, side by side. Live, a drawing and a comparison know space and right alone; any other
+key closes the window.
 """
 
 from __future__ import annotations

@@ -123,8 +123,11 @@ def on_ray(plan: list[Trial], retries: int, address: str | None) -> Iterator[tup
 
 
 def epochs_of(trial: Trial) -> list[dict[str, Any]]:
-    """The metrics of a run's epochs so far."""
-    return run.epochs(trial.folder)
+    """The metrics of a run's epochs so far; none of a damaged run, of which train.py says what is wrong."""
+    try:
+        return run.epochs(trial.folder)
+    except run.RunError:
+        return []
 
 
 def is_done(trial: Trial) -> bool:
@@ -132,7 +135,7 @@ def is_done(trial: Trial) -> bool:
     try:
         config = run.config_in(trial.folder)
         return config is not None and len(epochs_of(trial)) >= config["loop"].get("epochs", math.inf)
-    except run.RunError:  # train.py says what is wrong with a damaged one
+    except run.RunError:
         return False
 
 

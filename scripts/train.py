@@ -106,7 +106,7 @@ def train(command: Command, experiment: Experiment, folder: Path, where: torch.d
         tensors, origin = checkpoint.load(path)
         checkpoint.start_from(agent, tensors, path)
         config["init_minutes"] = results.training_minutes(path, origin)
-    training: run.Run = run.Follower(config)
+    training: run.Run = run.Follower(folder, config)
     if first:
         training = run.Run(folder, config, resume=command.resume, overwrite=command.overwrite)
     try:

@@ -60,6 +60,8 @@ def test_both_together_are_scored_on_every_scene() -> None:
     assert both.error > 90
     with pytest.raises(ValueError, match="forward and then one that reads backward"):
         evaluate_both(one, other, HOUSE, "validation", "deterministic", context=18, backward=True, **OFFLINE)
+    with pytest.raises(ValueError, match="mode must be one of"):
+        evaluate_both(one, other, HOUSE, "validation", "beam", context=18, **OFFLINE)
 
 
 def test_nothing_tells_the_readers_where_the_target_ends(monkeypatch: pytest.MonkeyPatch) -> None:

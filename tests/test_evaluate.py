@@ -10,11 +10,13 @@ from torch import Tensor, nn
 import glimpse_env
 from agents.agent import Agent, Step
 from agents.learn import envs
-from agents.learn.evaluate import evaluate, wilson
+from agents.learn.evaluate import evaluate, scoring, wilson
 from agents.learn.rollout import learning, rollout
 from agents.models.whole_canvas import WholeCanvasClassifier
 from agents.parts.convolutions import PatchConv2d
 from glimpse_env.data.images import load
+from glimpse_env.vector import GlimpseVectorEnv
+from glimpse_env.wrappers import VectorSupervision
 
 MNIST = "Glimpse/MNIST-v0"
 
@@ -51,6 +53,20 @@ def test_in_training_an_early_end_is_wrong_but_ends_nothing() -> None:
     assert not taught.correct.any()
     assert (taught.reward == 0).all()
     assert learning(ending, envs.make_env(Constant(3), MNIST, 2, **OFFLINE)) is ending
+
+
+def test_an_episode_that_is_cut_off_is_not_right() -> None:
+    env = VectorSupervision(GlimpseVectorEnv(20, max_episode_steps=2, **OFFLINE))
+    assert not rollout(Constant(3), env, sample=False, seed=0).correct.any()
+
+
+def test_a_score_that_fails_leaves_a_model_as_it_was() -> None:
+    model = nn.Dropout()
+    failing = scoring(model, 0)
+    failing.__enter__()
+    assert not model.training
+    assert not failing.__exit__(KeyError, KeyError(), None)  # it goes on
+    assert model.training
 
 
 @pytest.mark.parametrize(("wrong", "total"), [(0, 10), (1, 1000), (107, 10_000), (500, 1000), (10, 10)])

@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from conftest import SAID, captioner, pictures
+from conftest import OFFLINE, SAID, captioner, pictures
 from torch.nn import functional as F
 
 from agents.agent import Agent, Spec, Step
@@ -53,6 +53,12 @@ def test_a_place_is_covered_as_far_as_a_box_goes() -> None:
     assert cover[2].sum() == 5.5 * 4.5
     assert cover[3, 5, 4] == pytest.approx(5 * 5 / 64)  # the last place goes beyond the canvas
     assert (cover >= 0).all()
+
+
+def test_who_looks_nowhere_is_not_on_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captioning, "evaluate", lambda *_, **__: "alone")
+    task = Task("Glimpse/HouseNumbers-v0", OFFLINE, Loop(), 1)
+    assert Captioning().figures(captioner(attention="none"), task, "test") == {"deterministic": "alone"}
 
 
 class Pointing(Agent):

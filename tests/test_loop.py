@@ -240,6 +240,9 @@ def test_two_trainings_never_share_a_folder(tmp_path: Path) -> None:
     assert other.stdout.readline() == "open\n"
     with pytest.raises(RunError, match=f"trained by process {other.pid}"):
         open_run(tmp_path / "x")
+    (tmp_path / ".x.training").unlink()
+    with pytest.raises(RunError, match="trained by another process: wait"):
+        open_run(tmp_path / "x")
     other.kill()
     other.communicate()
     # The number of a process that has ended may be another's since.

@@ -1,6 +1,7 @@
 """Training in several processes: the same as in one, whoever dies."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -76,8 +77,13 @@ def test_two_ranks_train_as_one_and_a_rank_that_dies_ends_the_other(tmp_path):
     assert len(err.strip().splitlines()) <= 2  # c10d may add one of its own
     done = len((folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     assert 1 <= done < 4
-    train.main([*arguments.split(), "--folder", str(folder), "--resume"])
+    shutil.copytree(folder, tmp_path / "one")
+    train.main([*arguments.split(), "--folder", str(tmp_path / "one"), "--resume"])
+    port = free_port()
+    ranks = [start(f"{arguments} --folder {folder} --resume", rank, port=port) for rank in range(2)]
+    assert [end_of(rank) for rank in ranks] == [(0, "")] * 2
     train.main([*arguments.split(), "--folder", str(tmp_path / "alone")])
+    assert_same(weights_of(tmp_path / "one"), weights_of(tmp_path / "alone"))
     assert_same(weights_of(folder), weights_of(tmp_path / "alone"))
 
 

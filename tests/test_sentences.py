@@ -40,6 +40,8 @@ def test_a_name_spelled_and_written_is_the_same_word() -> None:
     world = NumberWorld("train", 18)
     for number in some_numbers():
         assert world.write(numbers.names("de").of(number)) == num2words(number, lang="de")
+        typed = num2words(number, lang="de").title().replace("ß", "ss")
+        assert tuple(world.answers_of(typed)) == numbers.names("de").of(number)
 
 
 SMALL = {num2words(number): number for number in range(100)}
@@ -266,6 +268,15 @@ def test_a_sentence_is_paid_by_how_good_it_is() -> None:
     expected = scores.chrf(world.write(said_words[:-1]), [world.write(target[:-1])])
     assert 0.3 < expected < 1
     assert rewards == pytest.approx([-0.01] * (len(said_words) - 1) + [expected - 0.01])
+    looking: Any = gymnasium.make(TRANSLATE, split="test", reward="score", early_answer=True, **OFFLINE)
+    looking.reset(options={"index": 3})
+    look, paid, ended = len(looking.unwrapped.vector.answer_names) - 1, 0.0, False
+    for word in [*target[:-1], *[look] * looking.unwrapped.vector.horizon]:  # says all but END, and looks on
+        if not ended:
+            _, reward, ended, _, _ = looking.step({"gaze": gaze, "answer": word})
+            paid += reward
+    assert ended
+    assert paid == 0
     with pytest.raises(ValueError, match="reward 'score' is of sentences"):
         gymnasium.make("Glimpse/Lookup-v0", reward="score")
 

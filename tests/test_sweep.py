@@ -176,6 +176,10 @@ def test_a_run_whose_config_is_damaged_does_not_stop_the_others(tmp_path):
         assert not sweep.is_done(plan[0])
         ((_, failure),) = sweep.one_by_one(plan)
         assert "config.json is not the config of a run" in failure
+    (plan[0].folder / "config.json").unlink()
+    (plan[0].folder / "metrics.jsonl").write_text("{", encoding="utf-8")
+    assert not sweep.is_done(plan[0])
+    assert sweep.collect(plan, tmp_path) == sweep.table([])  # and the others are trained
     (tmp_path / "results.jsonl").write_text('{"folder": "x", "done": true}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"line 1 of .*results\.jsonl is not a JSON object with"):
         sweep.collect(plan, tmp_path)

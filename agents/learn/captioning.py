@@ -91,13 +91,11 @@ class _OfPictures:
         return said
 
     def figures(self, model: Any, task: Task, split: str) -> dict[Mode, Evaluation]:
-        """BLEU-4, greedy and with beams, and other metrics; or the error, and how often it is on target."""
+        """BLEU-4, greedy and with beams, and other metrics; or the error, and whether looks are on target."""
         world = world_of(task, split)
         if world is None:
-            return {
-                "deterministic": evaluate(model, task.env_id, split, **task.env),
-                **on_target(model, task, split),
-            }
+            alone: dict[Mode, Evaluation] = {"deterministic": evaluate(model, task.env_id, split, **task.env)}
+            return alone if model.alignment is None else alone | on_target(model, task, split)
         said = self.answers(model, task, split, self.beams)
         found: dict[Mode, Evaluation] = {
             "deterministic": judged(world, self.answers(model, task, split, 1)),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from agents.agent import Agent
 from agents.learn.envs import frozen_batches, frozen_env
-from agents.learn.evaluate import MC_SAMPLES, Evaluation, Mode, believed, score, scoring
+from agents.learn.evaluate import MC_SAMPLES, MODES, Evaluation, Mode, believed, score, scoring
 from agents.learn.rollout import say
 from glimpse_env.wrappers import glimpse_env_of
 
@@ -21,8 +21,10 @@ def evaluate_both(
 
     reader, other: one that reads forward and one that reads backward. keywords: those of the forward reader's
     environment; the other is shown the same scenes with backward=True.
-    Raises ValueError where these read backward themselves, or where numbers have no END.
+    Raises ValueError where these read backward themselves or numbers have no END, and for an unknown mode.
     """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
     if keywords.get("backward"):
         raise ValueError("an ensemble needs an agent that reads forward and then one that reads backward")
     env = frozen_env(reader, env_id, split, **keywords)
@@ -37,6 +39,8 @@ def evaluate_both(
             options = {"index": index}
             one, two = believed(reader, env, options, draws), believed(other, reverse, options, draws)
             right.append(say(env, most_probable(one.cpu(), two.cpu(), end).numpy(), options))
+    env.close()
+    reverse.close()
     return score(torch.cat(right)[:scenes])
 
 

@@ -30,9 +30,10 @@ MC_SAMPLES = 10
 
 
 class Evaluation(NamedTuple):
-    """The share of `scenes` whose answers are not all right, in percent, and Wilson's 95 % interval.
+    """A figure and its 95 % interval, from so many scenes, words or whatever is counted.
 
-    Of models that draw pictures, `error` is a bound in nats instead, see `generative.bound`.
+    `evaluate` gives the share of scenes whose answers are not all right, in percent, and Wilson's interval.
+    Of models that their learner scores, `error` is what its `metric` names, of which more may be better.
     """
 
     error: float
@@ -79,15 +80,17 @@ def scoring(agent: nn.Module, seed: int) -> Iterator[None]:
     """A context in which a model is scored: no gradients, its draws seeded, everything left as it was."""
     was_training = agent.training
     agent.eval()
-    with seeded(seed, device_of(agent)), torch.inference_mode():
-        yield
-    agent.train(was_training)
+    try:
+        with seeded(seed, device_of(agent)), torch.inference_mode():
+            yield
+    finally:
+        agent.train(was_training)
 
 
 def believed(agent: Agent, env: Any, options: dict[str, Any], draws: int = 0) -> Tensor:
     """Probabilities of each answer at each place of the target, also beyond its end: (B, L, n).
 
-    The mean over so many drawn scan paths; of no draws, along the policy's mean.
+    The mean over so many drawn scan paths; of no draws, along the policy's mean. To be called in `scoring`.
     """
     end = glimpse_env_of(env).task.end
     reader = agent if end < 0 else ReadOn(agent, end)

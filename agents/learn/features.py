@@ -65,15 +65,15 @@ def _computed(given: captions.Captioned, name: str, size: int) -> NDArray[np.flo
 
 
 def known_features(model: Captioner, task: Task, split: str) -> NDArray[np.float16] | None:
-    """What the pretrained eye sees of a split's pictures, if the model has it and they are kept."""
-    world = single_env(task.env_id, task.env, split=split).vector.world
-    if model.cnn is not None or not isinstance(world, CaptionWorld):
+    """What the pretrained eye sees of n pictures, (n, FEATURES), if the model has it and they are kept."""
+    if model.cnn is not None:
         return None
-    return features_of(*world.named, world.canvas_shape[1])
+    world = single_env(task.env_id, task.env, split=split).vector.world
+    return features_of(*world.named, world.canvas_shape[1]) if isinstance(world, CaptionWorld) else None
 
 
 def frozen_views(model: Captioner, task: Task, split: str) -> Iterator[Tensor]:
-    """What a captioner is given of the frozen scenes of a split, AT_ONCE at a time."""
+    """What a captioner is given of the frozen scenes of a split, AT_ONCE at a time: features, or canvases."""
     features = known_features(model, task, split)
     if features is not None:
         for first in range(0, len(features), AT_ONCE):

@@ -110,7 +110,7 @@ class Learner(abc.ABC):
 
 
 class Scorer(abc.ABC):
-    """A learner whose models answer in no environment, and who therefore says how they are scored."""
+    """A learner that itself says how its models are scored: they draw, write, or are counted otherwise."""
 
     @abc.abstractmethod
     def figures(self, model: Any, task: Task, split: str) -> dict[Mode, Evaluation]:

@@ -1,4 +1,4 @@
-"""Losses as pure functions of tensors whose first axis is time; every one is a mean over the batch."""
+"""Losses, means over the batch, and what they are made of: pure functions of tensors, time first."""
 
 from __future__ import annotations
 

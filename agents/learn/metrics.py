@@ -24,7 +24,8 @@ RESAMPLES = 1000  # of the bootstrap
 def bleu(written: Sequence[str], references: Sequence[str], *, lowercase: bool = False) -> Evaluation:
     """SacreBLEU (Post 2018) in percent, tokenised as 13a does, cased unless `lowercase`, one reference each.
 
-    The interval is that of a bootstrap over sentences. Raises DatasetError where sacrebleu is not installed.
+    The interval is that of a bootstrap over sentences. Raises DatasetError where sacrebleu is not installed
+    and ValueError for lists that are empty or of different lengths.
     """
     if not written or len(written) != len(references):
         raise ValueError(

@@ -15,7 +15,7 @@ from glimpse_env.wrappers import glimpse_env_of
 class Trajectory(NamedTuple):
     """T steps of B episodes; gradients flow through logits, log_prob, baseline and window.
 
-    gaze (T, B, 2): where each glimpse was taken. logits (T, B, n): what it would answer after each.
+    gaze (T, B, axes): where each glimpse was taken. logits (T, B, n): what it would answer after each.
     log_prob, baseline (T, B): of the gaze chosen at each step. reward (T, B): what the environment paid.
     playing (T, B): whether the episode was still played at that step; what is not is zero.
     correct (B,): whether the environment found every answer right. target (B, L): the right answers, padded
@@ -58,9 +58,10 @@ def rollout(
 ) -> Trajectory:
     """Play one episode in every row of `env`, from `reset(seed, options)` to its end.
 
-    env: any vector env with Gymnasium's own next-step autoreset whose observation holds a `Supervision`. An
-    episode is over when the environment ends it, or when nothing more is asked of it: what an agent says
-    beyond a missed END cannot mend it. Rows that are over are not played on.
+    env: a Glimpse vector environment, wrapped or not, with Gymnasium's own next-step autoreset, whose
+    observation holds a `Supervision`. An episode is over when the environment ends it, or when nothing more
+    is asked of it: what an agent says beyond a missed END cannot mend it. Rows that are over are not played
+    on.
     """
     observation, _ = env.reset(seed=seed, options=options)
     batch, device = env.num_envs, device_of(agent)
@@ -95,7 +96,7 @@ def rollout(
         rewards.append(torch.from_numpy(reward * asked).to(device, torch.float32))
         now = (terminated | truncated) & ~ended
         if now.any():
-            correct |= now & info.get("correct", now)
+            correct |= now & terminated & info.get("correct", False)
             ended |= now
     windows = [step.window for step in steps if step.window is not None]
     if recording is None:
@@ -130,7 +131,7 @@ def say(env: Any, said: np.ndarray[Any, np.dtype[np.int64]], options: dict[str, 
         observation, _, terminated, truncated, info = env.step({"gaze": gaze, "answer": answer.clip(0)})
         now = (terminated | truncated) & ~ended
         if now.any():
-            correct |= now & info.get("correct", now)
+            correct |= now & terminated & info.get("correct", False)
             ended |= now
     return torch.from_numpy(correct)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -121,9 +122,11 @@ class Run:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            owner = self._claimed.read_text(encoding="utf-8") if self._claimed.exists() else "another"
+            owner = "another process"
+            with contextlib.suppress(OSError):  # it may end meanwhile
+                owner = f"process {self._claimed.read_text(encoding='utf-8')}"
             raise RunError(
-                f"{self.folder} is being trained by process {owner}: wait for it, or name another --folder."
+                f"{self.folder} is being trained by {owner}: wait for it, or name another --folder."
             ) from None
         try:
             write(self._claimed, str(os.getpid()))
@@ -152,8 +155,8 @@ class Run:
 class Follower(Run):
     """The run of a process that trains with another one, which does all the reading and writing."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self.config, self.epoch, self.best = config, 0, float("inf")
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder, self.config, self.epoch, self.best = folder, config, 0, float("inf")
 
     def load_last(self) -> dict[str, Tensor]:
         """Nothing: see `Run`."""

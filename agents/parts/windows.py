@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from agents.device import full_precision
 
-MAX_LOG = 5.0  # bound of every logarithm that a network gives, twice that of log sigma²: e^5 is 148
+MAX_LOG = 5.0  # bound of every logarithm that a network gives, and half of log sigma²'s: e^5 is 148
 FAR = 1e4  # pixels; no window reaches that far, and its square is finite
 MIN_SIGMA, MAX_SIGMA = 0.1, 50.0  # of a filter, in pixels; at 0.1 it reads one pixel alone
 

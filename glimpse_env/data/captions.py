@@ -37,7 +37,7 @@ NAMED = ("flickr8k", "codraw")
 LISTED = "captions.jsonl"
 FLICKR8K = ("flickr8k_224.npz", "captions.jsonl.gz")
 PARTS = ("train", "dev", "test")  # as Flickr8k names the splits, in SPLITS' order
-MANY, LEAST = 5_000, 5  # captions from which on a word is known if it is seen so often, else if it is seen
+MANY, LEAST = 5_000, 5  # from so many captions on a word is known if it occurs so often, else if it occurs
 OTHER = "<other>"  # what stands for a word that is not known
 
 Caption = tuple[str, ...]
@@ -104,7 +104,7 @@ def _in_word(character: str) -> bool:
 
 
 def load(name: str, split: str) -> Captioned:
-    """A split of "flickr8k" or "folder:PATH".
+    """A split of "flickr8k", "codraw" or "folder:PATH".
 
     Raises ValueError for an unknown name, DatasetError for files that are missing or damaged.
     """
@@ -113,7 +113,7 @@ def load(name: str, split: str) -> Captioned:
 
 
 def splits(name: str) -> dict[str, Captioned]:
-    """All splits of captioned pictures, as `load` has each; a folder is looked through for what changed."""
+    """All splits of captioned pictures, as `load` has each, and its errors; a changed folder is read anew."""
     if name.startswith("folder:") and name != "folder:":
         folder = Path(name.removeprefix("folder:")).expanduser().absolute()
         listed = folder / LISTED

@@ -24,7 +24,10 @@ GERMAN = (
     "hundert tausend Million Millionen"
 )
 WORDS = {"en": tuple(ENGLISH.split()), "de": tuple(GERMAN.split())}
-PATTERN = {language: "|".join(sorted(words, key=len, reverse=True)) for language, words in WORDS.items()}
+PATTERN = {
+    language: "|".join(sorted(map(str.casefold, words), key=len, reverse=True))
+    for language, words in WORDS.items()
+}
 
 
 class Names(NamedTuple):
@@ -76,6 +79,6 @@ def written(number: int, language: str) -> str:
 
 
 def spell(name: str, language: str) -> tuple[int, ...]:
-    """A name, however it is written, as indices of the language's WORDS."""
-    words = WORDS[language]
-    return tuple(map(words.index, re.findall(PATTERN[language], name)))
+    """A name, however it is written, as indices of the language's WORDS; what is none of them is left out."""
+    words = [word.casefold() for word in WORDS[language]]  # of which "ß" is "ss"
+    return tuple(map(words.index, re.findall(PATTERN[language], name.casefold())))

@@ -220,8 +220,6 @@ def share_out(given: dict[str, Pictures]) -> dict[str, Pictures]:
     for split in ("validation", "test"):
         if split in given:  # what would have gone there stays in training
             taken[taken == split] = "train"
-    if "test" in given:
-        taken[taken == "test"] = "train"
     shared = {s: Pictures(train.images[taken == s], train.labels[taken == s]) for s in SPLITS}
     shared |= {s: part for s, part in given.items() if s != "train"}
     for split, part in shared.items():

@@ -55,7 +55,7 @@ WORDS = {
     "WDT": ["that", "which"],
     ".": [".", "!"],
 }
-DEPTH = 4  # from which on the grammar's first expansions alone are used
+DEPTH = 4  # beyond which the first two expansions of the grammar alone are used
 
 
 class Tree(NamedTuple):

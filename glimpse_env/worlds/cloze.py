@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from glimpse_env import checks
 from glimpse_env.data import stories
 from glimpse_env.data.files import DatasetError
-from glimpse_env.data.words import Lexicon, treebank_words
+from glimpse_env.data.words import Lexicon
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, begin, below, mix, unit
 from glimpse_env.worlds.scene import Augmentation, Drawn
@@ -45,15 +45,6 @@ class ClozeWorld:
         self.tokens = ("", stories.PLACEHOLDER, *self.names, *self.lexicon.names)
         self.document, self.question, self.answer = _encoded(own, self.lexicon, split, places)
         self.num_scenes = len(self.document)
-
-    def encode(self, text: str) -> list[int]:
-        """The words of any text, as word ids less one."""
-        given = {name: i for i, name in enumerate((stories.PLACEHOLDER, *self.names))}
-        known = len(given)
-        return [
-            given[word] if word in given else known + self.lexicon.encode([word])[0]
-            for word in treebank_words(text)
-        ]
 
     def answers_of(self, text: str) -> list[int]:
         """The entities in a text."""

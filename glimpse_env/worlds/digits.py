@@ -112,8 +112,8 @@ def put(
 ) -> np.uint64:
     """Add a digit (C, h, w) to picture (C, H, W) at (y, x), clipped, and return the state of the stream.
 
-    bent: `room_to_bend`. Then one of distortion_share of the digits is distorted, each entry of its 2x2
-    matrix off the identity's by up to `distortion`.
+    bent: from `room_to_bend`. Unless it is None, a digit is distorted with probability distortion_share: each
+    entry of its 2x2 matrix is off the identity's by up to `distortion`.
     """
     height, width = digit.shape[1], digit.shape[2]
     if bent is not None:

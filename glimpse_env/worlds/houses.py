@@ -71,7 +71,10 @@ def to_layouts(
 
 @cache
 def load_layouts(split: str, *, pixels: bool) -> Layouts:
-    """The layouts of a split; with `pixels`, from the official SVHN files, photographs included."""
+    """The layouts of a split; with `pixels`, from the official SVHN files, photographs included.
+
+    Raises DatasetError where those files, or what reads them, are missing.
+    """
     part = "test" if split == "test" else "train"
     if pixels:
         whole = _read_photographs(part)

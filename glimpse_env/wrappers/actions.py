@@ -15,7 +15,7 @@ from glimpse_env.vector import GlimpseVectorEnv, Info, Observation
 from glimpse_env.wrappers.base import SingleEnv, SingleView, VectorView
 
 CELLS = 9  # a side of a grid over a picture
-MAX_CELLS = 4096  # a side: more than a canvas has pixels
+MAX_CELLS = 4096  # a side: as many as the largest canvas has pixels
 Keys = dict[tuple[str, ...], Any]
 
 

@@ -65,8 +65,8 @@ class _Kept:
 class GlimpseHistory(SingleView):
     """The observation becomes every glimpse so far, for agents without memory.
 
-    `retina` (T, scales * C, s, s), `gaze` (T, 2) and `time` (T, 1), T being the horizon; rows
-    not yet seen are zero, and time, which is above zero in the others, tells them apart.
+    `retina` (T, scales * C, s, s), `gaze` (T, axes) and `time` (T, 1), T being the horizon; rows not yet seen
+    are zero, and time, which is above zero in the others, tells them apart.
     """
 
     def __init__(self, env: SingleEnv) -> None:
