@@ -34,6 +34,7 @@ from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
 
 NAMED = ("flickr8k", "codraw")
+CHOICES = ("digits", "mnist", *NAMED)  # the first two are scenes that worlds/arrangements.py makes
 LISTED = "captions.jsonl"
 FLICKR8K = ("flickr8k_224.npz", "captions.jsonl.gz")
 PARTS = ("train", "dev", "test")  # as Flickr8k names the splits, in SPLITS' order
@@ -120,8 +121,8 @@ def splits(name: str) -> dict[str, Captioned]:
         return _folder(folder, files.signature(listed), own.signature(folder) if folder.is_dir() else "")
     if name not in NAMED:
         raise ValueError(
-            f"there are no captions {name!r}{checks.did_you_mean(name, NAMED) or ':'} use 'digits', "
-            f"{', '.join(map(repr, NAMED))}, or 'folder:PATH' for a folder with a file {LISTED}"
+            f"there are no captions {name!r}{checks.did_you_mean(name, CHOICES) or ':'} use one of "
+            f"{', '.join(map(repr, CHOICES))}, or 'folder:PATH' for a folder with a file {LISTED}"
         )
     return _flickr8k() if name == "flickr8k" else {split: _codraw(split) for split in SPLITS}
 
