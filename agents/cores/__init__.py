@@ -10,12 +10,12 @@ from agents.cores.deep import Bidirectional, DeepOutput, DeepTransition, Joined,
 from agents.cores.elman import IRNN, Elman, IdentityContext, Jordan
 from agents.cores.lstm import GRU, LSTM, ChronoLSTM
 from agents.cores.normalised import BNLSTM, LNLSTM
-from agents.cores.scrn import SCRN
+from agents.cores.scrn import SCRN, HoldingSCRN
 from agents.cores.unitary import OrthogonalRNN, UnitaryRNN
 
 Kind = Literal[
-    "relu", "elman", "identity-context", "jordan", "irnn", "scrn", "urnn", "orthogonal", "gru", "lstm",
-    "chrono-lstm", "ln-lstm", "bn-lstm", "deep-transition", "deep-output", "stacked", "residual", "skip",
+    "relu", "elman", "identity-context", "jordan", "irnn", "scrn", "holding-scrn", "urnn", "orthogonal",
+    "gru", "lstm", "chrono-lstm", "ln-lstm", "bn-lstm", "deep-transition", "deep-output", "stacked", "residual", "skip",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LAYERS = 3  # of a stack of LSTMs
@@ -46,6 +46,7 @@ SIMPLE: dict[str, Callable[[int, int], Core]] = {
     "jordan": Jordan,
     "irnn": IRNN,
     "scrn": SCRN,
+    "holding-scrn": HoldingSCRN,
     "urnn": UnitaryRNN,
     "orthogonal": OrthogonalRNN,
     "gru": GRU,
@@ -77,6 +78,7 @@ __all__ = [
     "DeepOutput",
     "DeepTransition",
     "Elman",
+    "HoldingSCRN",
     "IdentityContext",
     "Jordan",
     "Kind",

@@ -54,3 +54,24 @@ class SCRN(Core):
         above = torch.cat([self.recurrent.weight, self.context.weight @ alpha], 1)
         below = torch.cat([torch.zeros(self.slow, self.fast, dtype=alpha.dtype), alpha], 1)
         return torch.cat([above, below])
+
+
+class HoldingSCRN(SCRN):
+    """An SCRN half of whose fast units begin by holding what they are given, much as an IRNN's do.
+
+    σ has a slope of a quarter in its middle, where a weight of 4 to itself and a bias of -2 keep such a unit.
+    The other half begin by telling inputs apart: their weights are wide, and they do not hear the first half.
+    """
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__(inputs, width)
+        half = self.fast // 2
+        with torch.no_grad():
+            self.recurrent.weight[:half, :half] = 4 * torch.eye(half)
+            self.recurrent.weight[:half, half:].normal_(0, 0.02)
+            self.recurrent.weight[half:, :half] = 0
+            self.context.weight[:half] = 0
+            self.input.weight[:half].normal_(0, 0.01)
+            self.input.weight[half:].normal_(0, 4)
+            self.input.bias[:half] = -2
+            self.input.bias[half:].normal_(0, 2)
