@@ -15,7 +15,8 @@ from agents.cores.unitary import OrthogonalRNN, UnitaryRNN
 
 Kind = Literal[
     "relu", "elman", "identity-context", "jordan", "irnn", "scrn", "holding-scrn", "urnn", "orthogonal",
-    "gru", "lstm", "chrono-lstm", "ln-lstm", "bn-lstm", "deep-transition", "deep-output", "stacked", "residual", "skip",
+    "gru", "lstm", "chrono-lstm", "ln-lstm", "bn-lstm", "deep-transition", "deep-output", "stacked",
+    "residual", "skip",
 ]  # fmt: skip
 KINDS: tuple[Kind, ...] = get_args(Kind)
 LAYERS = 3  # of a stack of LSTMs
