@@ -5,7 +5,6 @@ paper's data differ: on faces, 62.7 % of expressions are recognised after six gl
 RAM, with as many glimpses through the same retina: fixation-rbm-mnist beside ram-mnist, with seven of 28x28,
 and fixation-rbm-cluttered beside ram-cluttered, with eight of 60x60 among clutter. It trains for 30 epochs
 from scratch and RAM for far more, so that the rows compare what was trained here and not the models alone.
-fixation-rbm-cluttered has no published row.
 
 `python scripts/train.py fixation-rbm-mnist` trains a row and `python scripts/evaluate.py` scores it.
 """
