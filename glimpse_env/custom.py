@@ -93,7 +93,7 @@ def _made(
         given = given.tolist()
     if isinstance(labels, np.ndarray) and _is_text(given):
         labels = labels.tolist()
-    listed = isinstance(given, str | Path) and (Path(given) / captioned.LISTED).is_file()
+    listed = isinstance(given, str | Path) and (Path(given).expanduser() / captioned.LISTED).is_file()
     if captions is not None or listed:
         return _captioned(given, labels, names, captions, validation, test, keywords)
     in_file = isinstance(given, str | Path) and Path(given).suffix == ".tsv"

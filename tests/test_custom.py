@@ -215,6 +215,31 @@ def test_tensors_are_taken_as_they_are() -> None:
     images = torch.from_numpy(IMAGES / 255).requires_grad_()
     made, plain = glimpse_env.make_custom(images, LABELS), glimpse_env.make_custom(IMAGES, LABELS)
     assert made.spec.id == plain.spec.id
+    learned = torch.tensor(LABELS, dtype=torch.float64).requires_grad_()  # as on a GPU, no array of its own
+    with pytest.raises(ValueError, match="labels must be integers or names, got float64"):
+        glimpse_env.make_custom(IMAGES, learned)
+
+
+def test_what_cannot_be_kept_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    for given in ((IMAGES[::-1], LABELS), (["a b"] * 10, ["c"] * 10)):
+        with pytest.raises(DatasetError, match=r"could not be written .*set XDG_CACHE_HOME"):
+            glimpse_env.make_custom(*given)
+
+
+def test_a_folder_of_ones_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for i in range(10):
+        Image.fromarray(IMAGES[i]).save(tmp_path / f"{i}.png")
+    lines = "".join(f'{{"image": "{i}.png", "captions": ["a dog"]}}\r\n' for i in range(10))
+    (tmp_path / "captions.jsonl").write_bytes(lines.encode())  # as Windows ends lines
+    assert glimpse_env.make_custom("~").unwrapped.vector.world.references(0) == (("a", "dog"),)
+    (tmp_path / "pairs.tsv").write_bytes(b"".join(b"Hund %d\tdog %d\r\n" % (i, i) for i in range(20)))
+    world = glimpse_env.make_custom("~/pairs.tsv", units="words").unwrapped.vector.world
+    assert world.texts.target[0] == "dog 0"
+    np.savez(tmp_path / "mine.npz", images=IMAGES, labels=LABELS)
+    assert len(load("file:~/mine.npz", "test").images) == 12
 
 
 def test_names_of_classes_may_have_any_letters(tmp_path: Path) -> None:
@@ -225,6 +250,11 @@ def test_names_of_classes_may_have_any_letters(tmp_path: Path) -> None:
     Image.new("L", (8, 8)).save(os.fsencode(tmp_path / "a") + b"/\xff.png", "PNG")
     with pytest.raises(DatasetError, match="is not UTF-8: rename it"):
         glimpse_env.make_custom(tmp_path)
+    broken = os.fsdecode(b"\xff")
+    with pytest.raises(ValueError, match=r"train labels must be UTF-8, got .* at place 0"):
+        glimpse_env.make_custom(IMAGES, [broken] * len(IMAGES))
+    with pytest.raises(ValueError, match="train sentence 1 is not UTF-8"):
+        glimpse_env.make_custom([broken] * 10, ["a"] * 10)
 
 
 def test_bad_pictures_are_named(tmp_path: Path) -> None:
@@ -331,6 +361,9 @@ def test_a_file_of_arrays(tmp_path: Path) -> None:
         broken.write_bytes(damage)
         with pytest.raises(DatasetError, match=broken.name):
             load(f"file:{broken}", "train")
+    before = load(f"file:{path}", "train")
+    np.savez(path, images=255 - IMAGES, labels=LABELS)
+    assert (load(f"file:{path}", "train").images[0] != before.images[0]).any()  # read anew
     np.savez(path, pictures=IMAGES)
     with pytest.raises(DatasetError, match="must hold images and labels, and holds pictures"):
         own.read_file(path)

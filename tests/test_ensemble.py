@@ -71,6 +71,7 @@ def test_nothing_tells_the_readers_where_the_target_ends(monkeypatch: pytest.Mon
         ensemble, "most_probable", lambda *both: tables.append(both[:2]) or most_probable(*both)
     )
     evaluate_both(reader(), reader(), HOUSE, "validation", "deterministic", context=18, **OFFLINE)
+    assert tables
     for forward, backward in tables:
         assert forward.std(-1).min() > 1e-4
         assert backward.std(-1).min() > 1e-4

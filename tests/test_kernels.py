@@ -118,10 +118,19 @@ def test_a_damaged_cache_is_compiled_anew(package: Path) -> None:
     assert seen(show(package)) == first
 
 
-def test_every_kernel_counts_for_the_hash() -> None:
+def test_every_kernel_counts_for_the_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folders = {path.parent.name for path in kernels.PACKAGE.rglob("*.py") if b"@kernel" in path.read_bytes()}
     assert {"worlds", "sensors", "glimpse_env"} <= folders
-    assert kernels.source_hash() == kernels.source_hash()
+    monkeypatch.setattr(kernels, "PACKAGE", tmp_path)
+    (tmp_path / "worlds").mkdir()
+    files = {"worlds/a.py": "@kernel", "b.py": "@inlined", "c.py": "neither"}
+    hashes = []
+    for name in ("", *files):  # written, and then changed one after the other
+        for file, text in files.items():
+            (tmp_path / file).write_text(text + "\n" * (file == name), encoding="utf-8")
+        hashes.append(kernels.source_hash.__wrapped__())
+    assert hashes[0] == hashes[3]
+    assert len({*hashes}) == 3
 
 
 def test_a_folder_that_others_may_write_to_is_not_trusted(

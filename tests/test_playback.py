@@ -210,6 +210,8 @@ def test_watching_pauses_steps_and_moves_on(
     shown.watch(RandomPlayer(env, 0), first_index=5)
     assert script.frames == []
     assert len(shown.views) == 1  # the first moment of the next scene
+    shown._save()  # also before its end: nothing is hidden from who watches
+    assert (tmp_path / "episode-0.gif").exists()
     np.testing.assert_array_equal(shown.views[0].canvas[0], env.vector.world.images.images[6, 0])
 
 
@@ -283,6 +285,16 @@ def test_a_person_types_a_pair_as_two_digits(tmp_path: Path, monkeypatch: pytest
     shown.play(first_index=0)
     assert env.vector.answer_names[shown.views[-1].answers[0]] == "3+7"
     assert said[0] == "answer: type 0+0 to 9+9"
+
+
+def test_a_person_ends_a_caption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = gymnasium.make("Glimpse/Caption-v0", glimpses_per_answer=1).unwrapped
+    Script(
+        monkeypatch, [key(pygame.K_0)], [key(pygame.K_RETURN)], [key(pygame.K_e)], [key(pygame.K_RETURN)], []
+    )
+    shown = Viewer(env, tmp_path, "person")
+    shown.play(first_index=0)
+    assert shown.views[-1].answers == (0, env.vector.task.end)
 
 
 def type_text(text: str) -> list[pygame.event.Event]:

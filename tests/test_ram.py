@@ -211,12 +211,16 @@ def test_the_centre_shows_the_same_at_every_glimpse() -> None:
     for _ in range(6):
         later = env.step({"gaze": np.zeros((5, 2), np.float32), "answer": np.zeros(5, int)})[0]["retina"]
         np.testing.assert_array_equal(later, first)
-    for experiment in EXPERIMENTS.values():
-        center = experiment.model == GivenGazeSettings("center", 256, "conv")
-        if center and experiment.group == "controls":
-            assert experiment.env["glimpses_per_answer"] == 1
-            assert not experiment.learner.start_gaze
-            assert "start_gaze" not in experiment.env
+    central = [
+        experiment
+        for experiment in EXPERIMENTS.values()
+        if experiment.model == GivenGazeSettings("center", 256, "conv") and experiment.group == "controls"
+    ]
+    assert central
+    for experiment in central:
+        assert experiment.env["glimpses_per_answer"] == 1
+        assert not experiment.learner.start_gaze
+        assert "start_gaze" not in experiment.env
 
 
 @pytest.mark.parametrize("detach", [False, True])

@@ -65,6 +65,8 @@ def test_the_results_are_what_report_prints() -> None:
     assert inside(told, "report.py --memory") == wanted
     others = {"--ablations": tables.ablation_table(lines), "--nats": tables.nats_table(lines)}
     others["--sentences"] = tables.sentence_table(lines)
+    judged = results.read(results.JUDGEMENTS, ())
+    others["--captions"] = "\n\n".join([tables.caption_table(lines, judged), tables.judgement_table(judged)])
     for task in ("Glimpse/ClutteredMNIST100-v0", "Glimpse/HouseNumbers-v0"):
         there = results.on_problem({line["experiment"]: line for line in lines}, task)
         everyone = [line for line in lines if line["experiment"] in there]

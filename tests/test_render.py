@@ -159,6 +159,7 @@ def test_a_window_survives_what_others_do_to_pygame() -> None:
     first.reset(seed=0)
     second.reset(seed=0)
     first.close()
+    assert pygame.display.get_surface() is not None  # the second's
     second.step(second.action_space.sample())
     pygame.quit()  # as CartPole's close does
     second.step(second.action_space.sample())

@@ -225,7 +225,7 @@ def test_bad_keywords_are_named(keywords: dict[str, Any], says: str) -> None:
 @pytest.mark.parametrize("env_id", sorted(TABLE))
 @pytest.mark.parametrize("extras", EXTRAS)
 def test_the_observation_does_not_know_the_target(env_id: str, extras: dict[str, Any]) -> None:
-    """Played alike, an env whose answers are others shows the same until it ends, and pays otherwise."""
+    """Played alike, an env whose answers are others shows the same until it ends, then tells of others."""
     keywords = {
         **offline(env_id),
         **fitting(env_id, extras),
@@ -235,6 +235,7 @@ def test_the_observation_does_not_know_the_target(env_id: str, extras: dict[str,
     env, twin = (gymnasium.make_vec(env_id, num_envs=64, **keywords) for _ in range(2))
     assert_same(env.reset(seed=0), twin.reset(seed=0))
     twin._target = np.where(twin._target >= 0, (twin._target + 1) % 10, -1)
+    twin._ways = np.where(twin._ways >= 0, (twin._ways + 1) % 10, -1)
     symbols = twin._drawn.symbols
     symbols[:] = np.where(symbols >= 0, (symbols + 1) % 10, -1)
     rng = np.random.default_rng(0)

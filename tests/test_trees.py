@@ -326,6 +326,9 @@ def test_a_tree_is_drawn_over_its_words(tmp_path: Path) -> None:
     several = show_tree.grown(["a", "b"], ["XX", "(NP", "XX", ")"])
     assert several is not None
     assert (several.name, several.height) == ("", 2)
+    deep = show_tree.grown(["a", "b"], [*["(NP"] * 60, "XX", "XX", *[")"] * 60])
+    assert deep is not None
+    assert (deep.middle, deep.height) == (0.5, 60)
     looks = np.eye(len(read.symbols) + 1, len(read.words), dtype=np.float32)
     show_tree.save(
         tmp_path / "tree.png", alignment.Aligned(read.words, (*read.symbols, "end"), looks, ""), grown

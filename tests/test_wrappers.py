@@ -27,6 +27,15 @@ from glimpse_env.wrappers import (
 )
 
 
+def test_a_canvas_is_that_of_an_episode_that_began_by_itself() -> None:
+    env = gymnasium.wrappers.Autoreset(WholeCanvas(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=2)))
+    env.reset(seed=0)
+    for _ in range(4):
+        observation = env.step({"gaze": np.zeros(2, np.float32), "answer": 0})[0]
+        shown = observation["canvas"][0, 10:18, 10:18]
+        np.testing.assert_allclose(observation["retina"][0], shown, rtol=1e-6)
+
+
 def test_box_action_takes_the_highest_score() -> None:
     env = BoxAction(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=2))
     assert env.action_space.shape == (12,)

@@ -112,8 +112,8 @@ def values_of(judged: Sequence[Judged]) -> dict[str, NDArray[np.float64]]:
     """What every metric says of each caption, the higher the better, by name.
 
     Of LEPOR and of word vectors, which compare two texts, the best reference counts. Vectors, and how rare a
-    word is, are learned from Flickr8k's training captions. "combined" is the mean of the ranks of CIDEr and
-    of the weighted word vectors.
+    word is, are learned from Flickr8k's training captions. "combined" is the sum of the ranks of CIDEr and of
+    the weighted word vectors.
     """
     texts = [(" ".join(one.said), [" ".join(other) for other in one.references]) for one in judged]
     training = captions.load("flickr8k", "train").captions

@@ -175,7 +175,7 @@ def stages(name: str) -> str:
         [json.loads(one) for one in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
     )
     out, minutes = [], 0.0
-    shown = {0, len(lines) // 4, len(lines) - 1}
+    shown = {0, max(len(lines) // 4, 1) - 1, len(lines) - 1}
     for i, line in enumerate(lines):
         minutes += line["minutes"]
         if i in shown:

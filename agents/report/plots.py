@@ -107,7 +107,8 @@ def draw_glimpses(latest: dict[str, Line]) -> Figure:
     for panel, name in zip(panels, RAMS, strict=True):
         ours = sorted(((latest[n]["glimpses"], latest[n]) for n in budgets(name) if n in latest), key=_first)
         paper = sorted((latest[n]["glimpses"], EXPERIMENTS[n].paper) for n in budgets(name) if n in latest)
-        panel.plot(*zip(*paper, strict=True), "s--", color="0.55", label="Mnih et al. (2014)")
+        if paper:
+            panel.plot(*zip(*paper, strict=True), "s--", color="0.55", label="Mnih et al. (2014)")
         value = np.array([line["value"] for _, line in ours])
         bounds = np.array([line["ci95"] for _, line in ours]).reshape(-1, 2).T
         panel.errorbar(
@@ -132,13 +133,14 @@ def _first(pair: tuple[Any, ...]) -> Any:
 
 
 def budgets(name: str) -> list[str]:
-    """The experiments of the paper that are `name` with any number of glimpses."""
+    """The experiments of the paper that are `name` with any number of glimpses, begun at the same gaze."""
     own = EXPERIMENTS[name]
     return [
         other
         for other, experiment in EXPERIMENTS.items()
         if experiment.group == own.group
         and experiment.env_id == own.env_id
+        and experiment.env.get("start_gaze") == own.env.get("start_gaze")
         and isinstance(experiment.model, RAMSettings)
         and experiment.paper is not None
     ]

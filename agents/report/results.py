@@ -232,8 +232,8 @@ def over_seeds(lines: list[Line]) -> dict[str, Line]:
 def find_checkpoint(source: str, seed: int = 1, others: Sequence[str] = ()) -> Path:
     """The best checkpoint that `source` names: a file, a run folder or an experiment.
 
-    An experiment's is the published one, else that of its run here. Raises ValueError for what is none of
-    them, nor one of `others`, which the user may have meant, and for an experiment that has neither.
+    An experiment's is the published one, else that of its run here. others: further names that the user may
+    have meant. Raises ValueError for what is none of these, and for an experiment that has neither.
     """
     path = Path(source)
     if path.is_dir():

@@ -30,10 +30,10 @@ class Node(NamedTuple):
 
     @property
     def middle(self) -> float:
-        """The mean of the places of its first and its last word."""
-        return (
-            (self.children[0].middle + self.children[-1].middle) / 2 if self.children else float(self.place)
-        )
+        """The mean of the middles of its first and its last child; of a word, its place."""
+        if len(self.children) < 2:
+            return self.children[0].middle if self.children else float(self.place)
+        return (self.children[0].middle + self.children[-1].middle) / 2
 
 
 def grown(words: Sequence[str], symbols: Sequence[str]) -> Node | None:

@@ -44,6 +44,7 @@ class Viewer:
         self.window = Window(f"glimpse_env: {title}", fps=30)
         pygame.key.set_repeat(300, 40)  # a held arrow key keeps moving the aim
         self.views: list[View] = []
+        self._hidden = False  # whether the canvas is, until the answer is given
 
     def watch(self, player: Player, first_index: int) -> None:
         """Play frozen scenes from `first_index` on, one after the other."""
@@ -51,12 +52,12 @@ class Viewer:
         index = first_index
         try:
             while True:
-                self.views = []
-                for view in episode(player, self.env, index % self.env.vector.num_scenes):
+                self.views, scene = [], index % self.env.vector.num_scenes
+                for view in episode(player, self.env, scene):
                     self.views.append(view)
                     seconds = SECONDS_A_GLIMPSE if view.target is None else SECONDS_AT_THE_END
                     wait = pygame.time.get_ticks() + 1000 * seconds
-                    text = f"{self.title}, scene {index}      {WATCH_KEYS}"
+                    text = f"{self.title}, scene {scene}      {WATCH_KEYS}"
                     moved_on = None
                     while moved_on is None and (paused or pygame.time.get_ticks() < wait):
                         self.window.show(caption(draw_frame(view), text))
@@ -73,7 +74,7 @@ class Viewer:
 
     def play(self, first_index: int) -> None:
         """Let a person move the eye and answer; only what the retina has seen is shown."""
-        index = first_index
+        index, self._hidden = first_index, True
         try:
             while True:
                 self._person_episode(index % self.env.vector.num_scenes)
@@ -125,7 +126,7 @@ class Viewer:
         names = [name.replace("+", "") for name in self.env.vector.task.answers]
         if all(name.isdigit() or name == tasks.END for name in names):
             return names
-        return [str(i) for i in range(len(names))]
+        return [name if name == tasks.END else str(i) for i, name in enumerate(names)]
 
     def _what_to_type(self) -> str:
         keys, names = self._keys_of_answers(), self.env.vector.task.answers
@@ -134,7 +135,7 @@ class Viewer:
         return "answer: type   " + "   ".join(f"{key} {name}" for key, name in zip(keys, names, strict=True))
 
     def _end_key(self) -> str:
-        return "   e: end of the number" if self.env.vector.task.end >= 0 else ""
+        return "   e: the end" if self.env.vector.task.end >= 0 else ""
 
     def _may_look(self) -> bool:
         """Whether the next step can be a look alone: no answer is due."""
@@ -208,7 +209,7 @@ class Viewer:
         return frame
 
     def _save(self) -> None:
-        if self.views[-1].target is None and self.views[-1].belief is None:
+        if self._hidden and self.views[-1].target is None:
             print("answer first: the film shows the whole canvas")
             return
         number = next(i for i in range(10**6) if not self._film(i).exists())

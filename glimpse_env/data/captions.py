@@ -253,7 +253,7 @@ def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, C
     for split, items in found.items():
         if not items:
             raise DatasetError(
-                f"{path} has no picture for {split}: give at least {len(files.TURNS)} lines, or each a split."
+                f"{path} has no picture for {split}: give five lines or more, or each a split."
             )
     return {split: Captioned(*zip(*items, strict=True)) for split, items in found.items()}
 

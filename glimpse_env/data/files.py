@@ -52,7 +52,7 @@ def cache_folder() -> Path:
 def data_folders() -> list[Path]:
     """Where data is looked for, in this order."""
     shared = os.environ.get("GLIMPSE_DATA")
-    return [*([Path(shared)] if shared else []), cache_folder()]
+    return [*([Path(shared).expanduser()] if shared else []), cache_folder()]
 
 
 def find(folder: str, name: str) -> Path | None:
@@ -183,7 +183,8 @@ def keep(path: Path, save: Callable[[Path], object]) -> None:
             "that can be written."
         ) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # as where the cache is no folder
+            temporary.unlink()
 
 
 def read_gzip(path: Path, mend: str) -> bytes:

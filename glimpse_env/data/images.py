@@ -1,6 +1,6 @@
 """Labelled images by name: `load("mnist", "train")`, `load("folder:/my/pictures", "test")`.
 
-Official files are checked against a SHA-256, so that a frozen test scene is the same picture everywhere.
+What is downloaded is checked against a SHA-256, so that a frozen test scene is the same picture everywhere.
 People's own pictures, `file:PATH` and `folder:PATH`, are read by `own`.
 """
 
@@ -39,7 +39,6 @@ CIFAR10_MIRRORS = ("https://www.cs.toronto.edu/~kriz/",)
 CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
 CIFAR10_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 CIFAR10_RECORD = 1 + 3 * 32 * 32  # a label, then red, green and blue planes
-CIFAR10_JPEG_MD5 = "0c847c1d161bebc9271ba36ed938ea17"
 
 
 class IdxFile(NamedTuple):
@@ -145,7 +144,7 @@ _used: WeakValueDictionary[tuple[str, ...], Images] = WeakValueDictionary()  # o
 
 def _own(kind: str, path: Path, split: str) -> Images:
     """A split of one's own pictures: read once, and anew when they have changed."""
-    stamp = own.signature(path) if kind == "folder" else str(path.stat().st_mtime_ns if path.exists() else 0)
+    stamp = own.signature(path) if kind == "folder" else str(files.signature(path))
     found = _used.get((kind, str(path), stamp, split))
     if found is not None:
         return found

@@ -155,6 +155,8 @@ def _to_labels(labels: Any, count: int, split: str) -> NDArray[Any]:
     """Labels as an array of integers or of strings (N,)."""
     if labels is None:
         raise ValueError(f"{split} images need labels, one an image")
+    if hasattr(labels, "detach"):
+        labels = labels.detach().cpu()
     try:
         array = np.asarray(labels)
     except ValueError:
@@ -176,6 +178,10 @@ def _to_labels(labels: Any, count: int, split: str) -> NDArray[Any]:
     if any(missing):
         at = missing.index(True)
         raise ValueError(f"{split} labels must be integers or names, got {told[at]!r} at place {at}")
+    broken = [isinstance(one, str) and not checks.is_utf8(one) for one in told]
+    if any(broken):
+        at = broken.index(True)
+        raise ValueError(f"{split} labels must be UTF-8, got {told[at]!r} at place {at}")
     return np.array([str(one) for one in told])
 
 

@@ -140,6 +140,8 @@ def store(
             for sentence in pair:
                 if not isinstance(sentence, str) or not sentence or len(sentence.splitlines()) > 1:
                     raise ValueError(f"{split} sentence {i + 1} must be a line of text, got {sentence!r}")
+                if not checks.is_utf8(sentence):
+                    raise ValueError(f"{split} sentence {i + 1} is not UTF-8, got {sentence!r}")
                 if "\t" in sentence:
                     raise ValueError(f"{split} sentence {i + 1} must have no tab in it, got {sentence!r}")
             lines.append("\t".join((*pair, *((split,) if test is not None else ()))))
@@ -199,7 +201,9 @@ def _read(path: Path, written: tuple[int, int]) -> dict[str, Pairs]:
         lines[split].append((source, others[0]))
     for split, pairs in lines.items():
         if not pairs:
-            raise DatasetError(f"{path} has no pairs in its {split} split: give at least ten lines, or some.")
+            raise DatasetError(
+                f"{path} has no pairs in its {split} split: give five lines or more, or a split in each."
+            )
     return {
         split: Pairs(tuple(a for a, _ in pairs), tuple(b for _, b in pairs)) for split, pairs in lines.items()
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from functools import cache
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,6 +113,8 @@ class Window:
     Raises NoDisplayError where there is no screen.
     """
 
+    _owner: ClassVar[Window | None] = None  # whose frame was shown last
+
     def __init__(self, title: str, fps: float) -> None:
         asked = os.environ.get("SDL_VIDEODRIVER")
         try:
@@ -136,12 +139,13 @@ class Window:
         )
         if shrink < 1:
             picture = pygame.transform.smoothscale_by(picture, shrink)
-        if self.screen is None or not self._is_open() or self.screen.get_size() != picture.get_size():
+        if not self._is_open() or self.screen is None or self.screen.get_size() != picture.get_size():
             pygame.display.init()
             try:
                 self.screen = pygame.display.set_mode(picture.get_size())
             except pygame.error as error:
                 raise NoDisplayError(f"{NO_DISPLAY} ({error})") from None
+            Window._owner = self
             pygame.display.set_caption(self.title)
         assert self.screen is not None
         self.screen.blit(picture, (0, 0))
@@ -151,12 +155,13 @@ class Window:
 
     def close(self) -> None:
         """Close the window, unless another has taken its place."""
-        if self.screen is None or self._is_open():
+        if self._is_open() or pygame.display.get_surface() is None:
             pygame.display.quit()
         self.screen = None
 
     def _is_open(self) -> bool:
-        return self.screen is not None and pygame.display.get_surface() is self.screen
+        shown = self.screen is not None and pygame.display.get_surface() is self.screen
+        return shown and Window._owner is self  # another's may be the same object to pygame
 
 
 def _surface(picture: Frame) -> pygame.Surface:

@@ -16,6 +16,45 @@ from glimpse_env.vector import GlimpseVectorEnv, Info, Observation
 from glimpse_env.wrappers.base import SingleEnv, SingleView, VectorView
 
 
+class _Shown(SingleView):
+    """A wrapper whose observation is made from the environment's own by `_shown`."""
+
+    def _shown(self, observation: Observation) -> Observation:
+        raise NotImplementedError
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
+        """As the environment's own, with this observation."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._shown(observation), info
+
+    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
+        """As the environment's own, with this observation."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return self._shown(observation), reward, terminated, truncated, info
+
+
+class _VectorShown(VectorView):
+    """The same for a vector env; `_last` makes that of a row's last step, which an episode has followed."""
+
+    def _shown(self, observation: Observation) -> Observation:
+        raise NotImplementedError
+
+    def _last(self, row: int, observation: Observation) -> Observation:
+        raise NotImplementedError
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """As the environment's own, with this observation."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._shown(observation), info
+
+    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
+        """As the environment's own, with this observation, also in a same-step reset's `final_obs`."""
+        observation, reward, terminated, truncated, info = self.env.step(actions)
+        for row in np.flatnonzero(info.get("_final_obs", ())):
+            info["final_obs"][row] = self._last(int(row), info["final_obs"][row])
+        return self._shown(observation), reward, terminated, truncated, info
+
+
 class _Kept:
     """Every glimpse of B episodes so far, (B, T, …) for each view; rows not yet seen are zero.
 
@@ -62,7 +101,7 @@ class _Kept:
         return seen
 
 
-class GlimpseHistory(SingleView):
+class GlimpseHistory(_Shown):
     """The observation becomes every glimpse so far, for agents without memory.
 
     `retina` (T, scales * C, s, s), `gaze` (T, axes) and `time` (T, 1), T being the horizon; rows not yet seen
@@ -76,43 +115,26 @@ class GlimpseHistory(SingleView):
         self._history: _Kept = history
         self.observation_space = history.space
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
-        """As the environment's own, with the history."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        return self._with_history(observation), info
-
-    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
-        """As the environment's own, with the history."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return self._with_history(observation), reward, terminated, truncated, info
-
-    def _with_history(self, observation: Observation) -> Observation:
+    def _shown(self, observation: Observation) -> Observation:
         kept = self._history.add({key: view[None] for key, view in observation.items()})
         return {key: view[0] for key, view in kept.items()}
 
 
-class VectorGlimpseHistory(VectorView):
+class VectorGlimpseHistory(_VectorShown):
     """`GlimpseHistory` for a vector env, in every autoreset mode."""
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
         history = _Kept(env.single_observation_space, env.num_envs, self.inner.horizon)
-        self._history = history
+        self._history: _Kept = history
         self.single_observation_space = history.space
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
-        """As the environment's own, with the history."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        history: Observation = self._history.add(observation)
-        return history, info
+    def _shown(self, observation: Observation) -> Observation:
+        return self._history.add(observation)
 
-    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
-        """As the environment's own, with the history, also in a same-step reset's `final_obs`."""
-        observation, reward, terminated, truncated, info = self.env.step(actions)
-        for row in np.flatnonzero(info.get("_final_obs", ())):
-            info["final_obs"][row] = self._history.last(int(row), info["final_obs"][row])
-        return self._history.add(observation), reward, terminated, truncated, info
+    def _last(self, row: int, observation: Observation) -> Observation:
+        return self._history.last(row, observation)
 
 
 class Form(NamedTuple):
@@ -122,7 +144,7 @@ class Form(NamedTuple):
     views: Callable[[Observation, dict[str, int]], Observation]
 
 
-class _Words(SingleView):
+class _Words(_Shown):
     """Views of words, in another form."""
 
     form: ClassVar[Form]
@@ -133,18 +155,11 @@ class _Words(SingleView):
         assert isinstance(env.observation_space, Dict)
         self.observation_space = self.form.space(env.observation_space, self._words)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
-        """As the environment's own, in this form."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        return self.form.views(observation, self._words), info
-
-    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
-        """As the environment's own, in this form."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return self.form.views(observation, self._words), reward, terminated, truncated, info
+    def _shown(self, observation: Observation) -> Observation:
+        return self.form.views(observation, self._words)
 
 
-class _VectorWords(VectorView):
+class _VectorWords(_VectorShown):
     """The same for a vector env, in every autoreset mode."""
 
     form: ClassVar[Form]
@@ -155,17 +170,11 @@ class _VectorWords(VectorView):
         self.single_observation_space = self.form.space(env.single_observation_space, self._words)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
-        """As the environment's own, in this form."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        return self.form.views(observation, self._words), info
+    def _shown(self, observation: Observation) -> Observation:
+        return self.form.views(observation, self._words)
 
-    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
-        """As the environment's own, in this form, also in a same-step reset's `final_obs`."""
-        observation, reward, terminated, truncated, info = self.env.step(actions)
-        for row in np.flatnonzero(info.get("_final_obs", ())):
-            info["final_obs"][row] = self.form.views(info["final_obs"][row], self._words)
-        return self.form.views(observation, self._words), reward, terminated, truncated, info
+    def _last(self, row: int, observation: Observation) -> Observation:
+        return self.form.views(observation, self._words)
 
 
 def different_words(inner: GlimpseVectorEnv) -> dict[str, int]:
@@ -239,25 +248,16 @@ class VectorDiscreteWords(_VectorWords):
     form = Form(discrete_space, discrete)
 
 
-class WholeCanvas(SingleView):
+class WholeCanvas(_Shown):
     """Adds `canvas` to the observation: float32 (C, H, W) in [0, 1], or all word ids int64 (N,) of a text."""
 
     def __init__(self, env: SingleEnv) -> None:
         super().__init__(env)
         canvas = self.inner.sensor.canvas_space()
         self.observation_space = _with_space(env.observation_space, canvas=canvas)
-        self._canvas: NDArray[Any] = np.zeros(canvas.shape or (), canvas.dtype)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
-        """As the environment's own, with the canvas."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        self._canvas = self.inner.canvas()[0]
-        return {**observation, "canvas": self._canvas.copy()}, info
-
-    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
-        """As the environment's own, with the canvas."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return {**observation, "canvas": self._canvas.copy()}, reward, terminated, truncated, info
+    def _shown(self, observation: Observation) -> Observation:
+        return {**observation, "canvas": self.inner.canvas()[0]}
 
 
 class VectorWholeCanvas(VectorView):
@@ -292,7 +292,7 @@ class VectorWholeCanvas(VectorView):
         return {**observation, "canvas": self._canvas}, reward, terminated, truncated, info
 
 
-class Supervision(SingleView):
+class Supervision(_Shown):
     """Adds to the observation what a loss needs and no eye may see; what is asked is the environment's say.
 
     `target` int64 (L,), the right answers, padded with -1. `next` int64 (), the answer to be said next, -1
@@ -305,22 +305,12 @@ class Supervision(SingleView):
         self._spaces = supervision_spaces(self.inner, boxes)
         self.observation_space = _with_space(env.observation_space, **self._spaces)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
-        """As the environment's own, with the supervision."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        return self._supervised(observation), info
-
-    def step(self, action: Any) -> tuple[Observation, Any, bool, bool, Info]:
-        """As the environment's own, with the supervision."""
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return self._supervised(observation), reward, terminated, truncated, info
-
-    def _supervised(self, observation: Observation) -> Observation:
+    def _shown(self, observation: Observation) -> Observation:
         known = self.inner.supervision()
         return {**observation, **{key: known[key][0] for key in self._spaces}}
 
 
-class VectorSupervision(VectorView):
+class VectorSupervision(_VectorShown):
     """`Supervision` for a vector env: `target` (B, L), `next` (B,), `due` (B,), `boxes` (B, K, 4).
 
     Raises ValueError for AutoresetMode.SAME_STEP, where a scene is replaced before it could be told of.
@@ -334,17 +324,7 @@ class VectorSupervision(VectorView):
         self.single_observation_space = _with_space(env.single_observation_space, **self._spaces)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
-    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
-        """As the environment's own, with the supervision."""
-        observation, info = self.env.reset(seed=seed, options=options)
-        return self._supervised(observation), info
-
-    def step(self, actions: Any) -> tuple[Observation, Any, Any, Any, Info]:
-        """As the environment's own, with the supervision."""
-        observation, reward, terminated, truncated, info = self.env.step(actions)
-        return self._supervised(observation), reward, terminated, truncated, info
-
-    def _supervised(self, observation: Observation) -> Observation:
+    def _shown(self, observation: Observation) -> Observation:
         known = self.inner.supervision()
         return {**observation, **{key: known[key] for key in self._spaces}}
 
