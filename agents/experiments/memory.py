@@ -166,7 +166,7 @@ EXPERIMENTS = {
         for n, e in ((100, 30), (200, 30), (400, 30))
     },
     "adding-100-scrn": adding("scrn", 128, 1e-2, 100, 30),
-    "adding-100-holding-scrn": adding("holding-scrn", 128, 3e-3, 100, 40),
+    "adding-100-holding-scrn": adding("holding-scrn", 128, 3e-3, 100, 60),
     "adding-100-elman": adding("elman", 100, 1e-3, 100, 20),
     "adding-100-elman-omega": adding("elman", 100, 1e-3, 100, 20).but(learner={"omega_weight": 1.0}),
     "adding-100-urnn": adding("urnn", 256, 1e-2, 100, 30),
