@@ -1,7 +1,8 @@
 """Make docs/gallery.md: what captioners say and where they look, `python scripts/gallery.py`.
 
 Nobody picks the pictures: they are the first frozen test scenes that each is right about, and the first that
-it is wrong about. It needs MNIST.
+it is wrong about. docs/alignment.png, which words of the first test number each of READERS looked at, is made
+with them. It needs MNIST.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from agents.learn.envs import frozen_batches, frozen_env, single_env
 from agents.learn.evaluate import scoring
 from agents.learn.files import write
 from agents.learn.rollout import rollout
+from agents.models.reading_agent import ReadingAgent
 from agents.report.results import find_checkpoint
+from agents.show import alignment
 from agents.show.playback import AgentPlayer, episode, save
 from glimpse_env.data.files import DatasetError
 from glimpse_env.render import said
@@ -36,6 +39,7 @@ WHO = {
     "ones; it looks once more between two words.",
     "soft-house": "Soft attention over a house number, whose caption is its digits.",
 }
+READERS = ("luong-numbers", "hard-numbers", "gaze-numbers")
 
 
 def main(arguments: list[str]) -> None:
@@ -48,6 +52,19 @@ def main(arguments: list[str]) -> None:
             draw(agent, experiment, indices, DOCS / picture(name, how))
             print(f"wrote {DOCS / picture(name, how)}")
     write(DOCS / "gallery.md", page())
+    alignment.save(DOCS / "alignment.png", dict(zip(READERS, map(aligned, READERS), strict=True)))
+    print(f"wrote {DOCS / 'alignment.png'}")
+
+
+def aligned(name: str) -> alignment.Aligned:
+    """What a reader of numbers says to the first frozen test number, and where it looked."""
+    agent, experiment, _ = load_agent(find_checkpoint(name))
+    env = single_env(experiment.env_id, experiment.env, split="test")
+    if isinstance(agent, ReadingAgent):
+        return alignment.of_eye(agent, env, 0)
+    env.reset(options={"index": 0})
+    words = (env.vector.world.tokens[i] for i in env.vector.canvas()[0] if i)
+    return alignment.of_text(agent, env, " ".join(words))
 
 
 def page() -> str:

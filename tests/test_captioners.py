@@ -260,18 +260,25 @@ def test_a_text_is_searched_as_if_it_were_alone(beams: int) -> None:
 
 def test_a_text_is_done_when_it_has_as_many_answers_as_beams() -> None:
     """A better answer that is found later counts for nothing, whoever is searched beside it."""
-
     late = Table()
     late.scores[:2] = -torch.inf
     # Text 0 has two ends at once, and would have a third, the best, if it was searched on for text 1.
     late.scores[0, 0, :, [0, 3]] = torch.tensor([0.6, 0.4]).log()
-    late.scores[0, 1, :, [0, 3]] = torch.tensor([0.7, 0.3]).log()
+    late.scores[0, 1, :, [0, 3]] = torch.tensor([0.6, 0.4]).log()
     late.scores[0, 2:, :, 3] = 0.0
     late.scores[1, :4, :, :2] = torch.tensor([0.9, 0.1]).log()
     late.scores[1, 4:, :, 3] = 0.0
     alone = beam.search(late, torch.tensor([[0]]), 3, 8, beams=2)
     assert alone == [[]]
     assert beam.search(late, torch.tensor([[0], [1]]), 3, 8, beams=2)[0] == []
+
+
+@pytest.mark.parametrize("beams", [1, 2, 5])
+def test_ends_that_are_hardly_believed_do_not_end_a_search(beams: int) -> None:
+    sure = Table()
+    sure.scores[0] = torch.tensor([0.0, -20, -20, -10])  # word 0 again and again, and an end is next likely
+    sure.scores[0, 9:] = torch.tensor([-20.0, -20, -20, 0])
+    assert beam.search(sure, torch.tensor([[0]]), 3, 12, beams=beams) == [[0] * 9]
 
 
 def test_a_gaze_that_says_what_people_say_is_judged_by_bleu(

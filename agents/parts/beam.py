@@ -50,6 +50,7 @@ def search(
     best = torch.full((batch,), -torch.inf, device=device)
     answers: list[list[int]] = [[] for _ in range(batch)]
     finished = torch.zeros(batch, dtype=torch.long, device=device)
+    likeliest, done = torch.full_like(best, -torch.inf), torch.zeros(batch, dtype=torch.bool, device=device)
     first = torch.arange(batch, device=device)[:, None] * beams
     for step in range(1, most + 1):
         scores, state = model.say(heard, state)
@@ -67,10 +68,11 @@ def search(
         ends = word == end
         if step == most:
             ends = torch.ones_like(ends)
-        # An end counts if it is among the best `beams`, as fairseq and others have it, and a text that has as
-        # many answers is done, however long the others of its batch are searched.
+        # An end counts if it is among the best `beams`, as fairseq and others have it. A text with as many
+        # answers is done, however long the others of its batch are searched, unless what goes on is likelier
+        # than all of them: who is sure of its words has ends among its best that it hardly believes.
         among = torch.arange(2 * beams, device=device) < beams
-        counted = ends & among & candidates.isfinite() & (finished < beams)[:, None]
+        counted = ends & among & candidates.isfinite() & ~done[:, None]
         penalty = ((5 + step) / 6) ** length_weight
         reached = covered.gather(1, beam[..., None].expand(-1, -1, covered.shape[-1]))
         cover = reached.clamp(1e-9, 1).log().masked_fill(~_there(state, batch, beams), 0).sum(-1)
@@ -82,13 +84,11 @@ def search(
             answers[b] = words[b, beam[b, k]].tolist() + last
         best = torch.maximum(best, top)
         finished += counted.sum(1)
-        if (
-            bool((finished >= beams).all())
-            or step == most
-            or bool(candidates.masked_fill(ends, -torch.inf).isneginf().all())
-        ):
-            break
+        likeliest = torch.maximum(likeliest, candidates.masked_fill(~counted, -torch.inf).amax(1))
         candidates = candidates.masked_fill(ends, -torch.inf)
+        done |= (finished >= beams) & (candidates.amax(1) <= likeliest)
+        if bool(done.all()) or step == most or bool(candidates.isneginf().all()):
+            break
         total, chosen = candidates.topk(beams)
         beam, word = beam.gather(1, chosen), word.gather(1, chosen)
         words = torch.cat(
