@@ -64,7 +64,7 @@ TABLE = {
     ),
     # An answer a glimpse, and END.
     "Glimpse/NumberNames-v0": EnvConfig(
-        "The English name of a number, to be said in German, whose order turns.",
+        "The English name of a number, to be said in German, which swaps tens and units.",
         18, 0, 3, 1, 19, scene="numbers", task="read", start_gaze="begin",
     ),
     "Glimpse/Translate-v0": EnvConfig(

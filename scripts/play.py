@@ -1,14 +1,14 @@
 """Watch an episode, or be the eye: `python scripts/play.py ram-mnist`, `... random`, `... person`.
 
 A trained agent is named as in evaluate.py. Live: space pauses, right steps, n goes to the next scene, s
-saves. A person aims with the arrow keys or the mouse, looks with Enter or a click, answers with a digit and
-sees only what the retina sees; over a text the arrows aim and the letters write. `--out` x.gif, x.mp4,
-x.png or x.html records without a display instead; the page plays in a browser, several `--episodes` in one.
-`draw-mnist` draws the pictures of those scenes, or `--dream`s. `char-lstm` writes on from a `--prompt`,
-`luong-small-de-en` translates a `--text` and shows which word looked at which (`--out x.png` draws it,
-`--interactive` keeps asking), `soft-small-flickr8k` says what is on an `--image`. `--compare OTHER` plays
-both on the same scenes, side by side. Live, a drawing and a comparison know space and right alone; any other
-key closes the window.
+saves. A person aims with the arrow keys or the mouse, looks with Enter or a click, answers with a digit
+and sees only what the retina sees; over a text the arrows aim and the letters write. `--out` x.gif,
+x.mp4, x.png or x.html records without a display instead; the page plays in a browser, several
+`--episodes` in one. `draw-mnist` draws the pictures of those scenes, or with `--dream` new ones.
+`char-lstm` writes on from a `--prompt`, `luong-small-de-en` translates a `--text` and shows which word
+looked at which (`--out x.png` draws it, `--interactive` keeps asking), `soft-small-flickr8k` says what is
+in an `--image`. `--compare OTHER` plays both on the same scenes, side by side. Live, a drawing and a
+comparison know space and right alone; any other key closes the window.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Print the table of results/results.jsonl as Markdown; `--write FILE` puts it between its markers there.
+"""Print the table of results/results.jsonl as Markdown; `--write FILE` puts it between FILE's markers.
 
 `--pictures FOLDER` draws errors by glimpses, pixels and minutes, first looks, belief and scan paths.
 """
@@ -33,9 +33,9 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--nats", action="store_true", help="print the models that draw pictures, in nats")
     parser.add_argument("--memory", action="store_true", help="print what recurrent cores remember")
     parser.add_argument(
-        "--sentences", action="store_true", help="print who translates, parses and reads how well"
+        "--sentences", action="store_true", help="print how well agents translate, parse and read"
     )
-    parser.add_argument("--captions", action="store_true", help="print who describes pictures how well")
+    parser.add_argument("--captions", action="store_true", help="print how well agents describe pictures")
     parser.add_argument("--pictures", type=Path, help="draw the pictures into this folder")
     options = parser.parse_args(arguments)
     lines = results.read(options.results)

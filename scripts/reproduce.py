@@ -1,8 +1,8 @@
 """Score every published checkpoint on all its test scenes: `python scripts/reproduce.py [NAME ...]`.
 
-Prints a Markdown table of the published figure, today's and their difference, and ends with 1 if one is off
-by more than another processor's rounding explains. This is what one runs before a release; the tests score
-the first 500 scenes of each.
+Prints a Markdown table of the published figure, today's and their difference, and exits with status 1 if
+one is off by more than another processor's rounding explains. This is what one runs before a release; the
+tests score the first 500 scenes of each.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Train experiments with several seeds and settings: `python scripts/sweep.py ram-mnist --seeds 1 2 3`.
 
-`--set learning_rate=1e-3,2e-3 model.hidden=128,256` trains every combination, each in a folder of its own.
-One run follows the other; `--ray` trains them on all cores here (`pip install '.[cluster]'`), and `--address`
-on a cluster that sees the same files. Nothing is lost when it is stopped: the same command goes on, each run
-after its last whole epoch. What is found lies in the sweep's folder: results.jsonl has a line a run, and
-table.md the mean over the seeds of what each setting's best epoch scored on validation scenes.
+`--set learning_rate=1e-3,2e-3 model.hidden=128,256` trains every combination, each in a folder of its
+own. One run follows the other; `--ray` trains them on all cores here (`pip install '.[cluster]'`), and
+`--address` on a cluster that sees the same files. It may be stopped: the same command goes on with each
+run after its last whole epoch. What is found lies in the sweep's folder: results.jsonl has a line a run,
+and table.md the mean over the seeds of what each setting's best epoch scored on validation scenes.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ digits.
 stand in `python scripts/report.py --group ablavatski2017`. `edram` has the paper's network and loss, for
 six of its 200 epochs; `edram-slim` is a small relative with an eighth of the weights, whose epoch takes a
 ninth of the time; edram-slim-labels is not shown where the digits are. Some digits stay undistorted in
-its training, as those of the test are.
+the training of the slim ones, as those of the test are.
 """
 
 from __future__ import annotations

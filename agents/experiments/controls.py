@@ -1,12 +1,12 @@
 """Controls and yardsticks: gazes that nobody chose, the whole canvas, and PPO.
 
-random-TASK looks at uniform points, raster-TASK at a 3x3 grid line by line, center-TASK at the centre: with
-RAM's network, so that a table tells what choosing where to look is worth. conv-TASK is Mnih et al.'s small
-convolutional network on the whole canvas, a weak yardstick; convnet-TASK is Ba et al.'s, as wide as gives
-it the parameters of whom it stands beside. seq2seq-TASK reads a raster of glimpses with one LSTM and
-answers with another, seq2seq-attention-TASK attends to the glimpses at every answer. PPO (Stable-
-Baselines3) learns gaze and answer from the reward alone, with as many environment steps as ten epochs of
-RAM (ram-mnist-e10) play.
+random-TASK looks at uniform points, raster-TASK at a 3x3 grid line by line, center-TASK at the centre:
+with RAM's network, so that a table tells what choosing where to look is worth. conv-TASK is Mnih et al.'s
+small convolutional network on the whole canvas, a weak yardstick; convnet-TASK is Ba et al.'s, widened to
+as many parameters as the agent that it stands beside. seq2seq-TASK reads a raster of glimpses with one
+LSTM and answers with another, seq2seq-attention-TASK attends to the glimpses at every answer. PPO
+(Stable-Baselines3) learns gaze and answer from the reward alone, with as many environment steps as ten
+epochs of RAM (ram-mnist-e10) play.
 
 `python scripts/train.py random-mnist` trains a row, `python scripts/evaluate.py` scores it; published rows
 are in `python scripts/report.py --group controls`. Gazes that nobody chose are trained from scratch on

@@ -12,13 +12,13 @@ percentage of right answers on the test.
 | attention sum, Kadlec et al. (2016) | 69.5 | 73.9 |
 | bilinear, Chen, Bolton, Manning (2016) | 73.6 | 76.6 |
 
-Those have 380,000 and 880,000 questions to learn from. Here cloze-… learn from GUM, which has 1,498 with
-some twelve entities each: the most frequent one is right in 36.9 % of its test, and the most frequent one
-that the question does not name in 41.9 %, ties going to the one met last. stories-… learn from 5,000 small
-stories that are made here, and stories-…-N from the first N of those, in as many steps. Entities are numbered
-anew in every training scene. Rows named …-counts also judge an entity by how often, how early and how late it
-is mentioned and whether the question names it. gaze-stories is an eye: it sees the question and fifteen words
-at a time, six times.
+CNN and Daily Mail have 380,000 and 880,000 questions to learn from. Here cloze-… learn from GUM's 1,498,
+with some twelve entities each: the most frequent entity is right in 36.9 % of its test, and the most
+frequent one that the question does not name in 41.9 %, ties going to the one met last. stories-… learn
+from 5,000 small stories that are made here, and stories-…-N from the first N of those, in as many steps.
+Entities are numbered anew in every training scene. Rows named …-counts also judge an entity by how often,
+how early and how late it is mentioned and whether the question names it. gaze-stories is an eye: it sees
+the question and fifteen words at a time, six times.
 
 `python scripts/train.py cloze-attention-sum` trains a row, `python scripts/evaluate.py` scores it.
 """

@@ -10,10 +10,10 @@ What the literature has, on its own settings and after far more training (ours a
 | copying | uRNN near 0 to 500 steps; LSTM and RNN stay at the baseline, 10 ln 8 / (length + 20) |
 | characters of tiny Shakespeare, nats | a Transformer of 10.8 million weights 1.4697 in windows (nanoGPT) |
 
-`python scripts/train.py char-lstm` trains a row, `python scripts/evaluate.py` scores it. Published rows are
-in docs/memory.md, by `python scripts/report.py --memory`, a table a task. On characters, pixels and in RAM
-all cores have about as many minutes of one core; what they had is in the table. Stacks are narrower, so that
-they have about as many weights.
+`python scripts/train.py char-lstm` trains a row, `python scripts/evaluate.py` scores it. Published rows
+are in docs/memory.md, by `python scripts/report.py --memory`, a table a task. On characters, pixels and
+in RAM all cores have about as many minutes on one processor core; what they had is in the table. Stacks
+are narrower, so that they have about as many weights.
 """
 
 from __future__ import annotations

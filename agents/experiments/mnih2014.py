@@ -10,13 +10,13 @@ Test error in percent, as the paper has it:
 | 100x100 cluttered, 4 scales | - | 14.35 | 4: 9.41, 6: 8.31, 8: 8.11 | 28.4 |
 
 `python scripts/train.py ram-mnist` trains a row and `python scripts/evaluate.py` scores it; published rows
-stand beside the paper's in `python scripts/report.py --group mnih2014`. Expect lower errors of RAM than
-the paper's, except with two and three glimpses of 28x28, whose first gaze is random here and the centre
-in the rows named -center. Above 28x28 RAM with more glimpses starts from fewer (ram-cluttered-g4, then
--g6, then ram-cluttered): the cost of training grows with the number of glimpses, and most of it uses
-four. RAM trains on distorted digits; the paper, and the rows fc and conv, train on plain ones. Above
-28x28 the glimpse network is convolutional, and batches are small, because those learn more from the same
-number of images (results/LOG.md).
+stand beside the paper's in `python scripts/report.py --group mnih2014`. Expect RAM to err less than the
+paper's, except with two and three glimpses of 28x28. The first gaze is random, and the centre in rows
+named -center. Above 28x28 RAM with more glimpses starts from fewer (ram-cluttered-g4, then -g6, then
+ram-cluttered): the cost of training grows with the number of glimpses, and most of it uses four. RAM
+trains on distorted digits; the paper, and the rows fc and conv, train on plain ones. Above 28x28 the
+glimpse network is convolutional, and batches are small, because those learn more from the same number of
+images (results/LOG.md).
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@
 | German into English, a GRU encoder-decoder: without attention, with it | 20.6, 28.3 | lower-cased spaCy |
 | English into German | 41.02, a small Transformer, 37.33, a GRU with attention | lower-cased Moses |
 
-plain-… has no attention, luong-… attends after each step and bahdanau-… before it, hard-… looks at one
-place alone, and gaze-… is an eye that sees a few pieces. deep…, ahead-…, words-… and mixed-… are ideas of
-GNMT's (Wu et al. 2016) and what is left without them. parse-pointer also sees the next word that it has
-not named.
+plain-de-en and plain-numbers have no attention, luong-… attends after each step and bahdanau-… before it,
+hard-… looks at one place alone, and gaze-… is an eye that sees a few pieces. Of ideas of GNMT's (Wu et
+al. 2016), deepN-… has N layers with residual connections and deepN-plain-… without; ahead-… reads one
+way; words-… and mixed-… use other units. parse-pointer also sees the next word that it has not named.
 
 `python scripts/train.py luong-de-en` trains a row, `python scripts/evaluate.py` scores it.
 """

@@ -159,7 +159,7 @@ def draw_adding() -> Figure:
                 axes.semilogy(*zip(*points, strict=True), color=f"C{cores.index(core)}", label=core)
         axes.axhline(1 / 6, color="0.6", lw=1, ls="--")  # of who always says 1
         axes.axhline(SOLVED, color="0.6", lw=1, ls=":")
-        axes.set(title=f"{length} steps", xlabel="minutes of one core")
+        axes.set(title=f"{length} steps", xlabel="minutes on one processor core")
     grid[0][0].set_ylabel("mean squared error")
     handles = {line.get_label(): line for axes in grid[0] for line in axes.get_lines()}
     shown = {str(label): line for label, line in handles.items() if not str(label).startswith("_")}
