@@ -57,10 +57,12 @@ class SCRN(Core):
 
 
 class HoldingSCRN(SCRN):
-    """An SCRN half of whose fast units begin by holding what they are given, much as an IRNN's do.
+    """An SCRN half of whose fast units begin by holding what they are given: ours, after the IRNN's identity
+    (Le, Jaitly, Hinton 2015).
 
     σ has a slope of a quarter in its middle, where a weight of 4 to itself and a bias of -2 keep such a unit.
-    The other half begin by telling inputs apart: their weights are wide, and they do not hear the first half.
+    The other half begin by telling inputs apart: their input weights are N(0, 4²) and
+    their biases N(0, 2²), and they do not hear the first half.
     """
 
     def __init__(self, inputs: int, width: int) -> None:

@@ -20,6 +20,7 @@ class _Shown(SingleView):
     """A wrapper whose observation is made from the environment's own by `_shown`."""
 
     def _shown(self, observation: Observation) -> Observation:
+        """The environment's observation -> this wrapper's."""
         raise NotImplementedError
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Info]:
@@ -34,12 +35,14 @@ class _Shown(SingleView):
 
 
 class _VectorShown(VectorView):
-    """The same for a vector env; `_last` makes that of a row's last step, which an episode has followed."""
+    """The same for a vector env, whose same-step resets keep the last observation of an episode apart."""
 
     def _shown(self, observation: Observation) -> Observation:
+        """The environment's observation of all rows -> this wrapper's."""
         raise NotImplementedError
 
     def _last(self, row: int, observation: Observation) -> Observation:
+        """The last observation of an episode of `row`, after a same-step reset, as `_shown` would have it."""
         raise NotImplementedError
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
