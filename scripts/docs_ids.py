@@ -52,8 +52,10 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "sentences": Kind("pairs", "bleu", "SacreBLEU, cased,", {}),
-    "trees": Kind("trees", "f1", "F1 of brackets, as EVALB counts, in percent", {}),
+    "sentences": Kind(
+        "pairs", "bleu", "SacreBLEU, cased, of what five beams find, where an agent has beams,", {}
+    ),
+    "trees": Kind("trees", "f1", "F1 of brackets, as EVALB counts, in percent, of what five beams find,", {}),
     "documents": Kind(
         "documents",
         "accuracy",
