@@ -9,14 +9,14 @@ from glimpse_env.registry import TABLE, EnvConfig, register_envs
 
 
 def register_custom(name: str, images: Any, labels: Any = None, **keywords: Any) -> str:
-    """Register `Glimpse/NAME-v0` over your own pictures; see `glimpse_env.custom.register_custom`."""
+    """Register `Glimpse/NAME-v0` over your own data; see `glimpse_env.custom.register_custom`."""
     from glimpse_env import custom  # numpy and the images load when asked for
 
     return custom.register_custom(name, images, labels, **keywords)
 
 
 def make_custom(images: Any, labels: Any = None, *, num_envs: int | None = None, **keywords: Any) -> Any:
-    """An environment over your own pictures (N, h, w) with labels (N,), or a folder of them.
+    """An environment over your own pictures (N, h, w) with labels (N,) or captions, sentences, or a file.
 
     `glimpse_env.custom.register_custom` explains all that can be given.
     """

@@ -128,7 +128,8 @@ def page(env_id: str) -> str:
         "",
         "## Bounds",
         "",
-        "Error in percent on the frozen test scenes; `python scripts/report.py` also has the intervals.",
+        "Error in percent on the frozen test scenes, from each experiment's own first gaze; `python "
+        "scripts/report.py` also has the intervals.",
         "",
         "| who | error |",
         "|---|---:|",

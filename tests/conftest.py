@@ -52,14 +52,14 @@ def captioner(**kind: Any) -> Any:
     return CaptionerSettings(hidden=16, embedding=12, filters=4, **kind).build(CAPTIONER_SPEC).eval()
 
 
-def has_full_mnist() -> bool:
+def needs_data(name: str) -> pytest.MarkDecorator:
+    """Skip where the folder GLIMPSE_DATA has no file or folder `name`."""
     folder = os.environ.get("GLIMPSE_DATA")
-    return bool(folder) and (Path(folder) / "mnist" / "train-images-idx3-ubyte.gz").is_file()
+    there = bool(folder) and (Path(str(folder)) / name).exists()
+    return pytest.mark.skipif(not there, reason=f"needs {name}: set GLIMPSE_DATA to a folder that holds it")
 
 
-needs_full_mnist = pytest.mark.skipif(
-    not has_full_mnist(), reason="needs the full MNIST: set GLIMPSE_DATA to a folder that holds mnist/"
-)
+needs_full_mnist = needs_data("mnist/train-images-idx3-ubyte.gz")
 
 
 def look_through(agent: nn.Module, canvas: Tensor, glimpses: int) -> tuple[Tensor, Tensor]:

@@ -48,7 +48,7 @@ def make(env_id: str, **keywords: Any) -> gymnasium.Env:
     return gymnasium.make(env_id, **offline(env_id), **keywords)
 
 
-def test_the_ids_are_the_papers() -> None:
+def test_every_id_has_a_protocol() -> None:
     assert glimpse_env.TABLE.keys() == PROTOCOL.keys()
 
 

@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 import prepare_flickr8k
 import pytest
-from conftest import SAID, pictures
+from conftest import SAID, needs_data, pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -39,14 +39,7 @@ def vector(rows: int, **keywords: Any) -> Any:
     return gymnasium.make_vec(CAPTION, rows, "vector_entry_point", **keywords)
 
 
-def flickr8k() -> bool:
-    folder = os.environ.get("GLIMPSE_DATA")
-    return bool(folder) and (Path(str(folder)) / "flickr8k" / captions.FLICKR8K[0]).is_file()
-
-
-needs_flickr8k = pytest.mark.skipif(
-    not flickr8k(), reason="needs Flickr8k: set GLIMPSE_DATA to a folder that holds flickr8k/"
-)
+needs_flickr8k = needs_data(f"flickr8k/{captions.FLICKR8K[0]}")
 
 # -- sentences about digits ---------------------------------------------------------------------------------
 
@@ -477,10 +470,7 @@ def test_thin_pictures_keep_their_colours(shape: tuple[int, ...]) -> None:
     assert (env.canvas()[0] == np.array(wanted)[:, None, None]).all()
 
 
-@pytest.mark.skipif(
-    not (Path(os.environ.get("GLIMPSE_DATA", "")) / "codraw" / codraw.SCENES).is_file(),
-    reason="needs CoDraw: set GLIMPSE_DATA to a folder that holds codraw/",
-)
+@needs_data(f"codraw/{codraw.SCENES}")
 def test_words_have_the_box_of_the_one_thing_they_name() -> None:
     things = codraw.things_of(
         [

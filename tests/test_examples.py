@@ -1,4 +1,4 @@
-"""Every example runs, is short, and does what its first line says."""
+"""Every example runs, is short, and prints a share of right answers that so short a training can have."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from conftest import OFFLINE, has_full_mnist
+from conftest import OFFLINE, needs_data
 from PIL import Image
 
 from glimpse_env.data import files
@@ -20,7 +20,7 @@ HOUSES: dict[str, Any] = {"scene": "houses", "task": "read", "canvas_size": 54, 
 
 
 def test_the_bundled_layouts_are_svhns() -> None:
-    # Numbers of each length in SVHN, from the SOURCE.md of its layout file; one of six digits is left out.
+    # How many numbers of each length SVHN has; the one of six digits is left out.
     expected = {"train": [5137, 18130, 8691, 1434, 9], "test": [2483, 8356, 2081, 146, 2]}
     for part, lengths in expected.items():
         splits = ["test"] if part == "test" else ["train", "validation"]
@@ -28,7 +28,7 @@ def test_the_bundled_layouts_are_svhns() -> None:
         assert np.bincount((digits >= 0).sum(1))[1:].tolist() == lengths
 
 
-@pytest.mark.skipif(not has_full_mnist(), reason="needs svhn-layout in GLIMPSE_DATA")
+@needs_data("svhn-layout/svhn_layout.npz")
 def test_the_bundled_layouts_are_made_from_the_full_file() -> None:
     with np.load(Path(os.environ["GLIMPSE_DATA"]) / "svhn-layout" / "svhn_layout.npz") as full:
         digits, boxes, _ = houses.to_layouts(

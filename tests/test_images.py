@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import needs_full_mnist
+from conftest import needs_data, needs_full_mnist
 from scipy.io import savemat
 
 from glimpse_env.data import files
@@ -25,7 +25,7 @@ LABELS = "t10k-labels-idx1-ubyte.gz"
 
 @needs_full_mnist
 def test_mnist_splits_have_the_official_class_counts() -> None:
-    # Literal counts: the table of MNIST's distribution, as in SOURCE.md of the data folder.
+    # Literal counts: how often each class occurs in MNIST, as published.
     train, validation, test = (load("mnist", split) for split in datasets.SPLITS)
     assert train.images.shape == (55000, 1, 28, 28)
     assert validation.images.shape == (5000, 1, 28, 28)
@@ -235,9 +235,9 @@ def test_cifar10_from_the_official_binary_archive(folder: Path, monkeypatch: pyt
         datasets.LOADERS["cifar10"]("train")
 
 
-@needs_full_mnist
+@needs_data("cifar10/cifar10_jpeg.npz")
 def test_cifar10_jpeg_has_the_documented_means() -> None:
-    # Channel means of the training images, from the SOURCE.md of the file.
+    # Channel means of CIFAR-10's training images, as published.
     parts = [load("cifar10-jpeg", split) for split in ("train", "validation")]
     assert [p.images.shape for p in parts] == [(45000, 3, 32, 32), (5000, 3, 32, 32)]
     mean = sum(p.images.mean((0, 2, 3)) * len(p.images) for p in parts) / 50000 / 255

@@ -1,4 +1,4 @@
-"""The oldest versions that pyproject.toml declares: an import, a step, a picture and every wrapper."""
+"""The oldest versions of what environments need: an import, a step, a picture and every wrapper."""
 
 from __future__ import annotations
 
@@ -27,6 +27,10 @@ for name in names.split():
     envs = getattr(wrappers, "Vector" + name)(gymnasium.make_vec(env_id, 3, "vector_entry_point"))
     envs.reset(seed=0)
     envs.step(envs.action_space.sample())
+for name in ("OneHotWords", "DiscreteWords"):
+    lookup = "Glimpse/Lookup-v0"
+    getattr(wrappers, name)(gymnasium.make(lookup)).reset(seed=0)
+    getattr(wrappers, "Vector" + name)(gymnasium.make_vec(lookup, 3, "vector_entry_point")).reset(seed=0)
 env = gymnasium.make(env_id, render_mode="rgb_array")
 env.reset(seed=0)
 print(env.render().shape, gymnasium.__version__)

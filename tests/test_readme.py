@@ -105,11 +105,18 @@ def test_the_file_tree_is_complete() -> None:
     (tree,) = [block for block in blocks("") if "registry.py" in block]
     named = set(re.findall(r"\w+\.py", tree))
     files = {path.name for folder in ("glimpse_env", "agents") for path in (ROOT / folder).rglob("*.py")}
-    assert files - {"__init__.py"} <= named
-    assert named <= files | {path.name for path in (ROOT / "scripts").glob("*.py")}
+    scripts = {path.name for path in (ROOT / "scripts").glob("*.py")}
+    benches = {name for name in scripts if name.startswith("bench_")}  # which are named together
+    assert files | scripts - benches - {"__init__.py"} <= named | {"__init__.py"}
+    assert named <= files | scripts
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))])
+PAGES = [
+    path.relative_to(ROOT) for which in ("*.md", "docs/*.md", "results/*.md") for path in ROOT.glob(which)
+]
+
+
+@pytest.mark.parametrize("page", sorted(map(str, PAGES)))
 def test_what_pages_link_to_exists(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", text):

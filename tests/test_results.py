@@ -23,6 +23,7 @@ from agents.learn.files import locked, write, write_whole
 from agents.learn.generative import Generative
 from agents.learn.language import NextStep
 from agents.report import results, tables
+from glimpse_env.data.files import DatasetError
 
 LINES = results.read()
 PUBLISHED = sorted(results.PRETRAINED.glob("*.safetensors"))
@@ -83,7 +84,10 @@ def test_published_rows_are_what_a_row_would_be_today(path: Path) -> None:
     line = latest(config["experiment"], experiment.seed)
     scored = Evaluation(line["value"], tuple(line["ci95"]), line["scenes"])
     name, minutes = config["experiment"], line["minutes"]
-    today = results.result_line(name, experiment, agent, line["mode"], scored, minutes)
+    try:
+        today = results.result_line(name, experiment, agent, line["mode"], scored, minutes)
+    except DatasetError as error:
+        pytest.skip(str(error))
     for key in ("env_id", "env", "agent", "sees", "glimpses", "pixels", "share", "parameters", "metric"):
         assert today[key] == line[key], key
 

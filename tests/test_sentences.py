@@ -151,9 +151,9 @@ def test_a_mixed_text_is_spelled_and_put_together_again(text: str) -> None:
 
 def test_words_are_kept_spelled_or_unknown() -> None:
     spelled, plain = WordUnits(TEXTS, 315, spelled=True), WordUnits(TEXTS, 4, spelled=False)
-    assert plain.names == ("�", "▁cat", "▁sat", "▁the")  # of those that occur twice, in their order
-    assert [plain.names[i] for i in plain.encode(["the cat ran"])[0]] == ["▁the", "▁cat", "�"]
-    assert plain.decode(plain.encode(["the cat ran"])[0]) == "the cat�"
+    assert plain.names == ("▁�", "▁cat", "▁sat", "▁the")  # of those that occur twice, in their order
+    assert [plain.names[i] for i in plain.encode(["the cat ran"])[0]] == ["▁the", "▁cat", "▁�"]
+    assert plain.decode(plain.encode(["the cat ran"])[0]) == "the cat �"
     assert [spelled.names[i] for i in spelled.encode(["the tac"])[0]] == [
         "▁the", "<B>▁", "<M>t", "<M>a", "<E>c",
     ]  # fmt: skip
@@ -172,7 +172,9 @@ def test_an_environment_in_other_units(kind: str) -> None:
     texts = pairs.load("number-names", "de-en", "test")
     for row, canvas in enumerate(env.present_scenes().canvas):
         read = env.world.write([int(i) - 1 for i in canvas if i])
-        assert kind == "words" or read == texts.source[5 + row]
+        source = texts.source[5 + row]
+        known = set(units.split(read)) - {units.UNKNOWN}
+        assert read == source if kind == "mixed" else known <= set(units.split(source))
     with pytest.raises(ValueError, match="units must be one of"):
         gymnasium.make(TRANSLATE, units="letters", **OFFLINE)
     with pytest.raises(ValueError, match="has units of its own"):
@@ -207,7 +209,7 @@ def test_ones_own_sentences_in_a_line(tmp_path: Path) -> None:
     env: Any = glimpse_env.make_custom(source, target)
     vector = env.unwrapped.vector
     assert vector.horizon == vector.world.canvas_shape[0] + 1
-    env.reset(options={"index": 0}) if vector.split != "train" else env.reset(seed=0)
+    env.reset(seed=0)
     shown = [int(i) - 1 for i in vector.present_scenes().canvas[0] if i]
     assert vector.world.write(shown) in source
     assert glimpse_env.make_custom(source, target).spec.id == env.spec.id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -13,6 +12,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from conftest import needs_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -364,22 +364,24 @@ def test_a_file_of_trees(tmp_path: Path) -> None:
         gymnasium.make(PARSE, dataset="gramar")
 
 
-def test_gum_is_found_or_the_error_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    data = os.environ.get("GLIMPSE_DATA")
-    if data and (Path(data) / "gum_const").is_dir():
-        assert [len(trees.load("gum", split)) for split in ("train", "validation", "test")] == [
-            10224,
-            1575,
-            1464,
-        ]
-        assert trees.load("gum", "train")[0].words == (
-            "Aesthetic",
-            "Appreciation",
-            "and",
-            "Spanish",
-            "Art",
-            ":",
-        )
+@needs_data("gum_const")
+def test_gum_is_what_its_page_says() -> None:
+    assert [len(trees.load("gum", split)) for split in ("train", "validation", "test")] == [
+        10224,
+        1575,
+        1464,
+    ]
+    assert trees.load("gum", "train")[0].words == (
+        "Aesthetic",
+        "Appreciation",
+        "and",
+        "Spanish",
+        "Art",
+        ":",
+    )
+
+
+def test_gum_that_is_missing_says_where_it_should_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     trees._gum.cache_clear()
     monkeypatch.setenv("GLIMPSE_DATA", str(tmp_path))
     with pytest.raises(DatasetError, match="dataset='grammar'"):

@@ -353,7 +353,7 @@ def test_no_image_of_another_split_in_a_scene_nor_in_its_clutter(digits: int) ->
         env.reset(options={"index": np.arange(200) % env.num_scenes})
         frozen = env.present_scenes().canvas
         for canvas in (drawn, frozen):
-            assert (canvas[:, mine].max((1, 2)) == 200).all() or canvas[:, mine].max() == 255
+            assert (canvas[:, mine].max((1, 2)) >= 200).all()  # more where two overlap
             assert np.delete(canvas, mine, 1).max() == 0
 
 

@@ -215,7 +215,7 @@ def test_an_eye_learns_to_look_where_it_was_told(tmp_path: Path) -> None:
     *_, last = experiment.train(run, agent, quiet=True)
     run.close()
     assert last["validation_error"] < 70
-    assert 0 <= agent.locator.sigma <= 0.6
+    assert agent.locator.sigma == pytest.approx(experiment.model.sigma, abs=0.01)
 
 
 def test_only_an_eye_for_words_reads() -> None:

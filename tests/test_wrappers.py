@@ -205,16 +205,18 @@ SINGLE: dict[type, dict[str, Any]] = {
     WholeCanvas: {},
     Supervision: {"boxes": True},
 }
+OF_WORDS: tuple[type, ...] = (wrappers.OneHotWords, wrappers.DiscreteWords)
 VECTOR = {getattr(wrappers, f"Vector{kind.__name__}"): keywords for kind, keywords in SINGLE.items()}
 
 
-@pytest.mark.parametrize("kind", SINGLE, ids=lambda k: k.__name__)
+@pytest.mark.parametrize("kind", [*SINGLE, *OF_WORDS], ids=lambda k: k.__name__)
 def test_a_wrapped_env_can_be_made_again_from_its_spec(kind: Any) -> None:
     """Through JSON, with the arguments it was wrapped with; and Gymnasium's checks pass."""
-    env = kind(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=3), **SINGLE[kind])
+    bare = ("Glimpse/Lookup-v0", {}) if kind in OF_WORDS else ("Glimpse/MNIST-v0", {**OFFLINE, "horizon": 3})
+    env = kind(gymnasium.make(bare[0], **bare[1]), **SINGLE.get(kind, {}))
     spec = gymnasium.envs.registration.EnvSpec.from_json(env.spec.to_json())
     again = gymnasium.make(spec)
-    assert spec.additional_wrappers[-1].kwargs == SINGLE[kind]
+    assert (spec.additional_wrappers[-1].kwargs or {}) == SINGLE.get(kind, {})
     assert again.action_space == env.action_space
     assert again.observation_space == env.observation_space
     env.action_space.seed(0)

@@ -5,9 +5,9 @@ canvases of training digits, so that no row of ours is that task; edram-slim-5 h
 digits.
 
 `python scripts/train.py edram-slim` trains a row, `python scripts/evaluate.py` scores it; published rows
-stand in `python scripts/report.py --group ablavatski2017`. `edram` has the paper's network and loss, for
-six of its 200 epochs; `edram-slim` is a small relative with an eighth of the weights, whose epoch takes a
-ninth of the time; edram-slim-labels is not shown where the digits are. Some digits stay undistorted in
+are printed by `python scripts/report.py --group ablavatski2017`. `edram` has the paper's network and loss,
+for six of its 200 epochs; `edram-slim` is a small relative with an eighth of the weights, whose epoch takes
+a ninth of the time; edram-slim-labels is not shown where the digits are. Some digits stay undistorted in
 the training of the slim ones, as those of the test are.
 """
 

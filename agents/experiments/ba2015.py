@@ -7,14 +7,14 @@ Test error in percent, as the paper has it:
 | one of 55 pairs, four glimpses | 9 | 7 | 5 | - |
 | the sum of two digits | - | - | 2.5 | 3.2 |
 
-`python scripts/train.py dram-pairs` trains a row and `python scripts/evaluate.py` scores it; published
-rows stand beside the paper's in `python scripts/report.py --group ba2015`. DRAM learns to find and name
-one digit first (dram-cluttered100-g3), then two from the centre (dram-pairs-center), then with a blind
-first glimpse, so that its small view of the whole canvas says where the first look goes, as in the paper.
-Expect DRAM to err less than the paper's on pairs and more on the sum. RAM, and DRAM without a context,
-often miss the second digit. On 100x100 DRAM's retina has two scales, as the paper's, of 20x20 pixels, and
-its glimpse network adds what to where, which learns faster than the paper's product (results/LOG.md). On
-house numbers it multiplies them.
+`python scripts/train.py dram-pairs` trains a row and `python scripts/evaluate.py` scores it; published rows
+stand beside the paper's in `python scripts/report.py --group ba2015`. DRAM learns to find and name one
+digit first (dram-cluttered100-g3), then two from the centre (dram-pairs-center), then with a blind first
+glimpse, so that its small view of the whole canvas says where the first look goes, as in the paper. Expect
+DRAM to err less than the paper's on pairs and more on the sum. RAM, and DRAM without a context, often miss
+the second digit: they err four and five times as often as the paper's. On 100x100 DRAM's retina has two
+scales, as the paper's, of 20x20 pixels, and its glimpse network adds what to where, which learns faster
+than the paper's product (results/LOG.md). On house numbers it multiplies them.
 
 House numbers (dram-house, and dram-house-backward, which reads from the last digit to the first) have SVHN's
 real layouts but MNIST's digits: the paper's figures on SVHN's photographs are no yardstick for them.

@@ -6,9 +6,9 @@ percentage of right answers on the test.
 | reader | CNN | Daily Mail |
 |---|---:|---:|
 | the most frequent entity | 33.2 | 25.5 |
-| deep LSTM, Hermann et al. | 57.0 | 62.2 |
-| Attentive, the same | 63.0 | 69.0 |
-| Impatient, the same | 63.8 | 68.0 |
+| deep LSTM, Hermann et al. (2015) | 57.0 | 62.2 |
+| Attentive, Hermann et al. (2015) | 63.0 | 69.0 |
+| Impatient, Hermann et al. (2015) | 63.8 | 68.0 |
 | attention sum, Kadlec et al. (2016) | 69.5 | 73.9 |
 | bilinear, Chen, Bolton, Manning (2016) | 73.6 | 76.6 |
 

@@ -1,10 +1,11 @@
 """Larochelle, Hinton (2010), "Learning to combine foveal glimpses with a third-order Boltzmann machine".
 
-A multi-fixation RBM adds up what glimpses show, and a linear controller says where the next one shall be. The
+A multi-fixation RBM adds up what glimpses show, and a linear controller says where the next one goes. The
 paper's data differ: on faces, 62.7 % of expressions are recognised after six glimpses. Here it stands beside
-RAM, with as many glimpses through the same retina: fixation-rbm-mnist beside ram-mnist, with seven of 28x28,
-and fixation-rbm-cluttered beside ram-cluttered, with eight of 60x60 among clutter. It trains for 30 epochs
-from scratch and RAM for far more, so that the rows compare what was trained here and not the models alone.
+RAM, with as many glimpses through the same retina: fixation-rbm-mnist beside ram-mnist, seven glimpses of
+a canvas of 28x28, and fixation-rbm-cluttered beside ram-cluttered, eight of one of 60x60 among clutter. It
+trains for 30 epochs from scratch and RAM for far more, so that the rows compare these trainings, and not the
+models as such.
 
 `python scripts/train.py fixation-rbm-mnist` trains a row and `python scripts/evaluate.py` scores it.
 """

@@ -1,6 +1,6 @@
-"""Sentences: translation and the names of numbers, by networks that read all and say it word by word.
+"""Sentences: translation and the names of numbers, by networks that read a text and answer word by word.
 
-| Multi30k, test 2016 | the best known | counted |
+| Multi30k, test 2016 | published | counted |
 |---|---|---|
 | German into English | 36.52, a Transformer of 9 million weights | torchtext |
 | German into English, a GRU encoder-decoder: without attention, with it | 20.6, 28.3 | lower-cased spaCy |

@@ -1,1 +1,1 @@
-"""The models of the attention literature, one file a paper, each beside the settings that build it."""
+"""The models of the attention literature, a file a family, each beside the settings that build it."""

@@ -68,7 +68,8 @@ def table(lines: list[Line], best_first: bool = False) -> str:
 def best_table(lines: list[Line]) -> str:
     """A Markdown table of the best row of each problem, by the mean gaze, of all agents that are trained."""
     out = [
-        "| task | best of what sees glimpses | test error % | best of what sees the canvas | test error % |",
+        "| task | best agent that sees glimpses | test error % "
+        "| best agent that sees the canvas | test error % |",
         "|---|---|---:|---|---:|",
     ]
     for task, rows in _by_problem(lines).items():

@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-UNKNOWN = "�"
+UNKNOWN = "▁�"  # most of those that are rare are words, which a space stands before
 FORMS = ("<B>", "<M>", "<E>")  # of a letter that begins, goes on or ends a word that is spelled
 
 
