@@ -54,7 +54,9 @@ def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
 def number(name: str, value: Any, least: float, most: float = math.inf) -> float:
     """`value` as a float if it is a finite number from `least` to `most`, else ValueError."""
     good = (
-        isinstance(value, int | float | np.number) and not isinstance(value, bool) and least <= value <= most
+        isinstance(value, int | float | np.integer | np.floating)
+        and not isinstance(value, bool)
+        and least <= value <= most
     )
     if not good or value == math.inf:
         bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
@@ -62,13 +64,18 @@ def number(name: str, value: Any, least: float, most: float = math.inf) -> float
     return float(value)
 
 
+def whole_memory() -> int | None:
+    """How many bytes this machine's memory holds, or None on a system that does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
 def rows_fit(num_envs: int, row_bytes: int) -> None:
     """ValueError where so many rows, each of `row_bytes`, are more than this machine's memory holds."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # a system that does not say
-        return
-    if num_envs * row_bytes > memory:
+    memory = whole_memory()
+    if memory is not None and num_envs * row_bytes > memory:
         wanted, held = (f"{size / 2**30:,.1f} GiB" for size in (num_envs * row_bytes, memory))
         raise ValueError(
             f"num_envs: {num_envs} rows of this canvas take {wanted}, and this machine has {held}: "
@@ -119,7 +126,8 @@ def _as_array(key: str, value: Any, dtype: np.dtype[Any], kinds: str, shape: tup
         raise ValueError(
             f"action[{key!r}] must be {dtype} of shape {shape}, got {array.dtype} of shape {array.shape}"
         )
-    return np.asarray(array, dtype, order="C")
+    with np.errstate(over="ignore"):  # a gaze that is too large for 32 bits is infinite, and clipped
+        return np.asarray(array, dtype, order="C")
 
 
 def reset_options(options: Any) -> dict[str, Any]:
@@ -156,12 +164,14 @@ def scene_indices(index: Any, rows: NDArray[np.bool_], num_scenes: int, split: s
         raise ValueError(
             f"options['index'] must be an int, or one for each of {len(rows)} rows, got {index!r}"
         )
-    indices = given + np.arange(len(rows)) if given.shape == () and not big else given
+    if given.dtype.kind == "u":
+        given = given.astype(object if given.max(initial=0) > np.iinfo(np.int64).max else np.int64)
+    indices = given + np.arange(len(rows)) if given.shape == () else given
     bad = (rows & ((indices < 0) | (indices >= num_scenes))).astype(bool)
     if bad.any():
         raise ValueError(
-            f"options['index'] must be 0 to {num_scenes - 1} in split {split!r}, got "
-            f"{np.broadcast_to(indices, bad.shape)[bad][0]}"
+            f"options['index'] must be 0 to {num_scenes - 1} in split {split!r}, got {indices[bad][0]}"
+            + (f" for row {bad.argmax()}: give one a row" if given.shape == () and bad.argmax() else "")
         )
     return indices.astype(np.int64)
 

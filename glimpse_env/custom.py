@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import numpy as np
 
 from glimpse_env import checks
 from glimpse_env.data import captions as captioned
+from glimpse_env.data import files, own, pairs
 from glimpse_env.data import images as data
-from glimpse_env.data import own, pairs
 from glimpse_env.registry import SINGLE, VECTOR
 from glimpse_env.worlds import digits
 from glimpse_env.worlds.captions import MAX_CANVAS
@@ -33,7 +34,8 @@ def register_custom(
     """Register `Glimpse/NAME-v0` over one's own data and return that id, for `make` and `make_vec`.
 
     images: arrays as `data.own.to_splits` takes them, with labels (N,), integers or names; or the path of a
-    folder with one sub-folder a class, or with such folders below train/ and test/. names: of the classes.
+    folder with one sub-folder a class, or with such folders below train/ and test/, or of a .npz file
+    (`data.own`). names: of the classes.
     validation, test: images and labels of these splits; without them each class is shared out, seven of ten
     to train, one to validate, two to test. keywords: as of `GlimpseVectorEnv`; the canvas is as large as the
     pictures unless canvas_size says otherwise. What is not a picture's own is 0, which is background.
@@ -50,6 +52,8 @@ def register_custom(
     data set (`file:PATH`) is found by every process of this machine.
     Raises ValueError or DatasetError for data that cannot be used and for a name that is taken.
     """
+    if not isinstance(name, str) or not re.fullmatch(r"[\w:.-]+", name):
+        raise ValueError(f"name must be of letters, digits, and the signs _ : . -, got {name!r}")
     made = _made(images, labels, names, captions, validation, test, keywords)
     return _register(f"Glimpse/{name}-v0", *made)
 
@@ -93,11 +97,13 @@ def _made(
         given = given.tolist()
     if isinstance(labels, np.ndarray) and _is_text(given):
         labels = labels.tolist()
-    listed = isinstance(given, str | Path) and (Path(given).expanduser() / captioned.LISTED).is_file()
+    if isinstance(given, str | Path):
+        given = files.path_of(given)
+    listed = isinstance(given, Path) and (given / captioned.LISTED).is_file()
     if captions is not None or listed:
         return _captioned(given, labels, names, captions, validation, test, keywords)
-    in_file = isinstance(given, str | Path) and Path(given).suffix == ".tsv"
-    if not in_file and (isinstance(given, str | Path) or not _is_text(given)):
+    in_file = isinstance(given, Path) and given.suffix.lower() == ".tsv"
+    if not in_file and (isinstance(given, Path) or not _is_text(given)):
         dataset = _dataset(given, labels, names, validation, test)
         side = max(data.load(dataset, "train").images.shape[2:])
         if side > digits.MAX_CANVAS:
@@ -108,7 +114,7 @@ def _made(
     if names is not None or (in_file and (labels is not None or validation or test)):
         raise ValueError("sentences need no names, and a .tsv file has its own splits: leave them out")
     if in_file:
-        dataset = f"file:{Path(given).expanduser().resolve()}"
+        dataset = f"file:{given.resolve()}"
     else:
         if labels is None:
             raise ValueError("sentences need labels: what each of them becomes")
@@ -132,15 +138,12 @@ def _captioned(
     """The same of captioned pictures."""
     if labels is not None or names is not None:
         raise ValueError("captioned pictures need no labels and no names: leave them out")
-    in_folder = isinstance(given, str | Path)
+    in_folder = isinstance(given, Path)
     if in_folder and any(part is not None for part in (captions, validation, test)):
         raise ValueError(
             f"a folder has captions and splits in {captioned.LISTED}: leave out captions, validation, test"
         )
-    if in_folder:
-        dataset = f"folder:{Path(given).expanduser().resolve()}"
-    else:
-        dataset = captioned.store(given, captions, validation, test)
+    dataset = f"folder:{given.resolve()}" if in_folder else captioned.store(given, captions, validation, test)
     made = {"scene": "captions", "task": "read", "retina_size": 12, "scales": 3, **keywords}
     if "canvas_size" not in made:
         made["canvas_size"] = min(captioned.side(dataset), MAX_CANVAS)
@@ -161,14 +164,15 @@ def _dataset(
     validation: own.Pair | None,
     test: own.Pair | None,
 ) -> str:
-    """The name of a data set of one's own: that of a folder, or of a file that the arrays are kept in."""
-    if not isinstance(images, str | Path):
+    """The name of a data set of one's own: that of a folder or a file, or of one that arrays are kept in."""
+    if not isinstance(images, Path):
         return own.store(images, labels, names, validation, test)
     if any(given is not None for given in (labels, names, validation, test)):
         raise ValueError(
-            "a folder names its classes and splits by sub-folders: leave out labels, names and splits"
+            "a folder names its classes and splits by sub-folders, and a .npz file has its own: leave out "
+            "labels, names and splits"
         )
-    return f"folder:{Path(images).expanduser().resolve()}"
+    return f"{'file' if images.suffix.lower() == '.npz' else 'folder'}:{images.resolve()}"
 
 
 def _register(env_id: str, dataset: str, keywords: dict[str, Any]) -> str:

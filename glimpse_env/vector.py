@@ -18,13 +18,16 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from glimpse_env import checks, random, tasks
+from glimpse_env.scores import chrf
 from glimpse_env.sensors.retina import Retina, writable
 from glimpse_env.sensors.words import WordWindow
 from glimpse_env.worlds.choose import Captioned, Scored, World, make_world
 from glimpse_env.worlds.cloze import QUESTION_PLACES, ClozeWorld
 from glimpse_env.worlds.digits import DigitWorld
 from glimpse_env.worlds.houses import HouseWorld
+from glimpse_env.worlds.numbers import NumberWorld
 from glimpse_env.worlds.scene import NO_AUGMENTATION, Augmentation, Drawn, Scenes
+from glimpse_env.worlds.sentences import SentenceWorld
 
 if TYPE_CHECKING:
     from glimpse_env.render import Layout, View
@@ -112,7 +115,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         render_mode: str | None = None,
         **unknown: Any,
     ) -> None:
-        checks.keywords(unknown, KEYWORDS, "a Glimpse environment")
+        checks.keywords(unknown, (*KEYWORDS, "num_envs", "autoreset_mode"), "a Glimpse environment")
         self.num_envs = checks.integer("num_envs", num_envs, 1)
         if not isinstance(dataset, str):
             raise ValueError(f"dataset must be a name, as 'mnist-5k' or 'folder:PATH', got {dataset!r}")
@@ -130,8 +133,13 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.answer_names = self.task.answers + ((tasks.KEEP_LOOKING,) if early_answer else ())
         self.horizon = checks.integer("horizon", horizon, 1, MAX_HORIZON)
         if glimpses_per_answer is not None:
-            share = checks.integer("glimpses_per_answer", glimpses_per_answer, 1, MAX_HORIZON)
+            share = checks.integer("glimpses_per_answer", glimpses_per_answer, 1)
             self.horizon = share * self.task.length
+            if self.horizon > MAX_HORIZON:
+                raise ValueError(
+                    f"glimpses_per_answer must be at most {MAX_HORIZON // self.task.length} for "
+                    f"{self.task.length} answers, got {share}"
+                )
         if self.horizon % self.task.length:
             raise ValueError(
                 f"horizon must be a multiple of the task's {self.task.length} answers, got {horizon}: "
@@ -143,15 +151,19 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
                 num_envs, self.world.canvas_shape, retina_size, scales, context, self.horizon
             )
         else:
-            checks.rows_fit(num_envs, np.dtype(self.world.dtype).itemsize * self.world.canvas_shape[0])
+            kept = 8 * self.world.canvas_shape[0] + 40 * self.world.max_digits
+            checks.rows_fit(num_envs, kept + 24 * self.task.length + 4 * self.horizon)
             whole = bool(context if isinstance(context, bool) else checks.integer("context", context, 0, 1))
             self.sensor = WordWindow(self.world.canvas_shape[0], len(self.world.tokens), retina_size, whole)
         self.reward = checks.choice("reward", reward, tasks.REWARDS)
-        if reward == "score" and not isinstance(self.world, Scored):
-            raise ValueError(
-                f"reward 'score' is of sentences, and scene {scene!r} has none: use 'terminal', or "
-                "'per_answer'"
-            )
+        if reward == "score":
+            if not isinstance(self.world, Scored):
+                raise ValueError(
+                    f"reward 'score' is of sentences, and scene {scene!r} has none: use 'terminal', or "
+                    "'per_answer'"
+                )
+            if isinstance(self.world, NumberWorld | SentenceWorld):
+                chrf("", [""])  # raises now, and not after an episode, where the library is missing
         self.step_cost = checks.number("step_cost", step_cost, 0)
         self.relative_gaze = checks.flag("relative_gaze", relative_gaze)
         self.start_gaze = checks.choice("start_gaze", start_gaze, START_GAZES)
@@ -262,9 +274,9 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             indices = checks.scene_indices(index, rows, self.num_scenes, self.split)
         if isinstance(seed, int | np.integer):
             super().reset(seed=int(seed))
-        elif seed is not None:  # Gymnasium's own vector envs tell the seed of every row
-            self._np_random_seed = tuple(seeds or ())  # type: ignore[assignment]  # one seed, it says
         self._seed(seeds, rows)
+        if isinstance(seed, list | tuple):  # Gymnasium's own vector envs tell the seed of every row
+            self._np_random_seed = tuple(seeds or ())  # type: ignore[assignment]  # one seed, it says
         self._begin(rows, indices)
         if self.render_mode == "human":
             self.render()
@@ -294,12 +306,12 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             self._time, self._gaze, self._path, self._answers, self._given, self._agrees,
             reward, terminated,
         )  # fmt: skip
-        if self.reward == "score":
-            self._pay_score(reward, terminated)
         truncated = self._truncate(resetting, terminated)
         self._done = terminated | truncated
         self._ended = terminated
         self._any_done = bool(self._done.any())
+        if self.reward == "score":  # last: people interrupt what takes long, and episodes have ended by then
+            self._pay_score(reward, terminated)
         info = self._info(terminated)
         if self.render_mode == "human":
             self.render()
@@ -491,7 +503,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
     def set_attr(self, name: str, values: Any) -> None:
         """Set an attribute of all rows, from one value or B equal ones; ValueError for others."""
         if isinstance(values, list | tuple):
-            if len(values) != self.num_envs or any(value != values[0] for value in values):
+            if len(values) != self.num_envs or not all(_same(value, values[0]) for value in values):
                 raise ValueError(f"all rows share {name}: give one value, or {self.num_envs} equal ones")
             values = values[0]
         setattr(self, name, values)
@@ -521,6 +533,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             tokens=self.world.tokens,
             question=self._drawn.question[row].copy(),
             says=isinstance(self.world, Captioned),
+            end=self.task.end,
         )
 
     def _right(self, row: int) -> tuple[int, ...]:
@@ -566,6 +579,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         own["_drawn"] = Drawn(*map(writable, own["_drawn"]))
         own["_boxes"] = own["_boxes"] if own["task"].backward else own["_drawn"].boxes
         self.__dict__.update(own)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of an attribute are one: arrays are by what they hold."""
+    return one is other or bool(np.array_equal(one, other))
 
 
 _OWN = {"self", "num_envs", "autoreset_mode", "unknown"}

@@ -26,6 +26,7 @@ from glimpse_env import make_custom, scores
 from glimpse_env.data import captions, codraw
 from glimpse_env.data.files import DatasetError
 from glimpse_env.random import SPLITS
+from glimpse_env.render.view import said as shown
 from glimpse_env.worlds import arrangements
 from glimpse_env.worlds.captions import CaptionWorld
 
@@ -551,3 +552,17 @@ def test_meteor_is_near_that_of_its_own_program_which_knows_paraphrases() -> Non
     ]
     counts = [meteor.meteor(first, others) for first, *others in texts]
     assert meteor.whole(counts) == pytest.approx(0.25498, abs=0.003)
+
+
+def test_a_word_that_is_called_as_the_end_is_shown() -> None:
+    said_of = [["the end of a dog"]] * 10
+    env = make_custom(pictures(10), captions=said_of, canvas_size=24, num_envs=1, split="test")
+    env.reset(options={"index": 0})
+    vector = env.unwrapped
+    assert vector.answer_names.count("end") == 2
+    for word in ("the", "end"):
+        env.step({"gaze": np.zeros((1, 2)), "answer": np.array([vector.world.names.index(word)])})
+        assert shown(vector.view(0), vector.view(0).answers).endswith(word)
+    for answer in (*map(vector.world.names.index, ("of", "a", "dog")), vector.task.end):
+        env.step({"gaze": np.zeros((1, 2)), "answer": np.array([answer])})
+    assert shown(vector.view(0), vector.view(0).answers) == "the end of a dog"

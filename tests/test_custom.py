@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import torch
 from PIL import Image
 
 import glimpse_env
-from glimpse_env.data import own
+from glimpse_env.data import files, own
 from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import load
 
@@ -310,16 +312,18 @@ def test_pictures_are_read_as_other_loaders_read_them(tmp_path: Path) -> None:
     assert (images == ramp).all()
 
 
-@pytest.mark.parametrize("fault", ["transparent", "frames", "float"])
+@pytest.mark.parametrize("fault", ["transparent", "frames", "float", "32 bits"])
 def test_pictures_that_cannot_be_read_rightly_are_refused(fault: str, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    path = tmp_path / "a" / ("x.gif" if fault == "frames" else "x.tif" if fault == "float" else "x.png")
+    path = tmp_path / "a" / ("x.gif" if fault == "frames" else "x.png" if fault == "transparent" else "x.tif")
     if fault == "transparent":  # black ink on nothing
         Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(path)
     elif fault == "frames":
         Image.new("L", (8, 8)).save(path, save_all=True, append_images=[Image.new("L", (8, 8), 9)])
-    else:
+    elif fault == "float":
         Image.new("F", (8, 8), 0.5).save(path)
+    else:
+        Image.fromarray(np.full((8, 8), 200, np.int32)).save(path)
     with pytest.raises(DatasetError, match=path.name):
         own.read_folder(tmp_path)
 
@@ -404,3 +408,82 @@ def test_a_folder_with_training_pictures_alone_is_told_what_it_lacks(tmp_path: P
 def test_a_sum_is_of_several_digits() -> None:
     with pytest.raises(ValueError, match="needs scenes of several digits"):
         glimpse_env.make_custom(IMAGES, LABELS, task="sum")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"images": "~nosuchuser/x"}, "'~nosuchuser/x' is no path"),
+        ({"images": "x" * 5000}, "is no path .*File name too long"),
+        ({"images": "a\0b"}, "is no path .*null"),
+        ({"images": IMAGES, "labels": np.array([b"\xe9"] * 60)}, "labels must be UTF-8"),
+        ({"images": IMAGES, "labels": LABELS, "names": ["a", "b", "\udcff"]}, "names must be UTF-8"),
+        ({"images": IMAGES, "labels": LABELS.astype(np.uint64) + np.uint64(2**63)}, "below 2"),
+        ({"images": IMAGES[:3], "captions": [["a dog"]] * 3}, "3 captioned pictures: give 5, or all three"),
+        ({"images": ["a", "b"], "labels": ["c", "d"]}, "2 pairs: give 5, or all three splits"),
+        (
+            {"images": np.zeros((40, 1, 100, 3), np.uint8), "labels": [0, 1] * 20},
+            r"\(N, C, h, w\) or \(N, h, w, C\)",
+        ),
+        ({"images": Path("nowhere.npz"), "labels": [0]}, "leave out labels"),
+        ({"images": Path("nowhere.npz")}, "there is no file .*nowhere.npz"),
+    ],
+)
+def test_what_cannot_be_found_or_read_is_one_sentence(given: dict[str, Any], told: str) -> None:
+    with pytest.raises((ValueError, DatasetError), match=told) as raised:
+        glimpse_env.make_custom(**given)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_names_may_be_bytes_and_a_file_of_arrays_a_path(tmp_path: Path) -> None:
+    env = glimpse_env.make_custom(IMAGES, LABELS, names=np.array([b"cat", b"dog", "é".encode()]))
+    assert env.unwrapped.vector.answer_names == ("cat", "dog", "é")
+    np.savez(tmp_path / "own.npz", images=IMAGES, labels=LABELS)
+    env = glimpse_env.make_custom(tmp_path / "own.npz")
+    assert env.unwrapped.vector.answer_names == ("0", "1", "2")
+    texts = np.array([f"a {i}" for i in range(6)])
+    glimpse_env.make_custom(texts, texts, validation=(texts, texts), test=(texts, texts)).reset(seed=0)
+
+
+def test_a_name_that_is_no_id_is_refused() -> None:
+    with pytest.raises(ValueError, match="name must be of letters"):
+        glimpse_env.register_custom("my data", IMAGES, LABELS)
+
+
+def test_classes_that_are_one_number_have_one_order() -> None:
+    for names in itertools.permutations(["7", "007", "10", "07", "b"]):
+        assert sorted(names, key=own.natural) == ["007", "07", "7", "10", "b"]
+
+
+def test_a_kept_file_that_was_damaged_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    glimpse_env.make_custom(IMAGES, LABELS)
+    (kept,) = (tmp_path / "glimpse_env" / "own").iterdir()
+    whole, written = kept.read_bytes(), kept.stat().st_mtime_ns
+    glimpse_env.make_custom(IMAGES, LABELS)
+    assert kept.stat().st_mtime_ns == written
+    kept.write_bytes(whole[:1000])
+    glimpse_env.make_custom(IMAGES, LABELS).reset(seed=0)
+    assert kept.read_bytes() == whole
+    assert list(kept.parent.iterdir()) == [kept]
+
+
+def test_captioned_pictures_that_would_be_refused_later_are_refused_at_once(tmp_path: Path) -> None:
+    lines = [json.dumps({"image": f"{i}.png", "captions": ["a dog"]}) for i in range(10)]
+    (tmp_path / "captions.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    for i in range(10):
+        Image.new("RGBA", (8, 8), (9, 9, 9, 0 if i == 7 else 255)).save(tmp_path / f"{i}.png")
+    with pytest.raises(DatasetError, match=r"7\.png has transparent pixels"):
+        glimpse_env.make_custom(tmp_path)
+
+
+def test_captioned_pictures_of_ones_own_are_not_kept_for_ever(tmp_path: Path) -> None:
+    kept = []
+    for i in range(files.RECENT + 2):
+        env = glimpse_env.make_custom(np.full((10, 8, 8, 3), i, np.uint8), captions=[["a dog"]] * 10)
+        kept.append(weakref.ref(env.unwrapped.vector.world._kept))
+        del env
+    gc.collect()
+    assert kept[0]() is None

@@ -387,3 +387,13 @@ def test_gum_that_is_missing_says_where_it_should_be(monkeypatch: pytest.MonkeyP
     with pytest.raises(DatasetError, match="dataset='grammar'"):
         trees.load("gum", "test")
     trees._gum.cache_clear()
+
+
+def test_what_is_no_tree_is_worth_nothing_where_there_is_no_bracket_either(tmp_path: Path) -> None:
+    path = tmp_path / "trees.txt"
+    path.write_text("(NN eye)\n" * 10, encoding="utf-8")
+    world = TreeWorld(f"file:{path}", "test", 5)
+    bare = [world.names.index(trees.WORD)]
+    assert world.score(bare, [bare]) == 1
+    assert world.score([*bare, *bare], [bare]) == 0
+    assert world.score([], [bare]) == 0

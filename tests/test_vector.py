@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import gc
 import pickle
+import sys
 import threading
 import weakref
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -446,11 +448,12 @@ def test_a_first_reset_may_have_a_full_mask() -> None:
 
 
 def test_seeds_of_rows_are_told() -> None:
-    env = make(2)
+    env, other = make(2), make(2)
     env.reset(seed=5)
     assert env.np_random_seed == 5
     env.reset(seed=[7, 8])
-    assert env.np_random_seed == (7, 8)
+    other.reset(seed=[7, 8])
+    assert env.np_random_seed == other.np_random_seed == (7, 8)
 
 
 def test_attributes_are_shared_by_all_rows() -> None:
@@ -501,3 +504,105 @@ def test_info_is_numpys_and_constant_where_asked(constant: bool) -> None:
         assert terminated == (step == 3)
     assert (info["target"].dtype, info["correct"].dtype) == (np.int64, np.bool_)
     assert bool(info["correct"]) == (info["target"] == 3)
+
+
+def test_an_env_that_is_stopped_while_it_scores_stays_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What scores sentences may be interrupted: the episode has ended then, and nothing else is changed."""
+    env: Any = gymnasium.make_vec("Glimpse/NumberNames-v0", 3, "vector_entry_point", reward="score").unwrapped
+    env.reset(seed=0)
+
+    def stop(said: list[int], ways: list[list[int]]) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(env.world, "score", stop)
+    action = {"gaze": np.zeros((3, 1), np.float32), "answer": np.array([1, 2, env.task.end])}
+    with pytest.raises(KeyboardInterrupt):
+        env.step(action)  # the last row has said all
+    monkeypatch.undo()
+    assert env._answers[:2, 0].tolist() == [1, 2]
+    observation, reward, *_ = env.step(action)
+    assert observation["time"][2] == np.float32(1 / env.horizon)  # its next episode
+    assert reward[2] == 0
+    assert env._answers[:2, :2].tolist() == [[1, 1], [2, 2]]
+
+
+def test_a_scorer_that_is_missing_is_named_when_the_env_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sacrebleu.metrics.chrf", None)
+    with pytest.raises(files.DatasetError, match="needs sacrebleu"):
+        gymnasium.make_vec("Glimpse/NumberNames-v0", 3, "vector_entry_point", reward="score")
+
+
+@pytest.mark.parametrize("scene", ["digits", "houses"])
+def test_an_env_of_pictures_that_have_changed_is_not_taken_up_again(scene: str, tmp_path: Path) -> None:
+    def write(count: int, grey: int, channels: int = 1) -> None:
+        images = np.full((count, 8, 8, channels), grey, np.uint8)
+        np.savez(tmp_path / "own.npz", images=images, labels=np.arange(count) % 10)
+
+    write(200, 100)
+    of: dict[str, Any] = {"scene": "houses", "task": "read", "horizon": 18} if scene == "houses" else {}
+    env = GlimpseVectorEnv(2, **{**OFFLINE, "canvas_size": 54, **of, "dataset": f"file:{tmp_path}/own.npz"})
+    env.reset(seed=0)
+    kept = pickle.dumps(env)
+    twin = pickle.loads(kept)
+    assert_same(
+        env.step(random_action(np.random.default_rng(0), 2)),
+        twin.step(random_action(np.random.default_rng(0), 2)),
+    )
+    write(100, 200, channels=3)
+    with pytest.raises(files.DatasetError, match="make it anew"):
+        pickle.loads(kept)
+
+
+def test_house_numbers_of_a_file_that_was_edited_are_drawn_anew(tmp_path: Path) -> None:
+    for grey in (100, 200):
+        np.savez(
+            tmp_path / "own.npz", images=np.full((100, 8, 8), grey, np.uint8), labels=np.arange(100) % 10
+        )
+        env = GlimpseVectorEnv(
+            4, scene="houses", task="read", canvas_size=54, horizon=18, dataset=f"file:{tmp_path}/own.npz"
+        )
+        env.reset(seed=0)
+        assert env.present_scenes().canvas.max() == grey
+
+
+@pytest.mark.parametrize(
+    ("index", "told"),
+    [
+        (0, "got 1000 for row 1000: give one a row"),
+        (np.uint64(10**6), "got 1000000$"),
+        (2**70, f"got {2**70}"),
+    ],
+)
+def test_a_scene_that_is_not_there_is_named(index: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=f"must be 0 to 999 in split 'test', {told}"):
+        make(2000, split="test").reset(options={"index": index})
+
+
+def test_attributes_may_be_arrays() -> None:
+    env = make(2)
+    env.set_attr("belief", [np.ones((2, 10)), np.ones((2, 10))])
+    assert env.belief.shape == (2, 10)
+    with pytest.raises(ValueError, match="all rows share belief"):
+        env.set_attr("belief", [np.ones((2, 10)), np.zeros((2, 10))])
+
+
+@pytest.mark.parametrize(
+    ("keywords", "told"),
+    [
+        ({"autoreset": "SameStep"}, "did you mean 'autoreset_mode'"),
+        ({"num_env": 3}, "did you mean 'num_envs'"),
+        ({"step_cost": np.complex64(1)}, "step_cost must be a finite number"),
+        ({"glimpses_per_answer": 10_001}, "glimpses_per_answer must be at most 10000 for 1 answers"),
+    ],
+)
+def test_keywords_that_mean_nothing_are_named(keywords: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make(2, **keywords)
+
+
+def test_a_gaze_beyond_32_bits_looks_at_the_edge() -> None:
+    env, plain = make(1), make(1)
+    env.reset(seed=0)
+    plain.reset(seed=0)
+    far = env.step({"gaze": np.full((1, 2), 1e300), "answer": np.zeros(1, int)})
+    assert_same(far, plain.step({"gaze": np.ones((1, 2)), "answer": np.zeros(1, int)}))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import warnings
 from typing import Any
 
@@ -7,10 +8,12 @@ import gymnasium
 import numpy as np
 import pytest
 from conftest import OFFLINE, assert_same
+from gymnasium.spaces import MultiDiscrete
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import TimeAwareObservation
 
 from glimpse_env import wrappers
+from glimpse_env.sensors.retina import patch_start
 from glimpse_env.vector import GlimpseVectorEnv
 from glimpse_env.wrappers import (
     BoxAction,
@@ -25,6 +28,7 @@ from glimpse_env.wrappers import (
     WholeCanvas,
     scan_path,
 )
+from glimpse_env.wrappers.actions import from_grid
 
 
 def test_a_canvas_is_that_of_an_episode_that_began_by_itself() -> None:
@@ -350,3 +354,35 @@ def test_a_canvas_is_converted_once_an_episode() -> None:
     following = env.step(act)[0]["canvas"]
     assert following is not first
     np.testing.assert_allclose(following, env.unwrapped.present_scenes().canvas / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("canvas_size", "retina_size"), [(10, 2), (28, 8), (60, 8), (99, 4), (896, 14)])
+def test_a_cell_a_place_shows_every_place(canvas_size: int, retina_size: int) -> None:
+    """A window of even size begins half of it before its place: it moves on by one with every cell."""
+    gaze = from_grid(
+        np.stack([np.arange(canvas_size), np.zeros(canvas_size, int)], 1),
+        (canvas_size,),
+        MultiDiscrete([canvas_size, 2]),
+    )["gaze"]
+    starts = [patch_start(one[0], canvas_size, retina_size) for one in gaze]
+    assert starts == [place + 1 - retina_size // 2 for place in range(canvas_size)] or starts == [
+        place - retina_size // 2 for place in range(canvas_size)
+    ]
+
+
+def test_a_history_whose_arrays_came_read_only_goes_on() -> None:
+    env = GlimpseHistory(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE))
+    env.reset(seed=0)
+    buffers: list[pickle.PickleBuffer] = []
+    data = pickle.dumps(env, protocol=5, buffer_callback=buffers.append)
+    twin = pickle.loads(data, buffers=[memoryview(bytes(buffer.raw())) for buffer in buffers])
+    action = {"gaze": np.zeros(2, np.float32), "answer": 0}
+    assert_same(env.step(action)[0], twin.step(action)[0])
+
+
+def test_the_whole_text_becomes_vectors_too() -> None:
+    env = wrappers.OneHotWords(WholeCanvas(gymnasium.make("Glimpse/Lookup-v0")))
+    observation, _ = env.reset(seed=0)
+    assert observation in env.observation_space
+    assert (observation["canvas"].argmax(1) == env.unwrapped.vector.canvas()[0]).all()
+    assert (observation["canvas"].sum(1) == 1).all()

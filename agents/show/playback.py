@@ -176,6 +176,7 @@ def described(
             answers=tuple(answers),
             attention=moment.attention,
             says=True,
+            end=end,
         )
         yield view
         answers.append(int(moment.action["answer"]))

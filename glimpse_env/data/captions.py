@@ -21,7 +21,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ def load(name: str, split: str) -> Captioned:
 def splits(name: str) -> dict[str, Captioned]:
     """All splits of captioned pictures, as `load` has each, and its errors; a changed folder is read anew."""
     if name.startswith("folder:") and name != "folder:":
-        folder = Path(name.removeprefix("folder:")).expanduser().absolute()
+        folder = files.path_of(name.removeprefix("folder:"))
         listed = folder / LISTED
         return _folder(folder, files.signature(listed), own.signature(folder) if folder.is_dir() else "")
     if name not in NAMED:
@@ -127,7 +127,7 @@ def splits(name: str) -> dict[str, Captioned]:
     return _flickr8k() if name == "flickr8k" else {split: _codraw(split) for split in SPLITS}
 
 
-@cache
+@lru_cache(files.RECENT)
 def words_in(train: Captioned) -> tuple[str, ...]:
     """The words that captions like those of `train` are said in, and OTHER."""
     captions = [caption for several in train.captions for caption in several]
@@ -136,7 +136,7 @@ def words_in(train: Captioned) -> tuple[str, ...]:
     return (*sorted(word for word, times in count.items() if times >= least), OTHER)
 
 
-@cache
+@lru_cache(files.RECENT)
 def longest(captioned: Captioned) -> int:
     """How many words the longest of its captions has."""
     return max(len(caption) for several in captioned.captions for caption in several)
@@ -179,6 +179,10 @@ def store(
             raise ValueError(f"{split} captions must be a list for each picture, got {pair[1]!r:.80}")
         if len(pixels) != len(pair[1]):
             raise ValueError(f"{split} has {len(pixels)} pictures and captions for {len(pair[1])}")
+        if test is None and len(pixels) < files.FEWEST:
+            raise ValueError(
+                f"there are {len(pixels)} captioned pictures: give {files.FEWEST}, or all three splits"
+            )
         for picture, said in zip(pixels, pair[1], strict=True):
             listed = isinstance(said, Sequence) and not isinstance(said, str)
             if not listed or not said or not all(isinstance(one, str) and caption_words(one) for one in said):
@@ -221,7 +225,7 @@ def _write(folder: Path, lines: list[str], pictures: list[NDArray[np.uint8]]) ->
         ) from None
 
 
-@cache
+@lru_cache(files.RECENT)
 def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, Captioned]:
     """A folder's splits; `listed` and `pictures` change when its files do."""
     from PIL import Image
@@ -248,7 +252,11 @@ def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, C
         if not os.path.isfile(folder / image):  # False, unlike Path's, for a name that is too long
             raise DatasetError(f"line {number + 1} of {path} names {image}, which is not there: add it.")
         with files.reading(folder / image, "delete or replace it"), Image.open(folder / image) as picture:
+            plain = picture.mode in ("L", "RGB") and "transparency" not in picture.info
+            plain = plain and getattr(picture, "n_frames", 1) == 1
             picture.verify()
+        if not plain:  # it may be such as is refused, and is better refused now
+            own.read_picture(folder / image)
         found[split].append((folder / image, said))
     for split, items in found.items():
         if not items:

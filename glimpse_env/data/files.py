@@ -6,6 +6,7 @@ A file `folder/name` is looked for in `$GLIMPSE_DATA`, then in the user's cache,
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import gzip
 import hashlib
 import os
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 
 # Splits of every ten pictures of a class, or lines of a file, that names none, in their order. The first ones
 # serve training and test, so that a class of two is in both.
+FEWEST = 5  # of ten, which are shared out, the first that have some in every split
+RECENT = 8  # data of one's own that is kept for who uses it again
 TURNS = ("train", "test", "train", "train", "validation", "train", "train", "test", "train", "train")
 
 
@@ -117,8 +120,23 @@ def signature(path: Path) -> tuple[int, int]:
 
 
 def own_file(name: str) -> Path:
-    """The path in "file:PATH", whole, so that it means the same wherever one works."""
-    return Path(name.removeprefix("file:")).expanduser().absolute()
+    """The path in "file:PATH", as `path_of` has it."""
+    return path_of(name.removeprefix("file:"))
+
+
+def path_of(given: str | Path) -> Path:
+    """A path that a user gave, whole, so that it means the same wherever one works, with ~ as their home.
+
+    It need not be there. Raises DatasetError for what can be no path: an unknown user's home, a name that is
+    too long.
+    """
+    try:
+        path = Path(given).expanduser().absolute()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except (RuntimeError, ValueError, OSError) as error:
+        raise DatasetError(f"{str(given)!r:.80} is no path ({error}): give that of your data.") from None
+    return path
 
 
 def read_lines(path: Path, what: str) -> list[str]:
@@ -168,15 +186,14 @@ def read_shared(folder: str, name: str, sha256: str, instead: str) -> list[str]:
 def keep(path: Path, save: Callable[[Path], object]) -> None:
     """Have `save` write a file that its contents name, unless it is there; DatasetError where that fails.
 
-    Nothing half-written is kept, whoever else keeps the same.
+    One that is there and was damaged is replaced. Nothing half-written is kept, whoever else keeps the same.
     """
-    if path.exists():
-        return
     temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save(temporary)
-        os.replace(temporary, path)
+        if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
+            os.replace(temporary, path)
     except OSError as error:
         raise DatasetError(
             f"{path} could not be written ({error}): free some space, or set XDG_CACHE_HOME to a folder "

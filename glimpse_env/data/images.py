@@ -131,7 +131,7 @@ def load(name: str, split: str) -> Images:
             f"use one of {', '.join(map(repr, LOADERS))}, "
             "'folder:PATH' for a folder of pictures or 'file:PATH' for a .npz file of images and labels"
         )
-    return _own(kind, Path(place).expanduser().absolute(), split)
+    return _own(kind, files.path_of(place), split)
 
 
 @cache

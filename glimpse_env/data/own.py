@@ -99,7 +99,10 @@ def to_splits(
     }
     if isinstance(names, str) or not isinstance(names, Iterable | None):
         raise ValueError(f"names must be a list of the classes' names, got {names!r}")
-    classes = _classes(sides["train"][1]) if names is None else tuple(map(str, names))
+    classes = _classes(sides["train"][1]) if names is None else tuple(map(_text, names))
+    broken = [name for name in classes if not checks.is_utf8(name)]
+    if broken:
+        raise ValueError(f"names must be UTF-8, got {broken[0]!r}")
     if len(set(classes)) < len(classes):
         raise ValueError(f"names must differ from each other, got {classes}")
     coded = {
@@ -128,6 +131,11 @@ def to_images(images: Any, split: str = "train") -> NDArray[np.uint8]:
     if array.ndim not in (3, 4) or 0 in array.shape:
         raise ValueError(
             f"{split} images must have shape (N, h, w), (N, C, h, w) or (N, h, w, C), got {array.shape}"
+        )
+    if array.ndim == 4 and {array.shape[1], array.shape[3]} <= {1, 3} and array.shape[1:] != (1, 1, 1):
+        raise ValueError(
+            f"{split} images of shape {array.shape} may be (N, C, h, w) or (N, h, w, C): bring them to "
+            "another size, or give those of one channel as (N, h, w)"
         )
     if array.ndim == 3:
         array = array[:, None]
@@ -171,9 +179,11 @@ def _to_labels(labels: Any, count: int, split: str) -> NDArray[Any]:
         if array.min() < 0:
             at = int((array < 0).argmax())
             raise ValueError(f"{split} labels must not be negative, got {array[at]} at place {at}")
+        if array.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"{split} labels must be below 2**63, got {array.max()}")
         return array.astype(np.int64)
     given = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)  # an array makes nan a name
-    told = [one.decode() if isinstance(one, bytes) else one for one in given]
+    told = [_text(one) if isinstance(one, bytes) else one for one in given]
     missing = [not (isinstance(one, int | np.integer) or (isinstance(one, str) and one)) for one in told]
     if any(missing):
         at = missing.index(True)
@@ -183,6 +193,11 @@ def _to_labels(labels: Any, count: int, split: str) -> NDArray[Any]:
         at = broken.index(True)
         raise ValueError(f"{split} labels must be UTF-8, got {told[at]!r} at place {at}")
     return np.array([str(one) for one in told])
+
+
+def _text(name: Any) -> str:
+    """A name as a text; bytes that are no UTF-8 become what `checks.is_utf8` refuses."""
+    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)
 
 
 def _classes(labels: NDArray[Any]) -> tuple[str, ...]:
@@ -236,9 +251,10 @@ def share_out(given: dict[str, Pictures]) -> dict[str, Pictures]:
     return shared
 
 
-def natural(name: str) -> list[tuple[int, int | str]]:
-    """A key that sorts "2" before "10"."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part]
+def natural(name: str) -> tuple[list[tuple[int, int | str]], str]:
+    """A key that sorts "2" before "10"; of "7" and "07", which are as much, "07" comes first."""
+    parts = [part for part in re.split(r"(\d+)", name) if part]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
 
 
 # -- files and folders --------------------------------------------------------------------------------------
@@ -307,6 +323,12 @@ def read_folder(folder: Path) -> Splits:
                 "learn it."
             )
     first = read_picture(found["train"][0])
+    size, memory = first.nbytes * sum(map(len, found.values())), checks.whole_memory()
+    if memory is not None and size > memory:
+        raise DatasetError(
+            f"the pictures of {folder} take {size / 2**30:,.1f} GiB, and this machine has "
+            f"{memory / 2**30:,.1f}: make them smaller, or fewer."
+        )
     coded = {}
     for split, paths in found.items():
         images = np.empty((len(paths), *first.shape), np.uint8)
@@ -350,8 +372,8 @@ def _is_picture(path: Path) -> bool:
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """A picture as uint8 (C, h, w) with one or three channels; DatasetError naming the file.
 
-    Grey of 16 bits becomes 8, photographs are turned as their EXIF says, and of those that telephones save
-    with others beside them (MPO) the first is read. A picture with transparent pixels or several frames is
+    Grey of 16 bits becomes 8, photographs are turned as their EXIF says, and of those that phones save with
+    others beside them (MPO) the first is read. A picture with transparent pixels or several frames is
     refused, for what should be seen of it is not known.
     """
     from PIL import Image, ImageOps
@@ -361,10 +383,11 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         picture = ImageOps.exif_transpose(opened)
         if picture.mode.startswith("I"):
             deep = np.asarray(picture).astype(np.int64)
+            of_16_bits = picture.mode != "I" or opened.format == "PNG"  # which has no more of them
             picture.close()
             grey = (deep / 257 + 0.5).astype(np.uint8)[None]
-            good = frames == 1 and deep.min() >= 0 and deep.max() < 2**16
-            why = f"has values from {deep.min()} to {deep.max()}: save it with 8 or 16 bits"
+            good = frames == 1 and of_16_bits
+            why = "has grey of 32 bits: save it with 8 or 16"
         else:
             has_alpha = "A" in picture.getbands() or "transparency" in picture.info
             alpha = np.asarray(picture.convert("RGBA"))[..., 3] if has_alpha else None

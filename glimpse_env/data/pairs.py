@@ -9,9 +9,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from glimpse_env import checks
 from glimpse_env.data import files, numbers
@@ -89,7 +91,7 @@ def vocabulary_of(name: str, languages: str, units: str = "pieces") -> Pieces | 
     return _learned(train, checks.choice("units", units, UNITS), name, languages)
 
 
-@cache
+@lru_cache(files.RECENT)
 def _learned(train: Pairs, units: str, name: str, languages: str) -> Pieces | WordUnits:
     texts = (*train.source, *train.target)
     if units == "pieces":
@@ -125,7 +127,7 @@ def store(
     """
     if (validation is None) != (test is None):
         raise ValueError("give pairs both to validate and to test, or neither")
-    given = {"train": (source, target), "validation": validation, "test": test}
+    given = {"train": _listed((source, target)), "validation": _listed(validation), "test": _listed(test)}
     lines = []
     for split, sides in given.items():
         if sides is None:
@@ -145,6 +147,8 @@ def store(
                 if "\t" in sentence:
                     raise ValueError(f"{split} sentence {i + 1} must have no tab in it, got {sentence!r}")
             lines.append("\t".join((*pair, *((split,) if test is not None else ()))))
+    if test is None and len(lines) < files.FEWEST:
+        raise ValueError(f"there are {len(lines)} pairs: give {files.FEWEST}, or all three splits")
     data = "".join(f"{line}\n" for line in lines).encode("utf-8")
     path = files.cache_folder() / "own" / f"{hashlib.sha256(data).hexdigest()[:20]}.tsv"
     files.keep(path, lambda file: file.write_bytes(data))
@@ -176,11 +180,18 @@ def _number_names(split: str, language: str) -> tuple[str, ...]:
     )
 
 
+def _listed(sides: Any) -> Any:
+    """Pairs whose sides are arrays as pairs of lists."""
+    if not isinstance(sides, tuple | list):
+        return sides
+    return tuple(side.tolist() if isinstance(side, np.ndarray) else side for side in sides)
+
+
 def _is_list(given: object) -> bool:
     return isinstance(given, Sequence) and not isinstance(given, str)
 
 
-@cache
+@lru_cache(files.RECENT)
 def _read(path: Path, written: tuple[int, int]) -> dict[str, Pairs]:
     """The splits of a file: a third column names a line's, else of ten lines seven are for training.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,7 +78,7 @@ def load(name: str, split: str) -> tuple[Document, ...]:
     return _gum(split) if name == "gum" else _made(split)
 
 
-@cache
+@lru_cache(files.RECENT)
 def lexicon(train: tuple[Document, ...]) -> Lexicon:
     """The words that occur in training, entities left out."""
     texts = (side for document in train for side in (document.context, document.question))
@@ -116,7 +116,7 @@ def _gum(split: str) -> tuple[Document, ...]:
     return tuple(map(parse, lines))
 
 
-@cache
+@lru_cache(files.RECENT)
 def _read(path: Path, written: tuple[int, int]) -> dict[str, tuple[Document, ...]]:
     """A file's splits; `written`, its signature, changes when it does."""
     return files.read_shares(path, "document", parse)

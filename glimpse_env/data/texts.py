@@ -40,7 +40,7 @@ def load(name: str, split: str) -> str:
     elif name == "python-docs":
         text = _python_docs()
     elif name.startswith("file:") and name != "file:":
-        text = _read(Path(name.removeprefix("file:")).expanduser().absolute())
+        text = _read(files.path_of(name.removeprefix("file:")))
     else:
         raise ValueError(
             f"there is no text {name!r}{checks.did_you_mean(name, TEXTS) or ':'} use one of "

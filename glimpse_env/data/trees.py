@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,13 +82,13 @@ def load(name: str, split: str) -> tuple[Tree, ...]:
     return _gum(split) if name == "gum" else _made(split)
 
 
-@cache
+@lru_cache(files.RECENT)
 def lexicon(train: tuple[Tree, ...]) -> Lexicon:
     """The words that occur in training."""
     return Lexicon(tree.words for tree in train)
 
 
-@cache
+@lru_cache(files.RECENT)
 def labels(train: tuple[Tree, ...]) -> tuple[str, ...]:
     """The labels of brackets that occur in training."""
     return tuple(sorted({s[1:] for tree in train for s in tree.symbols if s[0] == "("}))
@@ -192,7 +192,7 @@ def _gum(split: str) -> tuple[Tree, ...]:
     return tuple(map(parse, lines))
 
 
-@cache
+@lru_cache(files.RECENT)
 def _read(path: Path, written: tuple[int, int]) -> dict[str, tuple[Tree, ...]]:
     """A file's splits; `written`, its signature, changes when it does."""
     return files.read_shares(path, "tree", parse)

@@ -170,8 +170,7 @@ def assembled(view: View) -> Frame:
             picture[inside] = to_rgb(patch)[row, column]
         return picture
     path = view.path[int(view.blind) :]
-    batch = np.repeat(view.canvas[None], len(path), 0)
-    glimpses = retina.look(batch, path, view.retina_size, view.scales)
+    glimpses = [retina.look(view.canvas[None], gaze[None], view.retina_size, view.scales)[0] for gaze in path]
     channels = len(view.canvas)
     for k in reversed(range(view.scales)):
         factor = 2**k

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from glimpse_env.render.pen import readable
 
-WORD, END = "▁", "end"  # what a piece begins with that begins a word, and the answer that ends a text
+WORD = "▁"  # what a piece begins with that begins a word
 
 
 class View(NamedTuple):
@@ -26,7 +26,8 @@ class View(NamedTuple):
     question: word ids int64 (Q,), 0 beyond its end, where one is asked in words. attention: how much an agent
     that sees all attends to each word of a text, or to each place of a square grid on a picture, line by
     line, (N,) in [0, 1], in place of a window. says: whether the answers are words of a caption. finished:
-    whether they all are given though there is no target, for nobody knows one.
+    whether they all are given though there is no target, for nobody knows one. end: the answer that ends
+    several, -1 where none does; words may have its name, too.
     """
 
     canvas: NDArray[np.uint8]
@@ -48,6 +49,7 @@ class View(NamedTuple):
     attention: NDArray[np.float32] | None = None
     says: bool = False
     finished: bool = False
+    end: int = -1
 
 
 def outcome(view: View) -> str:
@@ -62,10 +64,10 @@ def judged(view: View) -> str:
 
 def said(view: View, answers: tuple[int, ...]) -> str:
     """Answers by their names; pieces of words are joined, and the end of several is left away."""
-    if len(answers) > 1 and view.answer_names[answers[-1]] == END:
+    if len(answers) > 1 and answers[-1] == view.end:
         answers = answers[:-1]
     names = [name_of(view.answer_names, answer) for answer in answers]
-    apart = [begins_a_word(view.answer_names, answer) for answer in answers]
+    apart = [answer == view.end or begins_a_word(view.answer_names, answer) for answer in answers]
     return "".join(f" {name}" if new else name for name, new in zip(names, apart, strict=True)).strip()
 
 
@@ -77,4 +79,4 @@ def name_of(names: tuple[str, ...], number: int) -> str:
 def begins_a_word(names: tuple[str, ...], number: int) -> bool:
     """Whether a space stands before a name: before all of them, but for pieces within a word."""
     in_pieces = any(name.startswith(WORD) for name in names)
-    return not in_pieces or names[number].startswith(WORD) or names[number] == END
+    return not in_pieces or names[number].startswith(WORD)

@@ -29,6 +29,7 @@ WAYS = 6  # to say it: which digit comes first, and which of the others next
 CLEAR = 6  # pixels by which one digit is further above another than beside it, or the other way round
 LEAST_CANVAS, MAX_CANVAS = 96, 4096
 SENTENCES = 1000  # that say how common words are
+AT_ONCE = 100  # scenes that are drawn for what is said of them
 
 
 class ArrangementWorld:
@@ -106,7 +107,19 @@ def _references(
     """All sentences of the frozen scenes, or the first `most`."""
     world = ArrangementWorld(dataset, split, canvas_size)
     count = min(world.num_scenes, most or world.num_scenes)
-    index, every = np.arange(count), np.ones(count, np.bool_)
+    said = [
+        ways
+        for first in range(0, count, AT_ONCE)
+        for ways in _ways_of(world, split, np.arange(first, min(first + AT_ONCE, count)))
+    ]
+    return tuple(
+        tuple(tuple(NAMES[i] for i in way if i >= 0) for way in ways if way[0] >= 0) for ways in said
+    )
+
+
+def _ways_of(world: ArrangementWorld, split: str, index: NDArray[np.int64]) -> list[list[list[int]]]:
+    """All ways to say the frozen scenes `index` (B,), which are drawn for it."""
+    count = len(index)
     drawn = Drawn(
         np.zeros((count, *world.canvas_shape), np.uint8),
         np.zeros((count, PLACES), np.int64),
@@ -116,11 +129,10 @@ def _references(
         np.zeros((count, WAYS, PLACES), np.int64),
         np.zeros(count, np.int64),
     )
+    every = np.ones(count, np.bool_)
     world.draw(every, frozen_keys(split, count), index, index, NO_AUGMENTATION, drawn)
-    return tuple(
-        tuple(tuple(NAMES[i] for i in way if i >= 0) for way in ways if way[0] >= 0)
-        for ways in drawn.ways.tolist()
-    )
+    said: list[list[list[int]]] = drawn.ways.tolist()
+    return said
 
 
 @cache

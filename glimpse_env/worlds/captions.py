@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from glimpse_env import checks
 from glimpse_env.data import captions, codraw
+from glimpse_env.data.files import RECENT
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, SPLITS, begin, below, mix, unit
 from glimpse_env.scores import Cider
@@ -98,7 +99,7 @@ class CaptionWorld:
         CaptionWorld.__init__(self, dataset, split, state["size"])
 
 
-@cache
+@lru_cache(RECENT)
 class _Kept:
     """Pictures that were drawn once stay drawn: memory is taken for those that were."""
 
@@ -115,7 +116,7 @@ class _Kept:
         return self.pixels[pictures]
 
 
-@cache
+@lru_cache(RECENT)
 def _cider(train: captions.Captioned) -> Cider:
     return Cider(train.captions)
 
@@ -126,7 +127,7 @@ def _numbers(words: Sequence[str], names: Sequence[str]) -> list[int]:
     return [number.get(word, len(names) - 1) for word in words]
 
 
-@cache
+@lru_cache(RECENT)
 def _encoded(
     captioned: captions.Captioned, names: tuple[str, ...], most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -141,7 +142,7 @@ def _encoded(
     return symbols, count
 
 
-@cache
+@lru_cache(RECENT)
 def _boxes(captioned: captions.Captioned, size: int, most: int) -> NDArray[np.int16]:
     """The boxes of the words of all captions in pixels, (n, R, K, 4), zeros where there is none."""
     given = captioned.boxes

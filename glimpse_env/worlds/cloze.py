@@ -6,14 +6,14 @@ Entities are numbered at random in every scene, so that a number says nothing bu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_env import checks
 from glimpse_env.data import stories
-from glimpse_env.data.files import DatasetError
+from glimpse_env.data.files import RECENT, DatasetError
 from glimpse_env.data.words import Lexicon
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, begin, below, mix, unit
@@ -67,7 +67,7 @@ class ClozeWorld:
         draw_documents(rows, keys, episodes, indices, self.document, self.question, self.answer, *out[:5])
 
 
-@cache
+@lru_cache(RECENT)
 def _encoded(
     loaded: tuple[stories.Document, ...], lexicon: Lexicon, split: str, places: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int64]]:

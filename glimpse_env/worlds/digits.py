@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_env import checks
+from glimpse_env.data.files import DatasetError
 from glimpse_env.data.images import load
 from glimpse_env.kernels import inlined, kernel
 from glimpse_env.random import GOLDEN, begin, below, mix, unit
@@ -310,3 +311,8 @@ class DigitWorld:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.images = load(*self._named)
+        now = (self.images.images.shape[:2], self.images.names)
+        if now != ((self.num_scenes, self.canvas_shape[0]), self.names):
+            raise DatasetError(
+                f"{self._named[0]} has other pictures than when this environment was saved: make it anew."
+            )

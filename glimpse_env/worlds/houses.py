@@ -12,6 +12,7 @@ import math
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -180,7 +181,10 @@ class HouseWorld:
             self._ink = np.zeros((1, 4), np.int64)
             self._by_class, self._class_start = np.zeros(1, np.int64), np.zeros(11, np.int64)
         else:
-            self._images, self._ink, self._by_class, self._class_start = _digits_by_class(dataset, split)
+            pictures = images.load(dataset, split)
+            if pictures not in _by_class:
+                _by_class[pictures] = _digits_by_class(pictures, dataset, split)
+            self._images, self._ink, self._by_class, self._class_start = _by_class[pictures]
 
     def draw(
         self,
@@ -213,14 +217,19 @@ class HouseWorld:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._load()
+        channels = 3 if self._named[0] == "svhn" else self._images.shape[1]
+        if (len(self._layouts.digits), channels) != (self.num_scenes, self.canvas_shape[0]):
+            raise DatasetError(
+                f"{self._named[0]} has other pictures than when this environment was saved: make it anew."
+            )
 
 
-@cache
-def _digits_by_class(
-    dataset: str, split: str
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+Sorted = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+_by_class: WeakKeyDictionary[images.Images, Sorted] = WeakKeyDictionary()
+
+
+def _digits_by_class(pictures: images.Images, dataset: str, split: str) -> Sorted:
     """Images, the box (x, y, w, h) of each one's ink, image numbers sorted by class, where classes start."""
-    pictures = images.load(dataset, split)
     labels, names = pictures.labels, pictures.names
     if len(names) != 10:
         raise ValueError(f"house numbers need a dataset of ten digits, {dataset!r} has {len(names)} classes")

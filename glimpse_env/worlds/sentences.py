@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_env import checks, scores
 from glimpse_env.data import pairs
-from glimpse_env.data.files import DatasetError
+from glimpse_env.data.files import RECENT, DatasetError
 from glimpse_env.data.pieces import Pieces
 from glimpse_env.data.units import WordUnits
 from glimpse_env.kernels import kernel
@@ -70,7 +70,7 @@ class SentenceWorld:
         draw_pairs(rows, keys, episodes, indices, self.source, self.target, *out[:4])
 
 
-@cache
+@lru_cache(RECENT)
 def _encoded(
     texts: pairs.Pairs, vocabulary: Pieces | WordUnits, split: str, places: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_env import checks
 from glimpse_env.data import trees
-from glimpse_env.data.files import DatasetError
+from glimpse_env.data.files import RECENT, DatasetError
 from glimpse_env.data.words import Lexicon, treebank_words
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, begin, below, mix, unit
@@ -64,7 +64,10 @@ class TreeWorld:
         return trees.matched(ours, theirs)
 
     def score(self, said: Sequence[int], ways: Sequence[Sequence[int]]) -> float:
-        """How well a tree agrees with the right one, from 0 to 1: the F1 of its brackets."""
+        """How well a tree agrees with the right one, from 0 to 1: its brackets' F1; 0 for what is no tree."""
+        leaves = [self.names[i] for i in ways[0] if self.names[i] in trees.LEAVES]
+        if trees.brackets([self.names[i] for i in said], leaves) is None:
+            return 0.0
         return max(trees.f1(*self.matched(said, way)) for way in ways)
 
     def draw(
@@ -82,7 +85,7 @@ class TreeWorld:
         )
 
 
-@cache
+@lru_cache(RECENT)
 def _encoded(
     loaded: tuple[trees.Tree, ...], lexicon: Lexicon, names: tuple[str, ...], split: str, places: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

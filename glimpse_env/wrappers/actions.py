@@ -153,7 +153,10 @@ def from_grid(action: Any, batch: tuple[int, ...], space: MultiDiscrete) -> dict
             f"action must be cells below {cells} and an answer below {answers}, integers of shape "
             f"{(*batch, numbers)}, got {action}"
         )
-    gaze = 2.0 * action[..., :-1].astype(np.float32) / np.float32(space.nvec[0] - 1) - 1.0
+    exact = 2.0 * action[..., :-1] / (space.nvec[0] - 1) - 1.0
+    gaze = exact.astype(np.float32)
+    # Rounded down, a window of even size would begin a place too soon.
+    gaze = np.where(gaze < exact, np.nextafter(gaze, np.float32(2)), gaze)
     return {"gaze": gaze, "answer": action[..., -1]}
 
 

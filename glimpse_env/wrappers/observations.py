@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from glimpse_env.sensors.retina import writable
 from glimpse_env.vector import GlimpseVectorEnv, Info, Observation
 from glimpse_env.wrappers.base import SingleEnv, SingleView, VectorView
 
@@ -99,6 +100,10 @@ class _Kept:
             view[seen - 1] = observation[key]
         return history
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.views = {key: writable(view) for key, view in self.views.items()}
+
     def _seen(self, observation: Observation) -> NDArray[np.int64]:
         seen: NDArray[np.int64] = np.rint(observation["time"][..., 0] * self.horizon).astype(np.int64)
         return seen
@@ -185,7 +190,8 @@ def different_words(inner: GlimpseVectorEnv) -> dict[str, int]:
     if not inner.world.tokens:
         raise ValueError("there are no words in this environment: leave out this wrapper")
     most = len(inner.world.tokens)
-    return {"retina": most, "context": most, "question": most, "said": len(inner.answer_names) + 1}
+    views = dict.fromkeys(("retina", "context", "question", "canvas"), most)
+    return {**views, "said": len(inner.answer_names) + 1}
 
 
 def one_hot_space(views: Dict, words: dict[str, int]) -> Dict:
@@ -223,7 +229,8 @@ class OneHotWords(_Words):
     """Words become vectors, for networks that know numbers alone: 1 at the word's id, 0 elsewhere.
 
     `retina` float32 (size, words), `said` (answers + 1,), its first place being nothing, and where they are
-    `context` (N, words) and `question` (Q, words). Raises ValueError for an environment without words.
+    `context` and `canvas` (N, words) and `question` (Q, words). Raises ValueError for an environment without
+    words.
     """
 
     form = Form(one_hot_space, one_hot)
