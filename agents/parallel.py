@@ -159,7 +159,8 @@ def average_gradients(model: nn.Module) -> None:
     used, flat = flat[: len(weights)], flat[len(weights) :] / ranks()
     means = torch.split(flat, [w.numel() for w in weights])
     for w, mean, count in zip(weights, means, used.tolist(), strict=True):
-        w.grad = mean.view_as(w).to(w.dtype) if count else None
+        # In memory as the weight is, channels last or not: fused optimisers go through both alike.
+        w.grad = torch.empty_like(w).copy_(mean.view(w.shape)) if count else None
 
 
 def mean(figure: Tensor) -> Tensor:

@@ -258,5 +258,5 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except KeyboardInterrupt:
         sys.exit("evaluate.py: stopped; nothing was published")
-    except (checkpoint.CheckpointError, DatasetError, OSError, ValueError) as error:
+    except (checkpoint.CheckpointError, run.RunError, DatasetError, OSError, ValueError) as error:
         sys.exit(f"evaluate.py: {error}")

@@ -70,7 +70,8 @@ from glimpse_env.worlds.trees import TreeWorld
 MOVED, BARS = 80, " ▁▂▃▄▅▆▇█"  # characters of a text that are shown with how much they move the last output
 UNTRAINED = ("random", "person")
 TAKES = {  # what one sees: the options that mean something for it
-    "draws pictures": ("dataset", "env", "split", "index", "episodes", "dream", "out"),
+    "draws pictures": ("dataset", "env", "split", "index", "episodes", "out"),
+    "dreams of pictures": ("index", "episodes", "dream", "out"),
     "writes in the terminal": ("prompt", "temperature", "length", "index"),
     "answers texts that are typed": ("text", "interactive", "out"),
     "describes a picture": ("image", "out"),
@@ -118,7 +119,7 @@ def main(arguments: list[str]) -> None:
     agent, experiment, config = load(options.player)
     refuse = partial(refuse_others, options, {key: parser.get_default(key) for key in vars(options)})
     if draws(experiment):
-        refuse("draws pictures")
+        refuse("dreams of pictures" if options.dream else "draws pictures")
         draw(agent, experiment, options)
         return
     if options.text is not None or options.interactive:

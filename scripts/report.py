@@ -68,9 +68,8 @@ def main(arguments: list[str]) -> None:
         which = f"{which} --memory"
         table = f"{memory.memory_tables(lines)}\n\n{memory.stages('char-lstm')}"
     elif options.on is not None:
-        there = results.on_problem({line["experiment"]: line for line in lines}, options.on)
-        lines = [line for line in lines if line["experiment"] in there]
-        which, table = f"{which} --on {options.on}", tables.table(lines, best_first=True)
+        which = f"{which} --on {options.on}"
+        table = tables.table(results.with_errors_on(lines, options.on), best_first=True)
     elif options.best:
         which, table = f"{which} --best", tables.best_table(lines)
     elif options.group:

@@ -58,8 +58,16 @@ class Trial(NamedTuple):
             if key.startswith("env."):
                 env.append(f"{key.removeprefix('env.')}={value}")
             else:
-                given += [f"--{key.replace('_', '-')}", value]
+                given += option(key.replace("_", "-"), value)
         return [*given, *(["--env", *env] if env else [])]
+
+
+def option(key: str, value: str) -> list[str]:
+    """A setting as train.py takes it: what is true or false is a flag, as in --model.no-tied."""
+    if value not in ("True", "False"):
+        return [f"--{key}", value]
+    outer, dot, inner = key.rpartition(".")
+    return [f"--{outer}{dot}{'' if value == 'True' else 'no-'}{inner}"]
 
 
 def train_trial(trial: Trial) -> str:
@@ -215,6 +223,8 @@ def plan_of(names: list[str], seeds: list[int], changes: list[str], folder: Path
             raise ValueError(
                 f"--set {change!r} is not KEY=VALUE,VALUE…: name a setting of train.py and its values"
             )
+        if not key.startswith("env."):
+            key = key.replace("-", "_")  # the same to train.py
         if key in axes:
             raise ValueError(f"--set names {key!r} twice: give all its values at once")
         if key in ("seed", "folder", "resume", "overwrite", "quiet", "name"):

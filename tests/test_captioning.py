@@ -192,6 +192,11 @@ def test_nothing_drops_out_of_captions_that_are_drawn_and_learned_from(
     ((training, said),) = taught
     assert not training
     assert not (said == 11).any()  # <other>
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    before = [norm.running_mean.clone() for norm in norms]
+    assert norms
+    lesson.validate(model)  # by the statistics that it is trained with
+    assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
     lesson.close()
 
 

@@ -144,6 +144,8 @@ def test_writing_follows_the_model_and_bad_prompts_are_named() -> None:
         symbols = torch.cat([symbols, scores[-1, 0].argmax()[None]])
     least = "".join(itertools.islice(write(made, "ab", 1e-40), 5))  # scores divided by it overflow
     assert least == "".join(itertools.islice(write(made, "ab", 0.0), 5))
+    cold, coldest = (itertools.islice(write(made, "a", temperature), 5) for temperature in (1e-50, 0))
+    assert list(cold) == list(coldest)
     for prompt, temperature, says in (("", 1.0, "empty"), ("a", -1.0, "at least 0"), ("a", math.nan, "nan")):
         with pytest.raises(ValueError, match=says):
             next(write(made, prompt, temperature))

@@ -77,6 +77,29 @@ def test_a_stopped_run_resumes_to_the_same_weights(tmp_path: Path, settings: Exp
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2, 3]
 
 
+def test_an_optimizer_is_restored_to_weights_that_lie_channels_last(tmp_path: Path) -> None:
+    """Fused AdamW goes through weights and moments as they lie in memory; files hold them channels first."""
+    torch.manual_seed(0)
+    images = torch.randn(4, 3, 6, 6)
+    whole, resumed = (torch.nn.Conv2d(3, 5, 3).to(memory_format=torch.channels_last) for _ in range(2))
+    optimizers = [optimizers_of(net, Loop(epochs=1))["optimizer."] for net in (whole, resumed)]
+
+    def step(net: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        net(images).square().mean().backward()
+        optimizer.step()
+
+    step(whole, optimizers[0])
+    state = {**checkpoint.flatten_optimizer(optimizers[0]), **checkpoint.with_prefix(whole, "agent.")}
+    checkpoint.save(tmp_path / "x.safetensors", state, {})
+    tensors, _ = checkpoint.load(tmp_path / "x.safetensors")
+    resumed.load_state_dict(checkpoint.part(tensors, "agent."))
+    checkpoint.restore_optimizer(optimizers[1], tensors)
+    step(whole, optimizers[0])
+    step(resumed, optimizers[1])
+    assert torch.equal(whole.weight, resumed.weight)
+
+
 def test_a_killed_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
     def options(folder: str) -> list[str]:
         told = "--env dataset=mnist-5k horizon=3 --epochs 5 --images-per-epoch 1000 --batch-size 32 --quiet"
@@ -123,7 +146,7 @@ def test_an_overwritten_run_stays_until_the_new_one_has_an_epoch(tmp_path: Path)
     run = Run(tmp_path, other, resume=False, overwrite=True)
     assert run.load_last() == {}
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
-    run.finish_epoch({"minutes": 1.0}, 5.0, {"w": torch.ones(1)}, {"w": torch.ones(1)})
+    run.finish_epoch({"epoch": 1, "minutes": 1.0}, 5.0, {"w": torch.ones(1)}, {"w": torch.ones(1)})
     assert json.loads((tmp_path / "config.json").read_text(encoding="utf-8")) == other
     assert run.load_last().keys() == {"w"}
     assert len((tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1
@@ -168,7 +191,7 @@ def test_an_overwritten_run_behind_a_link_stays_behind_it(tmp_path: Path) -> Non
     (tmp_path / "link").symlink_to(tmp_path / "real")
     run_all(tmp_path / "link", TINY, stop_after=1)
     run = open_run(tmp_path / "link", overwrite=True)
-    run.finish_epoch({"minutes": 1.0}, 5.0, {"w": torch.ones(1)}, {"w": torch.ones(1)})
+    run.finish_epoch({"epoch": 1, "minutes": 1.0}, 5.0, {"w": torch.ones(1)}, {"w": torch.ones(1)})
     assert (tmp_path / "link").is_symlink()
     assert len((tmp_path / "real" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 

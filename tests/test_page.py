@@ -228,3 +228,15 @@ def test_on_a_phone_players_stand_one_below_the_other(browser: webdriver.Chrome,
     first, second = browser.find_elements(By.CSS_SELECTOR, "#players img")
     assert first.rect["y"] + first.rect["height"] <= second.rect["y"]
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def test_a_player_may_have_any_name() -> None:
+    env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, split="test", horizon=1).unwrapped
+    views = list(episode(RandomPlayer(env, seed=0), env, 0))
+    written = to_html([("@DATA@", views)])
+    assert written.count("const scenes = [{") == 1
+    written = to_html([("a, b, test scene 0", views), ("@DATA@, test scene 0", views)], together=2)
+    (scene,) = json.loads(re.search(r"^const scenes = (.*);$", written, re.MULTILINE).group(1))
+    assert scene["title"] == "test scene 0"
+    assert [player["name"] for player in scene["players"]] == ["a, b", "@DATA@"]
+    assert "<title>glimpse_env: a, b and @DATA@</title>" in written

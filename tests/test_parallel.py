@@ -190,6 +190,19 @@ def test_rows_and_gradients_are_shared(monkeypatch):
     assert model[2].grad is None
 
 
+def test_gradients_that_are_shared_lie_as_their_weights_do(monkeypatch):
+    """Fused AdamW goes through both as they lie in memory."""
+    as_rank(monkeypatch, 0, 2, 0)
+    monkeypatch.setattr(distributed, "all_reduce", lambda flat: flat.mul_(2))  # the other rank has the same
+    torch.manual_seed(0)
+    net = nn.Conv2d(3, 5, 3).to(memory_format=torch.channels_last)
+    net(torch.randn(2, 3, 6, 6)).square().sum().backward()
+    alone = net.weight.grad.clone()
+    parallel.average_gradients(net)
+    torch.testing.assert_close(net.weight.grad, alone)
+    assert net.weight.grad.stride() == net.weight.stride()
+
+
 def test_alone_nothing_is_shared(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     before = signal.getsignal(signal.SIGTERM)

@@ -530,6 +530,8 @@ def test_draw_is_trained_scored_and_shown(tmp_path: Path) -> None:
     for name, arguments in (("x.gif", []), ("dream.png", ["--dream"])):
         run("play", folder, "--episodes", 4, "--out", tmp_path / name, *arguments)
         assert (tmp_path / name).stat().st_size > 2_000
+    meaningless = ["--dream", "--dataset", "nonsense", "--split", "train", "--out", tmp_path / "z.png"]
+    assert "leave out --dataset, --split" in run("play", folder, *meaningless, fails=True)
     beside = ["--dataset", "mnist-5k", "--compare", folder, "--out", tmp_path / "y.gif"]
     assert "draws" in run("play", "random", *beside, fails=True)
     assert "leave out" in run("play", folder, "--grid", "--out", tmp_path / "y.gif", fails=True)
@@ -630,3 +632,26 @@ def test_what_one_types_is_said_in_german(tmp_path: Path) -> None:
     assert picture.stat().st_size > 5000
     assert "is not typed to" in run("play", "lookup-10", "--text", "x", fails=True)
     assert "drawn as .png" in run("play", "luong-numbers", "--text", "one", "--out", "x.gif", fails=True)
+
+
+def test_metrics_that_were_edited_are_gone_on_with_or_named(tmp_path: Path) -> None:
+    options = [
+        "fc-mnist",
+        "--folder",
+        tmp_path,
+        "--quiet",
+        "--images-per-epoch",
+        256,
+        "--env",
+        "dataset=mnist-5k",
+    ]
+    run("train", *options, "--epochs", 1)
+    path = tmp_path / "metrics.jsonl"
+    config = (tmp_path / "config.json").read_text(encoding="utf-8")
+    (tmp_path / "config.json").write_text(config.replace('"epochs": 1', '"epochs": 2'), encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").rstrip(), encoding="utf-8")  # as some editors leave it
+    run("train", *options, "--epochs", 2, "--resume")
+    assert [json.loads(line)["epoch"] for line in path.read_text(encoding="utf-8").splitlines()] == [1, 2]
+    path.write_text('{"epoch": 1, "minutes"', encoding="utf-8")
+    for script, arguments in (("evaluate", [tmp_path]), ("train", [*options, "--epochs", 2, "--resume"])):
+        assert "is not the metrics of an epoch" in process(script, *arguments, fails=True)

@@ -140,6 +140,17 @@ def test_the_plan_is_every_combination():
     ]  # fmt: skip
 
 
+def test_what_is_true_or_false_is_a_flag_to_train():
+    plan = sweep.plan_of(["ram-mnist"], [1], ["model.detach=True,False", "bfloat16=False"], Path("f"))
+    assert [trial.arguments[6:] for trial in plan] == [
+        ["--model.detach", "--no-bfloat16"],
+        ["--model.no-detach", "--no-bfloat16"],
+    ]
+    for trial in plan:  # train.py knows them
+        with pytest.raises(train.REFUSED, match="no keyword 'tint'"):
+            train.main([*trial.arguments, "--env", "tint=1"])
+
+
 @pytest.mark.parametrize(
     ("names", "seeds", "changes", "told"),
     [
@@ -149,6 +160,7 @@ def test_the_plan_is_every_combination():
         (["edram"], [1], ["clip"], "'clip' is not KEY=VALUE"),
         (["edram"], [1], ["clip=1,,2"], "is not KEY=VALUE"),
         (["edram"], [1], ["clip=1", "clip=2"], "names 'clip' twice"),
+        (["edram"], [1], ["learning_rate=1", "learning-rate=2"], "names 'learning_rate' twice"),
         (["edram"], [1], ["seed=1,2"], "'seed' is decided by the sweep"),
     ],
 )

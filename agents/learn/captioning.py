@@ -231,6 +231,12 @@ class SelfCritical(_OfPictures, TeacherForcing):
         if isinstance(model, CaptionerSettings) and model.hard:
             raise ValueError("SelfCritical draws words and no looks: set hard to False")
 
+    def validation(self, model: Any, task: Task) -> Any:
+        """As other captioners', with the statistics of batch normalisation that it is trained with."""
+        return validation_of(
+            task, lambda averaged: self.answers(averaged, task, "validation", 1), self.chosen_by
+        )
+
     def lesson(self, model: Any, task: Task) -> Lesson[Any]:
         """Train on pictures of the environment's own generator; ValueError where it scores no sentences."""
         scores = single_env(task.env_id, {**task.env, "reward": "score"}).vector.world

@@ -96,9 +96,14 @@ def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], prefix: str = "optimizer."
 ) -> None:
     """Undo `flatten_optimizer`; the learning rate is the schedule's business."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in part(tensors, prefix).items():
         index, name = key.split(".")
+        weight = weights[int(index)]
+        if value.shape == weight.shape:
+            # In memory as the weight is, channels last or not: fused optimisers go through both alike.
+            value = torch.empty_like(weight, dtype=value.dtype).copy_(value)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 

@@ -86,6 +86,7 @@ class Run:
                 f"{self.last} is a checkpoint, but not one to resume from: restore it, or start anew from it "
                 "with --init."
             )
+        epochs(self.folder)  # raises now, and not after another epoch
         self.epoch, self.best = saved["epoch"], saved["best"]
         return tensors
 
@@ -136,7 +137,8 @@ class Run:
 
     def _metric_lines(self) -> list[str]:
         path = self.folder / METRICS
-        return path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [f"{line}\n" for line in lines]
 
     def _resumed(self, config: dict[str, Any]) -> dict[str, Any]:
         """The config that the run was started with, once it is clear that this is the same run."""

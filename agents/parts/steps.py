@@ -37,9 +37,12 @@ def _finite(probabilities: Tensor) -> Tensor:
 def draw(scores: Tensor, symbols: bool, temperature: float = 1.0) -> Tensor:
     """A step drawn from scores (B, n): symbols (B,), or pixels (B, n).
 
-    temperature: what scores are divided by; at 0 it is the most probable step. Raises ValueError for scores
+    temperature: what scores are divided by; at 0, and where it is 0 in float32, it is the most probable
+    step. Raises ValueError for scores
     that are not finite.
     """
+    if temperature < torch.finfo(torch.float32).tiny:
+        temperature = 0
     if symbols:
         if temperature == 0:
             return scores.argmax(-1)

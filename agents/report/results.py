@@ -189,6 +189,12 @@ def problem(line: Line) -> str:
     return " ".join([line["env_id"], *changed])
 
 
+def with_errors_on(lines: list[Line], name: str) -> list[Line]:
+    """All lines of the experiments whose errors on the test scenes of one `problem` are among them."""
+    there = {line["experiment"] for line in lines if problem(line) == name and line["metric"] == "test_error"}
+    return [line for line in lines if line["experiment"] in there]
+
+
 def on_problem(latest: dict[str, Line], name: str) -> dict[str, Line]:
     """Those of the lines, by experiment, that are errors on the test scenes of one `problem`."""
     return {

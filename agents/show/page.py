@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,20 +28,21 @@ def to_html(episodes: list[tuple[str, list[View]]], together: int = 1) -> str:
     groups = [episodes[i : i + together] for i in range(0, len(episodes), together)]
     data = [
         {
-            "title": group[0][0] if together == 1 else group[0][0].partition(", ")[2],
+            "title": group[0][0] if together == 1 else group[0][0].rpartition(", ")[2],
             "players": [
-                {"name": title.partition(", ")[0], "moments": [_moment(view) for view in views]}
+                {"name": title.rpartition(", ")[0], "moments": [_moment(view) for view in views]}
                 for title, views in group
             ],
         }
         for group in groups
     ]
-    names = dict.fromkeys(title.partition(", ")[0] for title, _ in episodes)
+    names = dict.fromkeys(title.rpartition(", ")[0] for title, _ in episodes)
     heading = episodes[0][0] if together == 1 else " and ".join(names)
     # "</" would end the script element, and "<!--" change how the rest is read.
     text = json.dumps(data).replace("<", "\\u003c")
     page = files("agents.show").joinpath("page.html").read_text(encoding="utf-8")
-    return page.replace("@TITLE@", html.escape(heading)).replace("@DATA@", text)
+    filled = {"@TITLE@": html.escape(heading), "@DATA@": text}
+    return re.sub("@TITLE@|@DATA@", lambda found: filled[found[0]], page)  # at once: a name may hold either
 
 
 def write_html(path: Path, episodes: list[tuple[str, list[View]]], together: int = 1) -> None:
