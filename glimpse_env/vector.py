@@ -482,9 +482,9 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         }
 
     @property
-    def pictures(self) -> NDArray[np.int64]:
-        """Which captioned picture of the split every row shows, -1 for none: a copy, (B,)."""
-        return self._drawn.picture.copy()
+    def items(self) -> NDArray[np.int64]:
+        """Which captioned picture or tree of the split every row shows, -1 for none: a copy, (B,)."""
+        return self._drawn.item.copy()
 
     @property
     def ways(self) -> NDArray[np.int64]:

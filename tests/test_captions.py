@@ -268,7 +268,7 @@ def test_ones_own_captioned_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert known.world.references(0) == (("a", "dog"), ("a", "wolf", "runs"))
     written = [known.world.write([i for i in way if 0 <= i < known.task.end]) for way in known._ways[0]]
     assert written == ["a dog", "a <other> runs"]
-    assert known.pictures.tolist() == [0, 0]
+    assert known.items.tolist() == [0, 0]
     squashed = Image.fromarray(pictures(1, 2)[0]).resize((20, 20), Image.Resampling.BICUBIC)
     assert (known.present_scenes().canvas[0] == np.asarray(squashed).transpose(2, 0, 1)).all()
     folder = next(

@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from agents.agent import Spec
+from agents.experiments import EXPERIMENTS
 from agents.learn import metrics
 from agents.learn.judging import judged, world_of
 from agents.learn.loop import Loop, Task
-from agents.learn.sentences import TeacherForcing, translate
+from agents.learn.pools import Texts
+from agents.learn.sentences import HardLooks, TeacherForcing, translate
 from agents.models.seq2seq import Seq2SeqSettings
 from agents.parts import beam, brackets
 from agents.show import alignment
@@ -39,7 +41,8 @@ def test_a_line_becomes_words_and_symbols() -> None:
     tree = trees.parse(EYE)
     assert tree.words == ("The", "eye", "moves", "on", ".")
     assert " ".join(tree.symbols) == "(S (NP XX XX ) (VP XX (ADVP XX ) ) . )"
-    assert trees.parse("( (S (UH Yes)))") == (("Yes",), ("(S", "XX", ")"))
+    assert tree.parts == ("DT", "NN", "VBZ", "RP", ".")
+    assert trees.parse("( (S (UH Yes)))") == (("Yes",), ("(S", "XX", ")"), ("UH",))
 
 
 @pytest.mark.parametrize(
@@ -397,3 +400,63 @@ def test_what_is_no_tree_is_worth_nothing_where_there_is_no_bracket_either(tmp_p
     assert world.score(bare, [bare]) == 1
     assert world.score([*bare, *bare], [bare]) == 0
     assert world.score([], [bare]) == 0
+
+
+PART_OF = {word: part for part, several in trees.WORDS.items() for word in several}  # each has one
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_parts_of_speech_are_taught_with_the_words_that_have_them(reverse: bool) -> None:
+    task = Task(PARSE, OFFLINE, Loop(batch_size=8), 1)
+    world = world_of(task, "train")
+    assert world.part_names == tuple(sorted(set(PART_OF.values())))
+    experiment = EXPERIMENTS["parse-pointer"].but(
+        env=OFFLINE, model={"hidden": 16, "reverse": reverse, "parts": 9}
+    )
+    torch.manual_seed(0)
+    model = experiment.build(experiment.spec()).eval()
+    pool = Texts(model, task)
+    drawn = pool.batch([3])
+    pool.env.close()
+    known = 0
+    for canvas, parts in zip(drawn.canvas.tolist(), drawn.parts.tolist(), strict=True):
+        for word, part in zip(canvas, parts, strict=True):
+            assert (word == 0) == (part == -1)
+            name = world.tokens[word]
+            if name in PART_OF:  # else it is read as its class
+                assert world.part_names[part] == PART_OF[name]
+                known += 1
+    assert known > 20
+    _, scores = model.read_parts(drawn.canvas)
+    total, words = 0.0, 0
+    for row, (canvas, parts) in enumerate(zip(drawn.canvas, drawn.parts, strict=True)):
+        long = int((canvas > 0).sum())
+        _, alone = model.read_parts(canvas[None, :long])
+        torch.testing.assert_close(alone[0], scores[row, :long])
+        total -= alone[0].log_softmax(1).gather(1, parts[:long, None]).sum().item()
+        words += long
+    learner = experiment.learner
+    both = learner.loss_with_parts(model, drawn) - learner.loss(model, drawn.canvas, drawn.target)
+    assert both.item() == pytest.approx(total / words, rel=1e-4)
+
+
+def test_parts_of_speech_are_of_trees_and_of_soft_looks() -> None:
+    parser = EXPERIMENTS["parse-pointer"].but(env=OFFLINE)
+    for experiment, told in (
+        (parser.but(model={"parts": 8}), "there are 9 parts of speech: set parts to 9"),
+        (EXPERIMENTS["luong-numbers"].but(model={"parts": 9}), "there are 0 parts of speech"),
+    ):
+        model = experiment.build(experiment.spec())
+        with pytest.raises(ValueError, match=told):
+            experiment.learner.lesson(model, experiment.task)
+    with pytest.raises(ValueError, match="set parts to 0"):
+        HardLooks().check(Seq2SeqSettings(hard=True, parts=9))
+
+
+def test_trees_say_which_they_are() -> None:
+    env: Any = gymnasium.make_vec(PARSE, 3, "vector_entry_point", split="test", **OFFLINE).unwrapped
+    env.reset(options={"index": [4, 0, 7]})
+    assert env.items.tolist() == [4, 0, 7]
+    env.reset(seed=0)
+    symbols = env.world.target[env.items]
+    assert (symbols == env.present_scenes().target[:, :-1])[symbols >= 0].all()

@@ -16,6 +16,7 @@ from agents.learn.envs import make_env
 from agents.learn.features import known_features
 from agents.learn.loop import Task
 from agents.models.captioner import Captioner
+from glimpse_env.worlds.trees import TreeWorld
 from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
 
 Drawn = TypeVar("Drawn")
@@ -50,10 +51,14 @@ class Pool(abc.ABC, Generic[Drawn]):
 
 
 class Taught(NamedTuple):
-    """Texts int64 (B, N), 0 beyond their ends, and what is to be said to each, (B, L), -1 beyond its end."""
+    """Texts int64 (B, N), 0 beyond their ends, and what is to be said to each, (B, L), -1 beyond its end.
+
+    parts: of sentences that are parsed, each word's part of speech, (B, N), -1 beyond its end; else None.
+    """
 
     canvas: Tensor
     target: Tensor
+    parts: Tensor | None = None
 
 
 class Texts(Pool[Taught]):
@@ -70,11 +75,17 @@ class Texts(Pool[Taught]):
         canvas, target = (torch.from_numpy(observation[key]) for key in ("canvas", "target"))
         read, said = (canvas > 0).sum(1), (target >= 0).sum(1)
         order = torch.from_numpy(np.lexsort((said.numpy(), read.numpy())))
+        inner = glimpse_env_of(self.env)
+        parts = (
+            torch.from_numpy(inner.world.parts[inner.items]) if isinstance(inner.world, TreeWorld) else None
+        )
         for i in torch.randperm(self.AT_ONCE).tolist():
             rows = order[i * self.size : (i + 1) * self.size]
+            longest = max(int(read[rows].max()), 1)
             yield Taught(
-                canvas[rows, : max(int(read[rows].max()), 1)].to(self.device),
+                canvas[rows, :longest].to(self.device),
                 target[rows, : int(said[rows].max())].to(self.device),
+                None if parts is None else parts[rows, :longest].long().to(self.device),
             )
 
 
@@ -114,7 +125,7 @@ class Pictures(Pool[Shown]):
         # Sentences of one length may be about like pictures, as those of digits are: batches sorted by it are
         # unlike the whole, which the CNN's batch normalisation is to keep.
         order = torch.arange(len(length)) if self.features is None else length.argsort()
-        shown, ways = inner.pictures, inner.ways.tolist()
+        shown, ways = inner.items, inner.ways.tolist()
         for i in torch.randperm(self.AT_ONCE).tolist():
             rows = order[i * self.size : (i + 1) * self.size]
             if self.features is None:

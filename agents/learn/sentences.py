@@ -21,7 +21,7 @@ from agents.learn.envs import frozen_batches, frozen_env
 from agents.learn.evaluate import Evaluation, Mode, evaluate, scoring
 from agents.learn.judging import figures_of, judged, metric_of, validation_of, world_of
 from agents.learn.loop import BatchResult, Lesson, LoopLearner, Scorer, Task
-from agents.learn.pools import Texts
+from agents.learn.pools import Taught, Texts
 from agents.learn.reinforce import Objective
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
 from agents.models.transformer import Transformer, TransformerSettings
@@ -75,14 +75,22 @@ class TeacherForcing(LoopLearner, Scorer):
     def lesson(self, model: Seq2Seq | Transformer, task: Task) -> Lesson[Any]:
         """Train on scenes of the environment's own generator, those of like length together.
 
-        Raises ValueError for `constrained` answers that are no trees.
+        Raises ValueError for `constrained` answers that are no trees, and for another number of parts of
+        speech than there are.
         """
-        if self.constrained and not isinstance(world_of(task, "train"), TreeWorld):
+        world = world_of(task, "train")
+        if self.constrained and not isinstance(world, TreeWorld):
             raise ValueError("constrained is of trees: leave it out")
+        if isinstance(model, Seq2Seq) and model.parts is not None:
+            there = len(world.part_names) if isinstance(world, TreeWorld) else 0
+            if model.settings.parts != there:
+                raise ValueError(f"there are {there} parts of speech: set parts to {there}")
         pool = self.pool(model, task)
 
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
             drawn = pool.batch(seeds)
+            if isinstance(model, Seq2Seq) and model.parts is not None:
+                return BatchResult(self.loss_with_parts(model, drawn), {})
             return BatchResult(self.loss(model, drawn.canvas, drawn.target), {})
 
         return Lesson(batch, self.validation(model, task), pool.env.close, self.UNIT)
@@ -98,6 +106,18 @@ class TeacherForcing(LoopLearner, Scorer):
     def loss(self, model: Any, canvas: Tensor, target: Tensor) -> Tensor:
         """The mean over the words of targets (B, L), padded with -1, to texts (B, N)."""
         scores, looks = model.teach(canvas, target)
+        return self._nats(scores, looks, canvas, target)
+
+    def loss_with_parts(self, model: Seq2Seq, drawn: Taught) -> Tensor:
+        """The same, and the mean over all words of the cross-entropy of their parts of speech."""
+        assert drawn.parts is not None
+        state, told = model.read_parts(drawn.canvas)
+        parts = F.cross_entropy(told.flatten(0, 1), drawn.parts.flatten(), ignore_index=-1)
+        scores, looks = model.teach_from(state, drawn.target)
+        return self._nats(scores, looks, drawn.canvas, drawn.target) + parts
+
+    def _nats(self, scores: Tensor, looks: Tensor, canvas: Tensor, target: Tensor) -> Tensor:
+        """Of what a model says (M, n) and where it looks (B, L, N)."""
         loss = F.cross_entropy(scores, target[target >= 0], label_smoothing=self.label_smoothing)
         if self.diagonal_weight:
             loss = loss + self.diagonal_weight * off_diagonal(looks, canvas, target)
@@ -175,6 +195,8 @@ class HardLooks(TeacherForcing):
             raise ValueError("HardLooks teaches hard looks: set hard to True")
         if self.diagonal_weight:
             raise ValueError("diagonal_weight is of soft looks: set it to 0")
+        if model.parts:
+            raise ValueError("parts of speech are taught beside soft looks: set parts to 0")
         if self.discount and model.feeding == "none":
             raise ValueError(
                 "discount is of looks that are heard of later: choose another feeding than 'none'"

@@ -37,13 +37,16 @@ class Seq2SeqSettings(VoiceSettings):
     pointer: int = 0
     """The decoder also sees the next word that it has not named: each of so many answers, the first ones,
     names one, as the leaves of a tree do. 0 is no such pointer."""
+    parts: int = 0
+    """How many parts of speech the lowest layer that reads can tell of each word, which training asks of it
+    (Søgaard and Goldberg 2016); 0 is none."""
     tied: bool = True
     """Whether words that are read, heard and said have one embedding; both sides need one vocabulary."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range and for parts that do not fit each other."""
         super().__post_init__()
-        checks.not_negative(self, "local", "pointer")
+        checks.not_negative(self, "local", "pointer", "parts")
         if self.deep_bidirectional and not (self.bidirectional and self.layers > 1):
             raise ValueError("deep_bidirectional needs a bidirectional layer and others above it")
         if self.hidden % 2 and self.bidirectional:
@@ -74,6 +77,7 @@ class Seq2Seq(Voice):
         self.ahead = LSTM(own.embedding, half if own.bidirectional else own.hidden)
         self.back = LSTM(own.embedding, half) if own.bidirectional else None
         self.above = _Above(own) if own.layers > 1 else None
+        self.parts = nn.Linear(own.hidden, own.parts) if own.parts else None
         self._build_voice(spec, own, heard, own.local, own.pointer, moves=own.moves)
 
     def gaze_of(self, weights: Tensor) -> Tensor:
@@ -82,6 +86,17 @@ class Seq2Seq(Voice):
 
     def read(self, canvas: Tensor) -> State:
         """Texts int64 (B, N), 0 beyond their ends -> the state before the first word."""
+        return self._read(canvas)[0]
+
+    def read_parts(self, canvas: Tensor) -> tuple[State, Tensor]:
+        """As `read`, and scores of the parts of speech of every word, (B, N, parts)."""
+        assert self.parts is not None
+        state, lowest = self._read(canvas)
+        scores: Tensor = self.parts(self.dropout(lowest)).float()
+        return state, scores
+
+    def _read(self, canvas: Tensor) -> tuple[State, Tensor]:
+        """The state before the first word, and what the lowest layer made of each, (B, N, hidden)."""
         there = (
             torch.cat([torch.ones_like(canvas[:, :1]), canvas[:, 1:]], 1) > 0
         )  # of nothing, its first place
@@ -91,13 +106,14 @@ class Seq2Seq(Voice):
         if self.settings.reverse:
             words = turned(words, length)
         ys, last = _read(self.ahead, self.back, words, length)
+        lowest = turned(ys, length) if self.settings.reverse else ys
         lasts = [last]
         if self.above is not None:
             ys, higher = self.above.unroll(ys, length)
             lasts += higher
         if self.settings.reverse:
             ys = turned(ys, length)
-        return self.begin(ys.transpose(0, 1), there, lasts)
+        return self.begin(ys.transpose(0, 1), there, lasts), lowest.transpose(0, 1)
 
 
 class _Above(nn.Module):

@@ -5,8 +5,8 @@
 say what they close, too). Function tags, as that of NP-SBJ, are left away, and so is the root.
 
 "gum" has trees of many kinds of English texts (Zeldes 2017). They are silver: a parser made them from true
-parts of speech, so that a score here is agreement with that parser. "grammar" are sentences of a small
-grammar, made here, and "file:PATH" is a file with a tree a line.
+parts of speech, which a tree here has beside its words, so that a score here is agreement with that parser.
+"grammar" are sentences of a small grammar, made here, and "file:PATH" is a file with a tree a line.
 """
 
 from __future__ import annotations
@@ -59,10 +59,11 @@ DEPTH = 4  # beyond which the first two expansions of the grammar alone are used
 
 
 class Tree(NamedTuple):
-    """A sentence's words, and the symbols of its tree."""
+    """A sentence's words, the symbols of its tree, and the words' parts of speech."""
 
     words: tuple[str, ...]
     symbols: tuple[str, ...]
+    parts: tuple[str, ...]
 
 
 def load(name: str, split: str) -> tuple[Tree, ...]:
@@ -94,10 +95,17 @@ def labels(train: tuple[Tree, ...]) -> tuple[str, ...]:
     return tuple(sorted({s[1:] for tree in train for s in tree.symbols if s[0] == "("}))
 
 
+@lru_cache(files.RECENT)
+def parts_of_speech(train: tuple[Tree, ...]) -> tuple[str, ...]:
+    """The parts of speech that occur in training."""
+    return tuple(sorted({part for tree in train for part in tree.parts}))
+
+
 def parse(line: str) -> Tree:
     """A tree in brackets, as "(ROOT (NP (DT the) (NN eye)))"; ValueError for what is none."""
     words: list[str] = []
     symbols: list[str] = []
+    parts: list[str] = []
     opened = 0
     tokens = re.findall(r"[()]|[^\s()]+", line)
     if tokens[:2] == ["(", "("]:  # as the Penn Treebank has the root
@@ -112,6 +120,7 @@ def parse(line: str) -> Tree:
                 if place + 3 >= len(tokens) or tokens[place + 3] != ")":
                     raise ValueError(f"the word {tokens[place + 2]!r} is not in brackets of its own")
                 words.append(tokens[place + 2])
+                parts.append(label)
                 symbols.append(MARK if label in MARKS else WORD)
                 place += 4
                 continue
@@ -132,7 +141,7 @@ def parse(line: str) -> Tree:
     if _closed_at(symbols) < len(symbols) - 1:
         raise ValueError("there is more than one tree")
     root = symbols[0] in ("(ROOT", "(TOP")
-    return Tree(tuple(words), tuple(symbols[1:-1] if root else symbols))
+    return Tree(tuple(words), tuple(symbols[1:-1] if root else symbols), tuple(parts))
 
 
 def _closed_at(symbols: Sequence[str]) -> int:

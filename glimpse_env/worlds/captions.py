@@ -83,8 +83,8 @@ class CaptionWorld:
     ) -> None:
         """Draw a scene, or that of `indices`, for every row of `rows` into `out`; nothing is augmented."""
         chosen = np.zeros(len(rows), np.int64)
-        choose(rows, keys, episodes, indices, self.count, out.picture, chosen, out.start_gaze)
-        pictures = out.picture[rows]
+        choose(rows, keys, episodes, indices, self.count, out.item, chosen, out.start_gaze)
+        pictures = out.item[rows]
         out.canvas[rows] = self._kept.of(pictures)
         out.ways[rows] = self.symbols[pictures]
         out.symbols[rows] = self.symbols[pictures, chosen[rows]]

@@ -16,8 +16,8 @@ class Drawn(NamedTuple):
     lies: x, y, width and height in canvas pixels, zeros where there is none; of a text place, 0, length, 1.
     start_gaze: float32 (B, axes), uniform. question: int64 (B, Q) word ids, 0 beyond its end; Q is 0 where
     nothing is asked in words. ways: int64 (B, R, K), all that may rightly be said, `symbols` among them, each
-    padded with -1; R is 0 where there is no other way. picture: int64 (B,), which captioned picture of the
-    split the canvas shows, or -1.
+    padded with -1; R is 0 where there is no other way. item: int64 (B,), which captioned picture or tree of
+    the split the canvas shows, or -1.
     """
 
     canvas: NDArray[Any]
@@ -26,7 +26,7 @@ class Drawn(NamedTuple):
     start_gaze: NDArray[np.float32]
     question: NDArray[np.int64]
     ways: NDArray[np.int64]
-    picture: NDArray[np.int64]
+    item: NDArray[np.int64]
 
 
 class Scenes(NamedTuple):

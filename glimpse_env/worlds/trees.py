@@ -23,11 +23,13 @@ ROOM = 3  # symbols that a tree has at most, a word
 class TreeWorld:
     """Sentences of at most `places` words and their trees.
 
-    Frozen scenes are the trees of a split in their order; in training one is drawn, and words of it are read
-    as their classes, rare ones more often than others, so that unknown ones will be understood. Word id n + 1
-    is name n of the lexicon, for id 0 is outside. Answers 0 and 1 are the leaves, then come opening brackets,
-    and the one that closes any of them. Raises ValueError for unknown trees and DatasetError for missing or
-    damaged ones and for a tree that is too large.
+    Frozen scenes are the trees of a split in their order; in training one is drawn, and words of it are
+    read as their classes, rare ones more often than others, so that unknown ones will be understood. Word
+    id n + 1 is name n of the lexicon, for id 0 is outside. Answers 0 and 1 are the leaves, then come
+    opening brackets, and the one that closes any of them. part_names are the parts of speech, and parts
+    int16 (n, N) has those of all words, -1 beyond a sentence's end and for one that training lacks. Raises
+    ValueError for unknown trees and DatasetError for missing or damaged ones and for a tree that is too
+    large.
     """
 
     lengths_vary = True
@@ -41,6 +43,8 @@ class TreeWorld:
         self.names = (*trees.LEAVES, *(f"({label}" for label in self.labels), trees.CLOSE)
         self.tokens = ("", *self.lexicon.names)
         self.source, self.target = _encoded(own, self.lexicon, self.names, split, places)
+        self.part_names = trees.parts_of_speech(train)
+        self.parts = _parts(own, self.part_names, places)
         self.num_scenes = len(self.source)
         self.of_class = np.concatenate([[0], self.lexicon.of_class + 1])
         rare = 0.1 / (1 + self.lexicon.seen / 20)
@@ -81,8 +85,9 @@ class TreeWorld:
     ) -> None:
         """Draw a scene, or that of `indices`, for every row of `rows` into `out`; nothing is augmented."""
         draw_trees(
-            rows, keys, episodes, indices, self.source, self.target, self.of_class, self.hidden, *out[:4]
-        )
+            rows, keys, episodes, indices, self.source, self.target, self.of_class, self.hidden, *out[:4],
+            out.item,
+        )  # fmt: skip
 
 
 @lru_cache(RECENT)
@@ -110,6 +115,16 @@ def _encoded(
     return source, target
 
 
+@lru_cache(RECENT)
+def _parts(loaded: tuple[trees.Tree, ...], names: tuple[str, ...], places: int) -> NDArray[np.int16]:
+    """The parts of speech of a split, (n, places), numbers of `names`, else -1."""
+    number = {name: i for i, name in enumerate(names)}
+    parts = np.full((len(loaded), places), -1, np.int16)
+    for tree, row in zip(loaded, parts, strict=True):
+        row[: len(tree.parts)] = [number.get(part, -1) for part in tree.parts]
+    return parts
+
+
 @kernel
 def draw_trees(
     rows: NDArray[np.bool_],
@@ -124,8 +139,9 @@ def draw_trees(
     symbols: NDArray[np.int64],
     boxes: NDArray[np.int64],
     start_gaze: NDArray[np.float32],
+    item: NDArray[np.int64],
 ) -> None:
-    """Fill the rows of canvas (B, N), symbols (B, K), boxes (B, K, 4) and start_gaze (B, 1), in place.
+    """Fill the rows of canvas (B, N), symbols (B, K), boxes (B, K, 4), start_gaze (B, 1), item (B,) in place.
 
     The tree is that of indices (B,), or drawn where it is -1; then a word w is read as of_class[w] with
     probability hidden[w]. Nothing has a box.
@@ -136,6 +152,7 @@ def draw_trees(
         state = begin(keys[b], episodes[b]) + GOLDEN
         frozen = indices[b] >= 0
         tree = indices[b] if frozen else below(source.shape[0], mix(state))
+        item[b] = tree
         for place in range(symbols.shape[1]):  # loops, for numba takes seconds to compile such assignments
             symbols[b, place] = target[tree, place]
             for side in range(4):
