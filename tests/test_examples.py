@@ -10,10 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium
 import nbformat
 import pytest
 from conftest import ROOT
 from nbclient import NotebookClient
+
+from glimpse_env import wrappers
 
 TINY = {  # arguments, and the lowest and highest share of right answers
     "at_random.py": (["--episodes", "1000"], 7, 13),  # chance: 10 % of 1,000, three standard errors
@@ -92,3 +95,11 @@ def test_the_tour_runs_from_its_first_cell_to_its_last() -> None:
     assert len(re.findall(r"gaze: \d+\.\d % wrong \[\d+\.\d, \d+\.\d\]", printed)) == 2
     page = cells[8].outputs[-1]
     assert "learned gaze" in page.data["text/html"]
+
+
+def test_torchrl_refuses_an_env_that_resets_in_its_next_step() -> None:
+    """As docs/libraries.md says."""
+    torchrl_envs = pytest.importorskip("torchrl.envs")
+    made = gymnasium.make_vec("Glimpse/MNIST-v0", 2, dataset="mnist-5k", autoreset_mode="NextStep")
+    with pytest.raises(RuntimeError, match="auto-reset mode must be one of SAME_STEP or DISABLED"):
+        torchrl_envs.GymWrapper(wrappers.VectorBoxAction(made)).rollout(3)

@@ -123,3 +123,12 @@ def make_plain() -> gymnasium.Env:
     import glimpse_env  # noqa: F401 (a spawned process knows no ids yet)
 
     return single(history=False)
+
+
+def test_ppo_takes_the_single_env_with_a_grid_and_a_history() -> None:
+    """As docs/libraries.md writes it."""
+    env = GridAction(GlimpseHistory(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE)))
+    model = PPO("MultiInputPolicy", env, n_steps=16, batch_size=16, n_epochs=1, device="cpu")
+    model.learn(16)
+    observation, _ = env.reset(seed=0)
+    assert model.predict(observation)[0] in env.action_space

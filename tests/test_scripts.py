@@ -655,3 +655,20 @@ def test_metrics_that_were_edited_are_gone_on_with_or_named(tmp_path: Path) -> N
     path.write_text('{"epoch": 1, "minutes"', encoding="utf-8")
     for script, arguments in (("evaluate", [tmp_path]), ("train", [*options, "--epochs", 2, "--resume"])):
         assert "is not the metrics of an epoch" in process(script, *arguments, fails=True)
+
+
+def test_seconds_to_the_first_step_are_printed() -> None:
+    *_, line = run("bench", "first", "--ids", "Glimpse/Lookup-v0").splitlines()
+    name, compiled, already, ratio = (cell.strip() for cell in line.strip("|").split("|"))
+    assert name == "Glimpse/Lookup-v0"
+    assert float(ratio.removesuffix("x")) == pytest.approx(float(compiled) / float(already), rel=0.1)
+
+
+def test_the_readmes_players_are_shown_beside_each_other(tmp_path: Path) -> None:
+    beside = ["--compare", "dram-cluttered100-g3", "--dataset", "mnist-5k", "--index", 1]
+    run("play", "edram-slim", *beside, "--out", tmp_path / "compare.png")
+    alone = ["--dataset", "mnist-5k", "--index", 1, "--out", tmp_path / "alone.png"]
+    run("play", "edram-slim", *alone)
+    both, one = (iio.imread(tmp_path / f"{name}.png") for name in ("compare", "alone"))
+    assert both.shape[0] > one.shape[0]
+    assert both.shape[1] >= one.shape[1]
