@@ -16,7 +16,7 @@ def register_custom(name: str, images: Any, labels: Any = None, **keywords: Any)
 
 
 def make_custom(images: Any, labels: Any = None, *, num_envs: int | None = None, **keywords: Any) -> Any:
-    """An environment over your own pictures (N, h, w) with labels (N,) or captions, sentences, or a file.
+    """An environment over your own pictures (N, h, w) with labels (N,) or captions, or sentences.
 
     `glimpse_env.custom.register_custom` explains all that can be given.
     """

@@ -172,7 +172,8 @@ def _dataset(
             "a folder names its classes and splits by sub-folders, and a .npz file has its own: leave out "
             "labels, names and splits"
         )
-    return f"{'file' if images.suffix.lower() == '.npz' else 'folder'}:{images.resolve()}"
+    in_file = images.suffix.lower() == ".npz" and not images.is_dir()
+    return f"{'file' if in_file else 'folder'}:{images.resolve()}"
 
 
 def _register(env_id: str, dataset: str, keywords: dict[str, Any]) -> str:

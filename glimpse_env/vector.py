@@ -583,7 +583,9 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
 
 def _same(one: Any, other: Any) -> bool:
     """Whether two values of an attribute are one: arrays are by what they hold."""
-    return one is other or bool(np.array_equal(one, other))
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return bool(one == other)
 
 
 _OWN = {"self", "num_envs", "autoreset_mode", "unknown"}

@@ -64,10 +64,10 @@ class Trial(NamedTuple):
 
 def option(key: str, value: str) -> list[str]:
     """A setting as train.py takes it: what is true or false is a flag, as in --model.no-tied."""
-    if value not in ("True", "False"):
+    if value.lower() not in ("true", "false"):
         return [f"--{key}", value]
     outer, dot, inner = key.rpartition(".")
-    return [f"--{outer}{dot}{'' if value == 'True' else 'no-'}{inner}"]
+    return [f"--{outer}{dot}{'' if value.lower() == 'true' else 'no-'}{inner}"]
 
 
 def train_trial(trial: Trial) -> str:

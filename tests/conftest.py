@@ -59,6 +59,19 @@ def needs_data(name: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not there, reason=f"needs {name}: set GLIMPSE_DATA to a folder that holds it")
 
 
+FOLDERS = {  # what in the name of an experiment says which data it needs
+    "cifar10": "cifar10", "flickr8k": "flickr8k", "codraw": "codraw", "cloze": "gum_cloze", "parse": "gum_const",
+    "char": "tinyshakespeare", "de-en": "multi30k",
+}  # fmt: skip
+
+
+def skip_without_data(name: str) -> None:
+    """Skip where GLIMPSE_DATA lacks the data of the experiment, or of the data set, `name`."""
+    for part, folder in FOLDERS.items():
+        if part in name and not (Path(os.environ.get("GLIMPSE_DATA", "")) / folder).is_dir():
+            pytest.skip(f"needs {folder}: set GLIMPSE_DATA to a folder that holds it")
+
+
 needs_full_mnist = needs_data("mnist/train-images-idx3-ubyte.gz")
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import pickle
 import re
 from collections import Counter
 from pathlib import Path
@@ -16,7 +17,7 @@ import gymnasium
 import numpy as np
 import prepare_flickr8k
 import pytest
-from conftest import SAID, needs_data, pictures
+from conftest import SAID, assert_same, needs_data, pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -566,3 +567,37 @@ def test_a_word_that_is_called_as_the_end_is_shown() -> None:
     for answer in (*map(vector.world.names.index, ("of", "a", "dog")), vector.task.end):
         env.step({"gaze": np.zeros((1, 2)), "answer": np.array([answer])})
     assert shown(vector.view(0), vector.view(0).answers) == "the end of a dog"
+
+
+@pytest.mark.parametrize("caption", ["a cat", "a dog that runs and runs"])
+def test_an_env_of_captions_that_have_changed_is_not_taken_up_again(caption: str, tmp_path: Path) -> None:
+    def write(said: str) -> None:
+        lines = [json.dumps({"image": f"{i}.png", "captions": [said]}) for i in range(10)]
+        (tmp_path / captions.LISTED).write_text("\n".join(lines), encoding="utf-8")
+
+    for i in range(10):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{i}.png")
+    write("a dog")
+    env = make_custom(tmp_path, num_envs=2)
+    env.reset(seed=0)
+    kept = pickle.dumps(env.unwrapped)
+    assert_same(pickle.loads(kept).reset(seed=1)[0], env.reset(seed=1)[0])
+    write(caption)
+    with pytest.raises(DatasetError, match="make it anew"):
+        pickle.loads(kept)
+
+
+@pytest.mark.parametrize("harm", ["damaged", "lost"])
+def test_a_kept_picture_that_is_damaged_or_lost_is_written_again(
+    harm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    make_custom(pictures(10), captions=[["a dog"]] * 10)
+    (folder,) = (tmp_path / "glimpse_env" / "own").iterdir()
+    whole = (folder / "3.png").read_bytes()
+    (folder / "3.png").unlink()
+    if harm == "damaged":
+        (folder / "3.png").write_bytes(whole[:60])
+    make_custom(pictures(10), captions=[["a dog"]] * 10).reset(seed=0)
+    assert (folder / "3.png").read_bytes() == whole
+    assert list(folder.parent.iterdir()) == [folder]

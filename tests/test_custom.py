@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -413,9 +414,9 @@ def test_a_sum_is_of_several_digits() -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"images": "~nosuchuser/x"}, "'~nosuchuser/x' is no path"),
-        ({"images": "x" * 5000}, "is no path .*File name too long"),
-        ({"images": "a\0b"}, "is no path .*null"),
+        ({"images": "~nosuchuser/x"}, "cannot be found or read"),
+        ({"images": "x" * 5000}, "cannot be found or read .*File name too long"),
+        ({"images": "a\0b"}, "cannot be found or read .*null"),
         ({"images": IMAGES, "labels": np.array([b"\xe9"] * 60)}, "labels must be UTF-8"),
         ({"images": IMAGES, "labels": LABELS, "names": ["a", "b", "\udcff"]}, "names must be UTF-8"),
         ({"images": IMAGES, "labels": LABELS.astype(np.uint64) + np.uint64(2**63)}, "below 2"),
@@ -487,3 +488,42 @@ def test_captioned_pictures_of_ones_own_are_not_kept_for_ever(tmp_path: Path) ->
         del env
     gc.collect()
     assert kept[0]() is None
+
+
+@pytest.mark.parametrize("shape", [(40, 20, 3), (40, 20, 1), (40, 20, 3, 3), (40, 1, 20, 4)])
+def test_thin_pictures_are_kept_as_they_are(shape: tuple[int, ...]) -> None:
+    """Whose shape, once they are kept as (N, C, h, w), may be read in two ways."""
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    inner = glimpse_env.make_custom(images, np.arange(40) % 2, split="test").unwrapped.vector
+    inner.reset(options={"index": 0})
+    (x, y, width, height) = inner.present_scenes().boxes[0]
+    shown = inner.present_scenes().canvas[0, :, y : y + height, x : x + width]
+    wanted = images[:, None] if len(shape) == 3 else images.transpose(0, 3, 1, 2) if shape[3] == 3 else images
+    assert any((shown == one).all() for one in wanted)
+
+
+def test_data_is_found_in_a_cache_that_cannot_be_written_and_by_many_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with ThreadPoolExecutor(4) as pool:
+        names = set(pool.map(lambda _: own.store(IMAGES, LABELS), range(20)))
+    (name,) = names
+    folder = tmp_path / "glimpse_env" / "own"
+    assert [f"file:{path}" for path in folder.iterdir()] == [name]
+
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryDirectory", full)
+    assert own.store(IMAGES, LABELS) == name
+    with pytest.raises(DatasetError, match="free some space"):
+        own.store(IMAGES[::-1], LABELS)
+
+
+def test_a_folder_may_be_called_as_a_file_is(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / "own.npz" / label).mkdir(parents=True)
+        for i in range(10):
+            Image.new("L", (8, 8), i).save(tmp_path / "own.npz" / label / f"{i}.png")
+    assert glimpse_env.make_custom(tmp_path / "own.npz").unwrapped.vector.answer_names == ("a", "b")

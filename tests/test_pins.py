@@ -6,9 +6,7 @@ import json
 
 import pin
 import pytest
-from conftest import ROOT, needs_full_mnist
-
-from glimpse_env.data.files import DatasetError
+from conftest import ROOT, needs_full_mnist, skip_without_data
 
 PINS = json.loads((ROOT / "tests" / "pins.json").read_text(encoding="utf-8"))
 
@@ -16,11 +14,8 @@ PINS = json.loads((ROOT / "tests" / "pins.json").read_text(encoding="utf-8"))
 @pytest.mark.parametrize("name", sorted(PINS["scenes"]))
 def test_frozen_scenes_are_the_pinned_ones(name: str, request: pytest.FixtureRequest) -> None:
     env_id, _, dataset = name.partition(" ")
-    try:
-        scenes = pin.scenes(env_id, dataset or "mnist-5k")
-    except DatasetError as error:
-        pytest.skip(str(error))
-    assert scenes == PINS["scenes"][name]
+    skip_without_data(dataset)
+    assert pin.scenes(env_id, dataset or "mnist-5k") == PINS["scenes"][name]
 
 
 @pytest.mark.parametrize("env_id", sorted(PINS["trajectories"]))
@@ -32,10 +27,8 @@ def test_fifty_steps_are_the_pinned_ones(env_id: str) -> None:
 @pytest.mark.parametrize("name", sorted(PINS["checkpoints"]))
 def test_published_answers_are_the_pinned_ones(name: str) -> None:
     """The count is exact but for one scene: another processor's rounding may move a gaze by a pixel."""
-    try:
-        now = pin.answers(pin.results.PRETRAINED / f"{name}.safetensors")
-    except DatasetError as error:
-        pytest.skip(str(error))
+    skip_without_data(name)
+    now = pin.answers(pin.results.PRETRAINED / f"{name}.safetensors")
     pinned = PINS["checkpoints"][name]
     if "bound" in pinned:
         assert now["bound"] == pytest.approx(pinned["bound"], rel=2e-3)

@@ -17,7 +17,7 @@ from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from glimpse_env.data import files, own
-from glimpse_env.data.images import load
+from glimpse_env.data.images import DIGITS, load
 from glimpse_env.random import SPLITS
 from glimpse_env.sensors.retina import look
 from glimpse_env.single import GlimpseEnv
@@ -532,13 +532,22 @@ def test_a_scorer_that_is_missing_is_named_when_the_env_is_made(monkeypatch: pyt
         gymnasium.make_vec("Glimpse/NumberNames-v0", 3, "vector_entry_point", reward="score")
 
 
-@pytest.mark.parametrize("scene", ["digits", "houses"])
-def test_an_env_of_pictures_that_have_changed_is_not_taken_up_again(scene: str, tmp_path: Path) -> None:
-    def write(count: int, grey: int, channels: int = 1) -> None:
-        images = np.full((count, 8, 8, channels), grey, np.uint8)
-        np.savez(tmp_path / "own.npz", images=images, labels=np.arange(count) % 10)
+CHANGES: tuple[dict[str, Any], ...] = (
+    {"count": 100}, {"channels": 3}, {"side": 7}, {"names": tuple("abcdefghij")}
+)  # fmt: skip
 
-    write(200, 100)
+
+@pytest.mark.parametrize(
+    ("scene", "change"), [*(("digits", change) for change in CHANGES), ("houses", CHANGES[1])]
+)
+def test_an_env_of_pictures_that_have_changed_is_not_taken_up_again(
+    scene: str, change: dict[str, Any], tmp_path: Path
+) -> None:
+    def write(count: int = 200, channels: int = 1, side: int = 8, names: tuple[str, ...] = DIGITS) -> None:
+        images = np.full((count, side, side, channels), 100, np.uint8)
+        np.savez(tmp_path / "own.npz", images=images, labels=np.arange(count) % 10, names=np.array(names))
+
+    write()
     of: dict[str, Any] = {"scene": "houses", "task": "read", "horizon": 18} if scene == "houses" else {}
     env = GlimpseVectorEnv(2, **{**OFFLINE, "canvas_size": 54, **of, "dataset": f"file:{tmp_path}/own.npz"})
     env.reset(seed=0)
@@ -548,7 +557,7 @@ def test_an_env_of_pictures_that_have_changed_is_not_taken_up_again(scene: str, 
         env.step(random_action(np.random.default_rng(0), 2)),
         twin.step(random_action(np.random.default_rng(0), 2)),
     )
-    write(100, 200, channels=3)
+    write(**change)
     with pytest.raises(files.DatasetError, match="make it anew"):
         pickle.loads(kept)
 
@@ -582,6 +591,8 @@ def test_attributes_may_be_arrays() -> None:
     env = make(2)
     env.set_attr("belief", [np.ones((2, 10)), np.ones((2, 10))])
     assert env.belief.shape == (2, 10)
+    env.set_attr("aside", [[1, [2]], [1, [2]]])
+    assert env.aside == [1, [2]]
     with pytest.raises(ValueError, match="all rows share belief"):
         env.set_attr("belief", [np.ones((2, 10)), np.zeros((2, 10))])
 
@@ -606,3 +617,12 @@ def test_a_gaze_beyond_32_bits_looks_at_the_edge() -> None:
     plain.reset(seed=0)
     far = env.step({"gaze": np.full((1, 2), 1e300), "answer": np.zeros(1, int)})
     assert_same(far, plain.step({"gaze": np.ones((1, 2)), "answer": np.zeros(1, int)}))
+
+
+def test_house_numbers_of_one_file_are_read_once(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", images=np.full((100, 8, 8), 9, np.uint8), labels=np.arange(100) % 10)
+    of: dict[str, Any] = {"scene": "houses", "task": "read", "canvas_size": 54, "horizon": 18}
+    one = GlimpseVectorEnv(1, **of, dataset=f"file:{tmp_path}/own.npz")
+    gc.collect()
+    other = GlimpseVectorEnv(1, **of, dataset=f"file:{tmp_path}/own.npz")
+    assert one.world._images is other.world._images

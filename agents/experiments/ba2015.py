@@ -12,7 +12,7 @@ stand beside the paper's in `python scripts/report.py --group ba2015`. DRAM lear
 digit first (dram-cluttered100-g3), then two from the centre (dram-pairs-center), then with a blind first
 glimpse, so that its small view of the whole canvas says where the first look goes, as in the paper. Expect
 DRAM to err less than the paper's on pairs and more on the sum. RAM, and DRAM without a context, often miss
-the second digit: they err four and five times as often as the paper's. On 100x100 DRAM's retina has two
+the second digit: their errors are four and five times the paper's. On 100x100 DRAM's retina has two
 scales, as the paper's, of 20x20 pixels, and its glimpse network adds what to where, which learns faster
 than the paper's product (results/LOG.md). On house numbers it multiplies them.
 

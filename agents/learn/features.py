@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ def features_of(dataset: str, split: str, size: int) -> NDArray[np.float16]:
     return _features(captions.load(dataset, split), f"{dataset} {split}", size)
 
 
-@cache
+@lru_cache(files.RECENT)
 def _features(given: captions.Captioned, name: str, size: int) -> NDArray[np.float16]:
     hashed = hashlib.sha256(f"efficientnet-lite0 {size}".encode())
     for picture in given.pictures:

@@ -37,11 +37,10 @@ def _finite(probabilities: Tensor) -> Tensor:
 def draw(scores: Tensor, symbols: bool, temperature: float = 1.0) -> Tensor:
     """A step drawn from scores (B, n): symbols (B,), or pixels (B, n).
 
-    temperature: what scores are divided by; at 0, and where it is 0 in float32, it is the most probable
-    step. Raises ValueError for scores
-    that are not finite.
+    temperature: what scores are divided by, at least 0; at 0, or so near to it that float32 has no such
+    number, it is the most probable step. Raises ValueError for scores that are not finite.
     """
-    if temperature < torch.finfo(torch.float32).tiny:
+    if 0 < temperature < torch.finfo(torch.float32).tiny:
         temperature = 0
     if symbols:
         if temperature == 0:

@@ -196,9 +196,22 @@ def store(
     for picture in pictures:
         hashed.update(f"{picture.shape}".encode() + picture.tobytes())
     folder = files.cache_folder() / "own" / f"captions-{hashed.hexdigest()[:20]}"
-    if not folder.is_dir():
+    if not _is_whole(folder, len(pictures)):
         _write(folder, lines, pictures)
     return f"folder:{folder}"
+
+
+def _is_whole(folder: Path, pictures: int) -> bool:
+    """Whether a folder of the cache has all that `_write` writes, and no picture is damaged."""
+    from PIL import Image
+
+    try:
+        for number in range(pictures):
+            with Image.open(folder / f"{number}.png") as picture:
+                picture.verify()
+    except (OSError, SyntaxError):  # as Pillow calls a broken PNG
+        return False
+    return (folder / LISTED).is_file()
 
 
 def _write(folder: Path, lines: list[str], pictures: list[NDArray[np.uint8]]) -> None:
@@ -214,10 +227,12 @@ def _write(folder: Path, lines: list[str], pictures: list[NDArray[np.uint8]]) ->
                 pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
                 Image.fromarray(pixels).save(inner / f"{number}.png")
             (inner / LISTED).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            if not folder.is_dir():  # another process may have been faster
+            if not _is_whole(folder, len(pictures)):  # another process may have been faster
+                if folder.is_dir():
+                    os.replace(folder, Path(made) / "damaged")
                 os.replace(inner, folder)
     except OSError as error:
-        if folder.is_dir():
+        if _is_whole(folder, len(pictures)):
             return
         raise DatasetError(
             f"{folder} could not be written ({error}): free some space, or set XDG_CACHE_HOME to a folder "

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 # Splits of every ten pictures of a class, or lines of a file, that names none, in their order. The first ones
 # serve training and test, so that a class of two is in both.
-FEWEST = 5  # of ten, which are shared out, the first that have some in every split
-RECENT = 8  # data of one's own that is kept for who uses it again
 TURNS = ("train", "test", "train", "train", "validation", "train", "train", "test", "train", "train")
+FEWEST = 5  # as many turns as it takes until every split has one
+RECENT = 8  # how many data sets of one's own stay in memory when nobody uses them
 
 
 Item = TypeVar("Item")
@@ -55,7 +55,7 @@ def cache_folder() -> Path:
 def data_folders() -> list[Path]:
     """Where data is looked for, in this order."""
     shared = os.environ.get("GLIMPSE_DATA")
-    return [*([Path(shared).expanduser()] if shared else []), cache_folder()]
+    return [*([path_of(shared)] if shared else []), cache_folder()]
 
 
 def find(folder: str, name: str) -> Path | None:
@@ -97,6 +97,11 @@ def fetch(folder: str, name: str, remote: RemoteFile, instead: str) -> Path:
     )
 
 
+def changed(name: str) -> DatasetError:
+    """The error of an environment that was pickled and whose data set is another one by now."""
+    return DatasetError(f"{name} is not what it was when this environment was pickled: make it anew.")
+
+
 @contextlib.contextmanager
 def reading(path: Path, mend: str) -> Iterator[None]:
     """Turn whatever reading a damaged file raises into a DatasetError that names it and how to `mend` it.
@@ -127,15 +132,17 @@ def own_file(name: str) -> Path:
 def path_of(given: str | Path) -> Path:
     """A path that a user gave, whole, so that it means the same wherever one works, with ~ as their home.
 
-    It need not be there. Raises DatasetError for what can be no path: an unknown user's home, a name that is
-    too long.
+    It need not be there. Raises DatasetError for what can be no path, such as an unknown user's home or a
+    name that is too long, and for one that may not be read.
     """
     try:
         path = Path(given).expanduser().absolute()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             path.stat()
     except (RuntimeError, ValueError, OSError) as error:
-        raise DatasetError(f"{str(given)!r:.80} is no path ({error}): give that of your data.") from None
+        raise DatasetError(
+            f"{str(given)!r:.80} cannot be found or read ({error}): name a path that can."
+        ) from None
     return path
 
 
@@ -186,22 +193,23 @@ def read_shared(folder: str, name: str, sha256: str, instead: str) -> list[str]:
 def keep(path: Path, save: Callable[[Path], object]) -> None:
     """Have `save` write a file that its contents name, unless it is there; DatasetError where that fails.
 
-    One that is there and was damaged is replaced. Nothing half-written is kept, whoever else keeps the same.
+    One that is there and was damaged is replaced, if anything can be written. Nothing half-written is kept,
+    whoever else keeps the same.
     """
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save(temporary)
-        if not (path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
-            os.replace(temporary, path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as made:
+            written = Path(made) / path.name
+            save(written)
+            if not (path.is_file() and filecmp.cmp(written, path, shallow=False)):
+                os.replace(written, path)
     except OSError as error:
+        if path.is_file():  # whoever reads it says whether it is damaged
+            return
         raise DatasetError(
             f"{path} could not be written ({error}): free some space, or set XDG_CACHE_HOME to a folder "
             "that can be written."
         ) from None
-    finally:
-        with contextlib.suppress(OSError):  # as where the cache is no folder
-            temporary.unlink()
 
 
 def read_gzip(path: Path, mend: str) -> bytes:

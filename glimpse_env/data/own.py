@@ -68,7 +68,8 @@ def store(
     for key in sorted(parts):
         hashed.update(f"{key} {parts[key].shape}".encode() + parts[key].tobytes())
     path = files.cache_folder() / "own" / f"{hashed.hexdigest()[:20]}.npz"
-    files.keep(path, lambda file: np.savez(file, names=np.array(splits.names), **parts))
+    names_told = np.array(splits.names)
+    files.keep(path, lambda file: np.savez(file, names=names_told, channels_first=np.array(True), **parts))
     return f"file:{path}"
 
 
@@ -78,13 +79,16 @@ def to_splits(
     names: Iterable[str] | None = None,
     validation: Pair | None = None,
     test: Pair | None = None,
+    *,
+    channels_first: bool = False,
 ) -> Splits:
     """Arrays, as people have them, as a data set.
 
     images: uint8, or other integers from 0 to 255, or floats in [0, 1], or bool, of shape (N, h, w),
     (N, C, h, w) or (N, h, w, C) with one or three channels. labels: N integers or names. The classes are
     those that occur in training, in their order, unless `names` lists them: then integer labels are its
-    indices. test, validation: images and labels of a split of one's own; without a test one, every class is
+    indices. channels_first: that images of four axes are (N, C, h, w), where their shape may be either.
+    test, validation: images and labels of a split of one's own; without a test one, every class is
     shared out (see `files.TURNS`); without a validation one, it is taken from the training side.
     Raises ValueError naming what is wrong: a shape, a range, unequal lengths, a class nobody trains on.
     """
@@ -93,7 +97,7 @@ def to_splits(
         if pair is not None and not (isinstance(pair, tuple | list) and len(pair) == 2):
             raise ValueError(f"{split} must be a pair, images and labels, got {type(pair).__name__}")
     sides = {
-        split: (to_images(pair[0], split), _to_labels(pair[1], len(pair[0]), split))
+        split: (to_images(pair[0], split, channels_first), _to_labels(pair[1], len(pair[0]), split))
         for split, pair in given.items()
         if pair is not None
     }
@@ -116,7 +120,7 @@ def to_splits(
     return Splits(share_out(coded), classes)
 
 
-def to_images(images: Any, split: str = "train") -> NDArray[np.uint8]:
+def to_images(images: Any, split: str = "train", channels_first: bool = False) -> NDArray[np.uint8]:
     """Images as uint8 (N, C, h, w); ValueError for another shape, type or range. See `to_splits`."""
     if hasattr(images, "detach"):  # a tensor of torch, wherever it is and whatever it learns
         images = images.detach().cpu()
@@ -132,7 +136,8 @@ def to_images(images: Any, split: str = "train") -> NDArray[np.uint8]:
         raise ValueError(
             f"{split} images must have shape (N, h, w), (N, C, h, w) or (N, h, w, C), got {array.shape}"
         )
-    if array.ndim == 4 and {array.shape[1], array.shape[3]} <= {1, 3} and array.shape[1:] != (1, 1, 1):
+    either = array.ndim == 4 and {array.shape[1], array.shape[3]} <= {1, 3} and array.shape[1:] != (1, 1, 1)
+    if either and not channels_first:
         raise ValueError(
             f"{split} images of shape {array.shape} may be (N, C, h, w) or (N, h, w, C): bring them to "
             "another size, or give those of one channel as (N, h, w)"
@@ -280,6 +285,7 @@ def read_file(path: Path) -> Splits:
     }
     names = arrays.get("names")
     try:
+        more["channels_first"] = bool(arrays.get("channels_first", False))
         return to_splits(train, labels, None if names is None else names.tolist(), **more)
     except ValueError as error:
         raise DatasetError(f"{path}: {error}.") from None

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from glimpse_env import checks
 from glimpse_env.data import captions, codraw
-from glimpse_env.data.files import RECENT
+from glimpse_env.data.files import RECENT, changed
 from glimpse_env.kernels import kernel
 from glimpse_env.random import GOLDEN, SPLITS, begin, below, mix, unit
 from glimpse_env.scores import Cider
@@ -92,11 +92,14 @@ class CaptionWorld:
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickled without its pictures, which every process has of its own."""
-        return {"named": self.named, "size": self.canvas_shape[1]}
+        kept = {"names": self.names, "shape": self.symbols.shape}
+        return {"named": self.named, "size": self.canvas_shape[1], **kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         dataset, split = state["named"]
         CaptionWorld.__init__(self, dataset, split, state["size"])
+        if (self.names, self.symbols.shape) != (state["names"], state["shape"]):
+            raise changed(dataset)
 
 
 @lru_cache(RECENT)

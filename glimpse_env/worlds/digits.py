@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glimpse_env import checks
-from glimpse_env.data.files import DatasetError
+from glimpse_env.data import files
 from glimpse_env.data.images import load
 from glimpse_env.kernels import inlined, kernel
 from glimpse_env.random import GOLDEN, begin, below, mix, unit
@@ -266,8 +266,8 @@ class DigitWorld:
         distractor_size: int = 8,
     ) -> None:
         self.images = load(dataset, split)
-        self._named = (dataset, split)
-        self.num_scenes, channels, height, width = self.images.images.shape
+        self._named, self._shape = (dataset, split), self.images.images.shape
+        self.num_scenes, channels, height, width = self._shape
         self.names = self.images.names
         self.max_digits = checks.integer("digits", digits, 1, 2)
         least = digits * max(height, width)
@@ -311,8 +311,5 @@ class DigitWorld:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.images = load(*self._named)
-        now = (self.images.images.shape[:2], self.images.names)
-        if now != ((self.num_scenes, self.canvas_shape[0]), self.names):
-            raise DatasetError(
-                f"{self._named[0]} has other pictures than when this environment was saved: make it anew."
-            )
+        if (self.images.images.shape, self.images.names) != (self._shape, self.names):
+            raise files.changed(self._named[0])

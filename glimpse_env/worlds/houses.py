@@ -181,7 +181,7 @@ class HouseWorld:
             self._ink = np.zeros((1, 4), np.int64)
             self._by_class, self._class_start = np.zeros(1, np.int64), np.zeros(11, np.int64)
         else:
-            pictures = images.load(dataset, split)
+            pictures = self._pictures = images.load(dataset, split)  # who lives as long as a world does
             if pictures not in _by_class:
                 _by_class[pictures] = _digits_by_class(pictures, dataset, split)
             self._images, self._ink, self._by_class, self._class_start = _by_class[pictures]
@@ -219,9 +219,7 @@ class HouseWorld:
         self._load()
         channels = 3 if self._named[0] == "svhn" else self._images.shape[1]
         if (len(self._layouts.digits), channels) != (self.num_scenes, self.canvas_shape[0]):
-            raise DatasetError(
-                f"{self._named[0]} has other pictures than when this environment was saved: make it anew."
-            )
+            raise files.changed(self._named[0])
 
 
 Sorted = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]

@@ -129,7 +129,9 @@ def from_box(action: Any, batch: tuple[int, ...], axes: int, answers: int) -> di
         raise ValueError(
             f"action must be {axes + answers} numbers without NaN, in shape {shape}, got {action}"
         )
-    return {"gaze": action[..., :axes].astype(np.float32), "answer": action[..., axes:].argmax(-1)}
+    with np.errstate(over="ignore"):  # as in checks.action
+        gaze = action[..., :axes].astype(np.float32)
+    return {"gaze": gaze, "answer": action[..., axes:].argmax(-1)}
 
 
 def grid_space(inner: GlimpseVectorEnv, cells: int | None, answers: int) -> MultiDiscrete:

@@ -245,8 +245,8 @@ class VectorOneHotWords(_VectorWords):
 class DiscreteWords(_Words):
     """Words' spaces become `MultiDiscrete`, as libraries with embeddings want them.
 
-    `retina` is MultiDiscrete of `size` words; `said` has one more value than there are answers, 0 being none.
-    Raises ValueError for an environment without words.
+    `retina` is MultiDiscrete of `size` words, and so are `context`, `canvas` and `question`; `said` has one
+    more value than there are answers, 0 being none. Raises ValueError for an environment without words.
     """
 
     form = Form(discrete_space, discrete)
