@@ -60,8 +60,8 @@ def needs_data(name: str) -> pytest.MarkDecorator:
 
 
 FOLDERS = {  # what in the name of an experiment says which data it needs
-    "cifar10": "cifar10", "flickr8k": "flickr8k", "codraw": "codraw", "cloze": "gum_cloze", "parse": "gum_const",
-    "char": "tinyshakespeare", "de-en": "multi30k",
+    "mnist": "mnist", "cifar10": "cifar10", "flickr8k": "flickr8k", "codraw": "codraw", "cloze": "gum_cloze",
+    "parse": "gum_const", "char": "tinyshakespeare", "de-en": "multi30k",
 }  # fmt: skip
 
 

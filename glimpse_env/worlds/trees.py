@@ -18,7 +18,6 @@ from glimpse_env.worlds.scene import Augmentation, Drawn
 
 MOST_PLACES = 4096
 ROOM = 3  # symbols that a tree has at most, a word
-RARE = 0.8375  # z of Kitaev and Klein (2018): a word seen n times is read as its class with z / (z + n)
 
 
 class TreeWorld:
@@ -48,7 +47,7 @@ class TreeWorld:
         self.parts = _parts(own, self.part_names, places)
         self.num_scenes = len(self.source)
         self.of_class = np.concatenate([[0], self.lexicon.of_class + 1])
-        rare = RARE / (RARE + self.lexicon.seen) * (self.lexicon.seen > 0)
+        rare = 0.1 / (1 + self.lexicon.seen / 20)
         self.hidden = np.concatenate([[0.0], rare]) if split == "train" else np.zeros(len(rare) + 1)
 
     def encode(self, text: str) -> list[int]:
