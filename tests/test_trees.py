@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections import Counter
 from pathlib import Path
@@ -439,29 +438,6 @@ def test_parts_of_speech_are_taught_with_the_words_that_have_them(reverse: bool)
     learner = experiment.learner
     both = learner.loss_with_parts(model, drawn) - learner.loss(model, drawn.canvas, drawn.target)
     assert both.item() == pytest.approx(total / words, rel=1e-4)
-
-
-def test_dropout_of_what_is_read_and_heard_is_of_training_alone() -> None:
-    torch.manual_seed(0)
-    spec = Spec((1,), (6,), 7, (), 5, 5, 9)
-    plain = Seq2SeqSettings(hidden=32, embedding=12, tied=False, dropout=0.0, pointer=2)
-    dropped = dataclasses.replace(plain, read_dropout=0.5, heard_dropout=0.5).build(spec)
-    whole = plain.build(spec)
-    whole.load_state_dict(dropped.state_dict())
-    canvas = torch.randint(1, 9, (4, 6))
-    target = torch.randint(2, 7, (4, 5))
-    torch.testing.assert_close(dropped.eval().teach(canvas, target), whole.teach(canvas, target))
-    keys = dropped.train().read(canvas)["keys"]
-    assert (keys == 0).float().mean() == pytest.approx(0.5, abs=0.05)
-    whole_keys = whole.read(canvas)["keys"]
-    torch.testing.assert_close(keys[keys != 0], 2 * whole_keys[keys != 0])
-    heard = torch.arange(1, 8).repeat(400, 1)
-    state = dropped.read(canvas[:1].expand(400, -1))
-    seen, named = dropped._hear(heard, state)
-    nothing = (seen[..., :12] == dropped.heard.weight[0]).all(2)
-    assert not nothing[:, :2].any()  # which the pointer counts
-    assert nothing[:, 2:].float().mean() == pytest.approx(0.5, abs=0.05)
-    assert (named == torch.tensor([1, 2, 2, 2, 2, 2, 2])).all()
 
 
 def test_parts_of_speech_are_of_trees_and_of_soft_looks() -> None:

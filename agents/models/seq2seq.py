@@ -11,7 +11,6 @@ from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from agents import checks
 from agents.agent import Spec
@@ -41,11 +40,6 @@ class Seq2SeqSettings(VoiceSettings):
     parts: int = 0
     """How many parts of speech the lowest layer that reads can tell of each word, which training asks of it
     (Søgaard and Goldberg 2016); 0 is none."""
-    read_dropout: float = 0.0
-    """The share of units that training drops of what was made of each word, before anything looks at it, in
-    [0, 1)."""
-    heard_dropout: float = 0.0
-    """The share of words that training hears as nothing, but for those that the pointer counts, in [0, 1)."""
     tied: bool = True
     """Whether words that are read, heard and said have one embedding; both sides need one vocabulary."""
 
@@ -53,7 +47,6 @@ class Seq2SeqSettings(VoiceSettings):
         """Raise ValueError for a number out of range and for parts that do not fit each other."""
         super().__post_init__()
         checks.not_negative(self, "local", "pointer", "parts")
-        checks.share(self, "read_dropout", "heard_dropout")
         if self.deep_bidirectional and not (self.bidirectional and self.layers > 1):
             raise ValueError("deep_bidirectional needs a bidirectional layer and others above it")
         if self.hidden % 2 and self.bidirectional:
@@ -120,16 +113,7 @@ class Seq2Seq(Voice):
             lasts += higher
         if self.settings.reverse:
             ys = turned(ys, length)
-        ys = F.dropout(ys.transpose(0, 1), self.settings.read_dropout, self.training)
-        return self.begin(ys, there, lasts), lowest.transpose(0, 1)
-
-    def _hear(self, heard: Tensor, state: State) -> tuple[Tensor, Tensor | None]:
-        """As `Voice._hear`, some words being heard as nothing in training."""
-        share = self.settings.heard_dropout
-        if self.training and share:
-            kept = F.dropout(torch.ones_like(heard, dtype=torch.float32), share) > 0
-            heard = heard * (kept | (heard <= self.pointer))
-        return super()._hear(heard, state)
+        return self.begin(ys.transpose(0, 1), there, lasts), lowest.transpose(0, 1)
 
 
 class _Above(nn.Module):
