@@ -61,7 +61,7 @@ def needs_data(name: str) -> pytest.MarkDecorator:
 
 FOLDERS = {  # what in the name of an experiment says which data it needs
     "mnist": "mnist", "cifar10": "cifar10", "flickr8k": "flickr8k", "codraw": "codraw", "cloze": "gum_cloze",
-    "parse": "gum_const", "char": "tinyshakespeare", "de-en": "multi30k",
+    "parse": "gum_const", "char": "tinyshakespeare", "de-en": "multi30k", "en-de": "multi30k",
 }  # fmt: skip
 
 
