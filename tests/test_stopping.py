@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -134,8 +136,10 @@ def test_figures_are_errors_in_length_and_of_all_lengths() -> None:
     assert between_distributions(torch.arange(1, 11), torch.arange(12, 2, -1)).error == 2
 
 
-def test_stopping_is_asked_of_sequences_that_end() -> None:
+def test_stopping_is_asked_of_sequences_that_end(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="asked of 'columns' or 'lines', got 'adding'"):
         ending(Task("adding", {}, Loop(), 1))
+    colour = np.zeros((100, 28, 28, 3), np.uint8)
+    np.savez(tmp_path / "own.npz", images=colour, labels=np.arange(100) % 10)
     with pytest.raises(ValueError, match="grey images of 28x28"):
-        make_sequences("columns", {"dataset": "cifar10-jpeg"})
+        make_sequences("columns", {"dataset": f"file:{tmp_path}/own.npz"})
