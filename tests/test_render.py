@@ -13,7 +13,7 @@ from conftest import OFFLINE, assert_same
 from gymnasium.error import ResetNeeded
 
 import glimpse_env
-from glimpse_env.render import View, assembled, caption, draw_frame, pen, tile
+from glimpse_env.render import View, assembled, caption, draw_frame, pen, picture, tile
 from glimpse_env.render.pen import SCALES, Window, readable
 from glimpse_env.vector import GlimpseVectorEnv
 
@@ -278,3 +278,15 @@ def test_a_screen_that_is_not_there_is_one_sentence(driver: str, monkeypatch: py
     monkeypatch.delenv("DISPLAY", raising=False)
     with pytest.raises(pen.NoDisplayError, match=r"play\.py with --out"):
         pen.Window("x", 3).show(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_looks_that_are_made_in_parts_put_together_one_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = GlimpseVectorEnv(1, **OFFLINE, horizon=7, scales=2, canvas_size=40)
+    env.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        env.step({"gaze": rng.uniform(-1, 1, (1, 2)), "answer": np.zeros(1, int)})
+    whole = assembled(env.view(0))
+    monkeypatch.setattr(picture, "AT_ONCE", 3)
+    assert (assembled(env.view(0)) == whole).all()
+    assert len(np.unique(whole)) > 10

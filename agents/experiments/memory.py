@@ -11,10 +11,9 @@ What the literature has, on its own settings and after far more training (ours a
 | characters of tiny Shakespeare, nats | a Transformer of 10.7 million weights 1.4697 in windows (nanoGPT) |
 
 `python scripts/train.py char-lstm` trains a row, `python scripts/evaluate.py` scores it. Published rows
-are in docs/memory.md, by `python scripts/report.py --memory`, a table a task. On characters
-all cores have about as many minutes on one processor core, but for char-lstm, which has far more, and stacks
-are narrower, so that they have about as many weights; on pixels and in RAM minutes and weights differ, and
-the table has both.
+are in docs/memory.md, by `python scripts/report.py --memory`, a table a task. On characters all cores have
+about as many minutes on one processor core, but for char-lstm, which has far more. Stacks are narrower there,
+so that they have about as many weights. On pixels and in RAM minutes and weights differ; the table has both.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from glimpse_env.render.view import View, outcome, said
 from glimpse_env.sensors import retina
 
 DIM = 0.2  # how bright what nobody attends to is
+AT_ONCE = 32  # looks that are made together, each of which takes a copy of the canvas
 
 
 def draw_picture(pen: Pen, view: View, layout: Layout, *, hide_canvas: bool) -> None:
@@ -170,7 +171,13 @@ def assembled(view: View) -> Frame:
             picture[inside] = to_rgb(patch)[row, column]
         return picture
     path = view.path[int(view.blind) :]
-    glimpses = [retina.look(view.canvas[None], gaze[None], view.retina_size, view.scales)[0] for gaze in path]
+    glimpses = [
+        glimpse
+        for some in np.split(path, range(AT_ONCE, len(path), AT_ONCE))
+        for glimpse in retina.look(
+            np.repeat(view.canvas[None], len(some), 0), some, view.retina_size, view.scales
+        )
+    ]
     channels = len(view.canvas)
     for k in reversed(range(view.scales)):
         factor = 2**k

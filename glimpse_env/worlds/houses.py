@@ -181,7 +181,7 @@ class HouseWorld:
             self._ink = np.zeros((1, 4), np.int64)
             self._by_class, self._class_start = np.zeros(1, np.int64), np.zeros(11, np.int64)
         else:
-            pictures = self._pictures = images.load(dataset, split)  # who lives as long as a world does
+            pictures = self._pictures = images.load(dataset, split)  # else it would be forgotten
             if pictures not in _by_class:
                 _by_class[pictures] = _digits_by_class(pictures, dataset, split)
             self._images, self._ink, self._by_class, self._class_start = _by_class[pictures]
