@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -58,7 +59,7 @@ def number(name: str, value: Any, least: float, most: float = math.inf) -> float
         and not isinstance(value, bool)
         and least <= value <= most
     )
-    if not good or value == math.inf:
+    if not good or value > sys.float_info.max:
         bounds = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
         raise ValueError(f"{name} must be a finite number {bounds}, got {value!r}")
     return float(value)
@@ -173,7 +174,7 @@ def scene_indices(index: Any, rows: NDArray[np.bool_], num_scenes: int, split: s
             f"options['index'] must be 0 to {num_scenes - 1} in split {split!r}, got {indices[bad][0]}"
             + (f" for row {bad.argmax()}: give one a row" if given.shape == () and bad.argmax() else "")
         )
-    return indices.astype(np.int64)
+    return np.where(rows, indices, 0).astype(np.int64)  # what no row asks for may be too big
 
 
 def seed(value: Any) -> int | None:

@@ -34,7 +34,7 @@ def register_custom(
     """Register `Glimpse/NAME-v0` over one's own data and return that id, for `make` and `make_vec`.
 
     images: arrays as `data.own.to_splits` takes them, with labels (N,), integers or names; or the path of a
-    folder with one sub-folder a class, or with such folders below train/ and test/, or of a .npz file
+    folder with one sub-folder per class, or with such folders below train/ and test/, or of a .npz file
     (`data.own`). names: of the classes.
     validation, test: images and labels of these splits; without them each class is shared out, seven of ten
     to train, one to validate, two to test. keywords: as of `GlimpseVectorEnv`; the canvas is as large as the
@@ -52,8 +52,8 @@ def register_custom(
     data set (`file:PATH`) is found by every process of this machine.
     Raises ValueError or DatasetError for data that cannot be used and for a name that is taken.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"[\w:.-]+", name):
-        raise ValueError(f"name must be of letters, digits, and the signs _ : . -, got {name!r}")
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f"name must be of letters, digits, and the signs _ . -, got {name!r}")
     made = _made(images, labels, names, captions, validation, test, keywords)
     return _register(f"Glimpse/{name}-v0", *made)
 

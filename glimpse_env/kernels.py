@@ -51,26 +51,30 @@ def source_hash() -> str:
 @cache
 def kernel_folder() -> Path | None:
     """The first folder that compiled kernels can be kept in, or None."""
-    candidates = [PACKAGE / "__pycache__", cache_folder() / "kernels"]
-    if hasattr(os, "getuid"):  # others may write there, too: see `_only_mine`
-        candidates.append(Path(tempfile.gettempdir()) / f"glimpse_env-kernels-{os.getuid()}")
-    if os.environ.get("NUMBA_CACHE_DIR"):
-        candidates.insert(0, Path(os.environ["NUMBA_CACHE_DIR"]))
-    for folder in candidates:
+    told, shared = os.environ.get("NUMBA_CACHE_DIR"), Path(tempfile.gettempdir())
+    trusted = [*([Path(told)] if told else []), PACKAGE / "__pycache__"]
+    others = [cache_folder() / "kernels"]
+    if hasattr(os, "getuid"):
+        others.append(shared / f"glimpse_env-kernels-{os.getuid()}")
+    for folder in trusted + others:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
         except OSError:
             continue
-        if folder.parent != Path(tempfile.gettempdir()) or _only_mine(folder):
+        if folder in trusted or _only_mine(folder, shared):
             return folder
     return None
 
 
-def _only_mine(folder: Path) -> bool:
-    """Whether nobody else can have put a compiled kernel, which is run as it is, into this folder."""
-    about = folder.lstat()
-    return stat.S_ISDIR(about.st_mode) and about.st_uid == os.getuid() and not about.st_mode & 0o022
+def _only_mine(folder: Path, shared: Path) -> bool:
+    """Whether nobody else can have put a compiled kernel, which is run as it is, into this folder.
+
+    shared: where everybody may write; only what lies below is asked whose it is.
+    """
+    within = [part for part in (folder, *folder.parents) if part != shared and part.is_relative_to(shared)]
+    about = [part.lstat() for part in within]
+    return all(stat.S_ISDIR(a.st_mode) and a.st_uid == os.getuid() and not a.st_mode & 0o022 for a in about)
 
 
 class _Locator(caching._CacheLocator):

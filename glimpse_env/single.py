@@ -12,7 +12,15 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
 from glimpse_env import checks
-from glimpse_env.vector import KEYWORDS, RENDER_FPS, RENDER_MODES, GlimpseVectorEnv, Info, Observation
+from glimpse_env.vector import (
+    KEYWORDS,
+    MAX_HORIZON,
+    RENDER_FPS,
+    RENDER_MODES,
+    GlimpseVectorEnv,
+    Info,
+    Observation,
+)
 
 ANSWER_KEYS = "0123456789tyuiopghj"
 
@@ -32,9 +40,10 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
 
     @property
     def spec(self) -> EnvSpec | None:
-        """The spec it was made from, with a limit of steps that no episode comes to: the horizon and one.
+        """The spec it was made from, with a limit of steps that no episode comes to, whatever its horizon.
 
-        Gymnasium cuts episodes off at the limit in an environment that is made anew from the spec.
+        Gymnasium cuts episodes off at the limit in an environment that is made anew from the spec, also by
+        other keywords.
         """
         return self._spec
 
@@ -42,7 +51,7 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
     def spec(self, value: EnvSpec | None) -> None:
         if value is not None and value.max_episode_steps is None:
             value = copy.copy(value)
-            value.max_episode_steps = self.vector.horizon + 1
+            value.max_episode_steps = MAX_HORIZON + 1
         self._spec = value
 
     def reset(
@@ -94,6 +103,15 @@ class GlimpseEnv(gymnasium.Env[Observation, dict[str, Any]]):
                 actions[(place, key)] = {"gaze": gaze, "answer": answer}
                 actions[(key,)] = {"gaze": np.zeros(axes, np.float32), "answer": answer}
         return actions
+
+    @property
+    def difficulty(self) -> float:
+        """See `GlimpseVectorEnv.difficulty`."""
+        return self.vector.difficulty
+
+    @difficulty.setter
+    def difficulty(self, value: float) -> None:
+        self.vector.difficulty = value
 
     def close(self) -> None:
         """Close the window, if there is one."""

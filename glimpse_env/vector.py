@@ -18,6 +18,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from glimpse_env import checks, random, tasks
+from glimpse_env.data import files
 from glimpse_env.scores import chrf
 from glimpse_env.sensors.retina import Retina, writable
 from glimpse_env.sensors.words import WordWindow
@@ -119,9 +120,9 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.num_envs = checks.integer("num_envs", num_envs, 1)
         if not isinstance(dataset, str):
             raise ValueError(f"dataset must be a name, as 'mnist-5k' or 'folder:PATH', got {dataset!r}")
-        self.dataset, self.split = dataset, checks.choice("split", split, random.SPLITS)
+        self.dataset, self.split = files.whole_name(dataset), checks.choice("split", split, random.SPLITS)
         self.world: World = make_world(
-            scene, self.split, dataset=dataset, pair=pair, units=units, canvas_size=canvas_size,
+            scene, self.split, dataset=self.dataset, pair=pair, units=units, canvas_size=canvas_size,
             scales=scales, backward=backward, digits=digits, distractors=distractors,
             distractor_size=distractor_size, jitter=jitter, distortion=distortion,
             distortion_share=distortion_share,
@@ -377,7 +378,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         whole = terminated & (self._given > 0) & ((last == self.task.end) | (self._given == self.task.length))
         for row in np.flatnonzero(whole):  # the library that scores takes one sentence at a time
             said, *ways = (
-                [int(i) for i in answers if 0 <= i < self.task.end][:: -1 if self.task.backward else 1]
+                [int(i) for i in answers if i >= 0 and i != self.task.end][:: -1 if self.task.backward else 1]
                 for answers in (self._answers[row], *self._ways[row])
             )
             reward[row] += self.world.score(said, [way for way in ways if way])
@@ -474,6 +475,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         due = self._time % (self.horizon // length) == 0
         if self.early_answer:
             due[:] = True
+        due &= ~self._done  # the coming step takes none, but begins another episode
         return {
             "target": self._target.copy(),
             "next": following,
@@ -561,6 +563,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             return frames
         if self._window is None:
             self._window = Window("glimpse_env", self.metadata["render_fps"])
+            self.closed = False  # as Gymnasium's close has it, which does nothing twice
         self._window.show(tile(frames))
         return None
 

@@ -24,7 +24,7 @@ Choice = Callable[[Agent, bool], None]  # makes the agent compute with the choic
 
 
 def bench_choices(dataset: str) -> None:
-    """Print a Markdown table, a line a choice."""
+    """Print a Markdown table, one line per choice."""
     torch.set_num_threads(1)
     print("| experiment | choice | images/s without | with | ratio, median [lowest, highest] |")
     print("|---|---|---:|---:|---:|")

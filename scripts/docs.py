@@ -52,10 +52,10 @@ is ln N where all count alike (3.89 for the 49 places of Flickr8k, 5.28 for the 
 where one counts alone, and its travel is from the place that counts most to the next word's. "Words on
 target" (the pointing game) are those that name a digit while the place that counts most lies in that
 digit's box; "a word before" is the same of the look of the word before it, as of "an" in "an eight". For
-CoDraw the table has how much of the attention lies in the box of what a word names, in people's captions
-(told word by word) and in the captioner's own. A look comes before its word, and which thing a person
-will name cannot be known. "Of one look" is the highest figure that one fixed place reaches, chosen with
-the boxes known."""
+CoDraw the table has the share of attention that lies in the box of the thing that a word names: in
+people's captions, each word being given those before it, and in the captioner's own. A look comes before
+its word, and which thing a person will name cannot be known. "Of one look" is the highest share that a
+single fixed place could reach, chosen with the boxes known."""
 METRICS_AND_PEOPLE = """METEOR is that of version 1.5 without its table of paraphrases; CIDEr is 100 times
 CIDEr-D, whose maximum is 10. People's row is the mean over the five captions of a picture, each against
 the other four; the neighbours' is what is said of the twelve training pictures most like it.

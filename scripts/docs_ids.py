@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,7 +90,7 @@ def page(env_id: str) -> str:
     end = " or `end`" if task.end >= 0 else ""
     after = f"after {most and 'at most '}{env.horizon} glimpses"
     answers = NAMES.get(config.dataset, task.answers)
-    names = f"{len(answers)}: `{answers[0]}` to `{answers[-1]}`"
+    names = numbered(answers)
     captions = config.scene == "captions"
     if captions:
         names = f"the {len(answers) - 1} words or `end`; `env.unwrapped.vector.answer_names` names them"
@@ -141,6 +142,14 @@ def page(env_id: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def numbered(answers: Sequence[str]) -> str:
+    """How many answers there are, and which; "null" is German for zero."""
+    *most, last = answers
+    if last == "end":
+        return f"{len(answers)}: `{most[0]}` to `{most[-1]}`, or `end`"
+    return f"{len(answers)}: `{most[0]}` to `{last}`"
+
+
 def text_page(env_id: str) -> str:
     """The page of an id whose canvas is a text, Markdown."""
     config = TABLE[env_id]
@@ -150,7 +159,7 @@ def text_page(env_id: str) -> str:
     unit = "word piece" if config.scene == "sentences" else "word"
     words = f"one {unit}" if config.retina_size == 1 else f"{config.retina_size} {unit}s"
     one = task.length == 1
-    said = f"one of {len(answers)}: `{answers[0]}` to `{answers[-1]}`"
+    said = f"one of {numbered(answers)}"
     if config.scene in ("sentences", "trees"):  # whose number depends on the data
         what = (
             "a word piece"

@@ -2,7 +2,8 @@
 
 It holds hashes of frozen scenes and of trajectories of every id, and of every published checkpoint the
 number of wrong answers on the first 500 frozen test scenes and a hash of the answers. A test holds the
-project to the file; write it anew only when an id, or a checkpoint, is meant to change.
+project to the file, but for the last hash, as another processor rounds otherwise; write it anew only when
+an id, or a checkpoint, is meant to change.
 """
 
 from __future__ import annotations

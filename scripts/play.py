@@ -84,7 +84,9 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("player", help=f"a trained agent, or {' or '.join(UNTRAINED)}")
     parser.add_argument("--env-id", choices=TABLE, help="the id to play on; the agent's own unless given")
-    parser.add_argument("--dataset", help="mnist, or mnist-5k, which needs no download")
+    parser.add_argument(
+        "--dataset", help="what its scenes are drawn from, such as mnist-5k, which needs no download"
+    )
     parser.add_argument(
         "--env",
         metavar="KEYWORD=VALUE",
@@ -94,14 +96,16 @@ def main(arguments: list[str]) -> None:
         help="change its environment",
     )
     parser.add_argument("--split", choices=SPLITS, default="test")
-    parser.add_argument("--index", type=int, default=0, help="the first frozen scene to play, from 0")
+    parser.add_argument(
+        "--index", type=int, default=0, help="the first frozen scene, from 0, or a writer's seed"
+    )
     parser.add_argument("--episodes", type=int, default=1, help="how many episodes to record")
     parser.add_argument("--grid", action="store_true", help="film the episodes side by side")
     parser.add_argument("--compare", metavar="PLAYER", help="show this player beside it on the same scenes")
     parser.add_argument("--dream", action="store_true", help="let DRAW draw what it has not seen")
     parser.add_argument("--prompt", help="what a language model goes on from; the end of a line unless given")
-    parser.add_argument("--temperature", type=float, default=1.0, help="0 writes what is most probable")
-    parser.add_argument("--length", type=int, default=500, help="how many characters it writes")
+    parser.add_argument("--temperature", type=float, default=1.0, help="1, or 0 for what is most probable")
+    parser.add_argument("--length", type=int, default=500, help="how many characters it writes, else 500")
     parser.add_argument("--text", help="what is translated, or parsed, in place of a frozen scene")
     parser.add_argument("--image", type=Path, help="a photograph to be described in place of a frozen scene")
     parser.add_argument("--interactive", action="store_true", help="ask for texts until an empty line")

@@ -3,7 +3,7 @@
 `--set learning_rate=1e-3,2e-3 model.hidden=128,256` trains every combination, each in a folder of its
 own. One run follows the other; `--ray` trains them on all cores here (`pip install '.[cluster]'`), and
 `--address` on a cluster that sees the same files. It may be stopped: the same command goes on with each
-run after its last whole epoch. What is found lies in the sweep's folder: results.jsonl has a line a run,
+run after its last whole epoch. What is found lies in the sweep's folder: results.jsonl has one line per run,
 and table.md the mean over the seeds of what each setting's best epoch scored on validation scenes.
 """
 

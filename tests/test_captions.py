@@ -602,3 +602,49 @@ def test_a_kept_picture_that_is_damaged_or_lost_is_written_again(
     make_custom(pictures(10), captions=[["a dog"]] * 10).reset(seed=0)
     assert (folder / "3.png").read_bytes() == whole
     assert list(folder.parent.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize("harm", ["cut", "changed"])
+def test_a_kept_list_of_captions_that_was_damaged_is_written_again(harm: str) -> None:
+    images = pictures(12)
+    said = [["a dog runs"]] * 12
+    env = make_custom(images, captions=said)
+    kept = Path(env.unwrapped.vector.dataset.removeprefix("folder:")) / captions.LISTED
+    whole = kept.read_text(encoding="utf-8")
+    harmed = whole[:100] if harm == "cut" else whole.replace("dog", "cat")
+    kept.write_text(harmed, encoding="utf-8")
+    again = make_custom(images, captions=said)
+    assert "dog" in again.unwrapped.vector.answer_names
+    assert kept.read_text(encoding="utf-8") == whole
+
+
+def test_pictures_of_any_kind_and_place_are_read_anew_when_they_change(tmp_path: Path) -> None:
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    lines = [json.dumps({"image": f"../{i}.ppm", "captions": ["a dog"]}) for i in range(10)]
+    (folder / captions.LISTED).write_text("\n".join(lines), encoding="utf-8")
+    means = []
+    for grey in (10, 200):
+        for i in range(10):
+            Image.fromarray(np.full((8, 8 + grey // 100, 3), grey, np.uint8)).save(tmp_path / f"{i}.ppm")
+        env = make_custom(folder, canvas_size=8, retina_size=8)
+        means.append(float(env.reset(seed=0)[0]["retina"].max() * 255))
+    assert means == pytest.approx([10, 200])
+
+
+@pytest.mark.parametrize("kind", ["captions", "sentences"])
+def test_one_unit_that_is_classified_is_paid_by_its_score(kind: str) -> None:
+    """A caption or sentence of one word, whose answer needs no END, is worth what it is worth with one."""
+    if kind == "captions":
+        words = [[word] for word in ("dog", "cat", "cow")] * 8
+        env = make_custom(pictures(24), captions=words, task="classify", reward="score")
+    else:
+        given = [["eins", "zwei", "drei", "vier"] * 6, ["one", "two", "three", "four"] * 6]
+        env = make_custom(*given, units="words", task="classify", reward="score")
+    env.reset(seed=0)
+    right = env.unwrapped.vector.present_scenes().target[0]
+    terminated = False
+    while not terminated:
+        _, reward, terminated, _, info = env.step({**env.action_space.sample(), "answer": right})
+    assert info["correct"]
+    assert reward > 0

@@ -114,6 +114,21 @@ def test_words_in_other_forms() -> None:
     assert discrete.observation_space.contains(numbers)
 
 
+def test_what_was_said_is_shifted_by_one_for_nothing_is_zero() -> None:
+    one = wrappers.DiscreteWords(gymnasium.make("Glimpse/Lookup-v0", horizon=2))
+    many = wrappers.VectorDiscreteWords(
+        gymnasium.make_vec("Glimpse/Lookup-v0", 3, "vector_entry_point", horizon=2)
+    )
+    assert one.reset(seed=0)[0]["said"].tolist() == [0]
+    many.reset(seed=0)
+    actions: Any = many.action_space.sample()
+    actions["answer"][:] = [4, 0, 7]
+    alone = {key: value[0] for key, value in actions.items()}
+    for said in ([[0], [0], [0]], [[5], [1], [8]]):  # the second glimpse takes the answer
+        assert many.step(actions)[0]["said"].tolist() == said
+        assert one.step(alone)[0]["said"].tolist() == said[0]
+
+
 def scene(*lengths: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Documents and questions of so many words; each document names entities 0, 1 and 2."""
     generator = torch.Generator().manual_seed(0)

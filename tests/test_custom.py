@@ -4,6 +4,7 @@ import gc
 import itertools
 import json
 import os
+import pickle
 import subprocess
 import sys
 import weakref
@@ -449,6 +450,8 @@ def test_names_may_be_bytes_and_a_file_of_arrays_a_path(tmp_path: Path) -> None:
 def test_a_name_that_is_no_id_is_refused() -> None:
     with pytest.raises(ValueError, match="name must be of letters"):
         glimpse_env.register_custom("my data", IMAGES, LABELS)
+    with pytest.raises(ValueError, match="name must be of letters"):  # Gymnasium has it for module:id
+        glimpse_env.register_custom("my:data", IMAGES, LABELS)
 
 
 def test_classes_that_are_one_number_have_one_order() -> None:
@@ -527,3 +530,40 @@ def test_a_folder_may_be_called_as_a_file_is(tmp_path: Path) -> None:
         for i in range(10):
             Image.new("L", (8, 8), i).save(tmp_path / "own.npz" / label / f"{i}.png")
     assert glimpse_env.make_custom(tmp_path / "own.npz").unwrapped.vector.answer_names == ("a", "b")
+
+
+def test_an_environment_survives_a_change_of_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for label in "ab":
+        (tmp_path / "here" / "cls" / label).mkdir(parents=True)
+        for i in range(10):
+            Image.fromarray(IMAGES[i]).save(tmp_path / "here" / "cls" / label / f"{i}.png")
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    env = gymnasium.make("Glimpse/MNIST-v0", dataset="folder:cls")
+    kept = pickle.dumps(env.unwrapped)
+    monkeypatch.chdir(tmp_path / "there")
+    again = pickle.loads(kept)
+    assert (again.reset(seed=0)[0]["retina"] == env.reset(seed=0)[0]["retina"]).all()
+
+
+def test_numbers_in_columns_of_objects_are_numbers() -> None:
+    column = np.array(LABELS.tolist(), object)
+    envs = [glimpse_env.make_custom(IMAGES, labels, names=["a", "b", "c"]) for labels in (LABELS, column)]
+    assert envs[0].unwrapped.spec.kwargs == envs[1].unwrapped.spec.kwargs
+
+
+def test_a_file_that_the_system_will_not_read_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one without the permission is, which root reads all the same."""
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    file = tmp_path / "s.tsv"
+    file.write_text("a\tb\n" * 10, encoding="utf-8")
+    monkeypatch.setattr(Path, "read_text", refused)
+    monkeypatch.setattr(Path, "iterdir", refused)
+    for read in (lambda: files.read_lines(file, "x"), lambda: own.read_folder(tmp_path)):
+        with pytest.raises(DatasetError, match=r"cannot be read \(Permission denied\)"):
+            read()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import OFFLINE
+from torch.nn import functional as F
 
-from agents.agent import Spec
+from agents.agent import Agent, Spec, Step
 from agents.cores import LSTM
 from agents.learn import losses
 from agents.learn.envs import make_env, spec_of
@@ -236,6 +237,29 @@ def test_an_untrained_readers_error_is_a_sequences() -> None:
     scored = evaluate(agent, PAIRS, "validation", **env)
     assert scored.error > 95
     assert evaluate(agent, PAIRS, "validation", "mc10", **env).error > 95
+
+
+class Told(Agent):
+    """Says what is asked, or in 15 of 100 sampled looks something else, surely."""
+
+    def initial(self, batch_size: int) -> None:
+        return None
+
+    def forward(self, observation: dict[str, torch.Tensor], state: None, sample: bool) -> tuple[Step, None]:
+        right = F.one_hot(observation["next"], 10).float()
+        wrong = (torch.rand(len(right)) < 0.15) & torch.tensor(sample)
+        logits = 20 * torch.where(wrong[:, None], right.roll(1, 1), right)
+        zeros = torch.zeros(len(right))
+        return Step(torch.zeros(len(right), 2), logits, zeros, zeros), None
+
+
+def test_an_answer_is_what_most_of_ten_looks_say() -> None:
+    env = {**OFFLINE, "horizon": 2}
+    assert evaluate(Told(), PAIRS, "validation", **env).error == 0
+    # Either of two answers is wrong in 15 of 100; of ten looks, where five or more are: once in a
+    # hundred.
+    assert evaluate(Told(), PAIRS, "validation", "sampled", **env).error == pytest.approx(27.75, abs=6)
+    assert evaluate(Told(), PAIRS, "validation", "mc10", **env).error < 4
 
 
 @pytest.mark.parametrize("kind", ["dram", "recurrent ppo", "ppo"])

@@ -5,7 +5,9 @@ import itertools
 import pytest
 import torch
 from conftest import OFFLINE
+from torch.nn import functional as F
 
+from agents.agent import Agent, Step
 from agents.learn import ensemble
 from agents.learn.ensemble import evaluate_both, most_probable
 from agents.learn.envs import make_env
@@ -51,6 +53,37 @@ def test_read_backward_the_last_digit_is_asked_for_first_and_the_scene_is_the_sa
         digits = views[0]["target"][row].tolist().index(10)
         assert (backward[:digits] == forward[:digits][::-1]).all()
         assert not backward[digits:].any()
+
+
+class Telling(Agent):
+    """Says the target, or beside it, and believes it by so much more than all else."""
+
+    def __init__(self, beside: int, sure: float) -> None:
+        super().__init__()
+        self.beside, self.sure = beside, sure
+
+    def initial(self, batch_size: int) -> int:
+        return 0
+
+    def forward(self, observation: dict[str, torch.Tensor], state: int, sample: bool) -> tuple[Step, int]:
+        symbol = observation["next"]
+        digit = torch.where(symbol < 10, (symbol + self.beside) % 10, symbol)  # END where it is
+        zeros = torch.zeros(len(symbol))
+        return Step(torch.zeros(len(symbol), 2), self.sure * F.one_hot(digit, 11).float(), zeros, zeros), 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "error"),
+    [
+        (Telling(0, 25), Telling(0, 25), 0),
+        (Telling(0, 25), Telling(1, 4), 0),  # who is surer
+        (Telling(1, 4), Telling(0, 25), 0),
+        (Telling(0, 4), Telling(1, 25), 100),
+        (Telling(1, 25), Telling(0, 4), 100),
+    ],
+)
+def test_who_is_surer_of_the_two_is_heard(one: Telling, other: Telling, error: float) -> None:
+    assert evaluate_both(one, other, HOUSE, "validation", "deterministic", **OFFLINE).error == error
 
 
 def test_both_together_are_scored_on_every_scene() -> None:

@@ -112,10 +112,12 @@ def test_the_folder_that_numba_is_told_comes_first(package: Path, tmp_path: Path
 
 
 def test_a_damaged_cache_is_compiled_anew(package: Path) -> None:
-    first = seen(show(package))
-    for path in (package / "glimpse_env" / "__pycache__").glob("*.nb[ic]"):
+    first = seen(show(package, NUMBA_CACHE_DIR=None))
+    kept = list((package / "glimpse_env" / "__pycache__").glob("*.nb[ic]"))
+    assert kept
+    for path in kept:
         path.write_bytes(path.read_bytes()[:100])
-    assert seen(show(package)) == first
+    assert seen(show(package, NUMBA_CACHE_DIR=None)) == first
 
 
 def test_every_kernel_counts_for_the_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,3 +151,19 @@ def test_a_folder_that_others_may_write_to_is_not_trusted(
     mine.rmdir()
     mine.symlink_to(tmp_path)
     assert kernels.kernel_folder.__wrapped__() is None
+
+
+def test_a_cache_below_the_folder_of_temporary_files_is_asked_whose_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a user without a home is."""
+    monkeypatch.setattr(kernels.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(kernels, "PACKAGE", tmp_path / "file" / "x")
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    cache = tmp_path / "glimpse_env"
+    monkeypatch.setattr(kernels, "cache_folder", lambda: cache)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    cache.mkdir(mode=0o700)
+    assert kernels.kernel_folder.__wrapped__() == cache / "kernels"
+    cache.chmod(0o777)  # so that others could put another folder in its place
+    assert kernels.kernel_folder.__wrapped__() == tmp_path / f"glimpse_env-kernels-{os.getuid()}"

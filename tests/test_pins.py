@@ -8,6 +8,8 @@ import pin
 import pytest
 from conftest import ROOT, needs_full_mnist, skip_without_data
 
+from glimpse_env import TABLE
+
 PINS = json.loads((ROOT / "tests" / "pins.json").read_text(encoding="utf-8"))
 
 
@@ -21,6 +23,12 @@ def test_frozen_scenes_are_the_pinned_ones(name: str, request: pytest.FixtureReq
 @pytest.mark.parametrize("env_id", sorted(PINS["trajectories"]))
 def test_fifty_steps_are_the_pinned_ones(env_id: str) -> None:
     assert pin.trajectories(env_id, "mnist-5k") == PINS["trajectories"][env_id]
+
+
+def test_nothing_is_left_unpinned() -> None:
+    assert PINS["trajectories"].keys() == TABLE.keys() <= PINS["scenes"].keys()
+    kept = {path.stem for path in pin.results.PRETRAINED.glob("*.safetensors")}
+    assert PINS["checkpoints"].keys() == kept
 
 
 @needs_full_mnist

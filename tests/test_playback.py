@@ -85,7 +85,7 @@ def test_films_hold_every_moment(tmp_path: Path, views: list[View], suffix: str,
     save(path, [("RAM", views)])
     film = iio.imread(path)
     assert film.shape[1:] == (540, 960, 3)
-    assert abs(len(film) - frames) <= 1
+    assert abs(len(film) - frames) <= (suffix == ".mp4")  # whose end the reader may lack
     assert np.abs(film[0].astype(int) - film[-1].astype(int)).mean() > 0.5
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 

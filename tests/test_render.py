@@ -234,7 +234,10 @@ def test_a_window_that_an_agent_placed_is_drawn_in_place_of_the_retina() -> None
     assert draw_frame(looking)[140, 630].tolist() == [40, 40, 40]
 
 
-@pytest.mark.parametrize("sign", ["\u200b", "\u00ad", "\ufeff", "\u200e", "\u2764\ufe0f", "\u200d", "\x00"])
+SIGNS = ["\u200b", "\u00ad", "\ufeff", "\u200e", "\u2764\ufe0f", "\u200d", "\x00", "\u034f", "\u180b"]
+
+
+@pytest.mark.parametrize("sign", [*SIGNS, "\U000e0100", "葛\U000e0100"])
 @pytest.mark.parametrize("units", ["pieces", "words"])
 def test_signs_that_leave_no_ink_are_passed_over(sign: str, units: str) -> None:
     sides = [[f"{sign} {word}{sign}n {i}" for i in range(20)] for word in ("Hau", "hou")]

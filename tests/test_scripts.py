@@ -36,6 +36,7 @@ from agents.experiments import EXPERIMENTS
 from agents.experiments.experiment import load_agent
 from agents.learn import checkpoint
 from agents.learn import run as runs
+from agents.learn.evaluate import Evaluation
 from agents.report import results
 from glimpse_env.data.files import DatasetError
 from glimpse_env.registry import TABLE
@@ -486,6 +487,23 @@ def test_ctrl_d_ends_a_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_not_published_cannot_be_reproduced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reproduce.results, "read", lambda: [])
     assert "lookup-10 of seed 1 is not published" in run("reproduce", "lookup-10", fails=True)
+
+
+@pytest.mark.parametrize(
+    ("difference", "same"), [(0.04, True), (-0.04, True), (0.06, False), (np.nan, False)]
+)
+def test_a_figure_that_is_not_reproduced_is_named(
+    difference: float, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (*_, line) = [
+        line
+        for line in results.read()
+        if (line["experiment"], line["seed"], line["mode"]) == ("lookup-10", 1, "deterministic")
+    ]
+    today = Evaluation(line["value"] + difference, (0, 1), 1000)
+    monkeypatch.setattr(reproduce, "evaluate", lambda *_, **__: today)
+    told = run("reproduce", "lookup-10", fails=not same)
+    assert ("lookup-10 differ by more" in told) is not same
 
 
 def test_sequences_are_trained_and_scored(tmp_path: Path) -> None:

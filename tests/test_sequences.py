@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import needs_full_mnist
+from conftest import needs_data, needs_full_mnist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from agents.agent import SequenceSpec
 from agents.experiments import Experiment
-from agents.learn.language import NextStep, carried, in_windows
+from agents.learn.language import NextStep, carried, in_windows, influence
 from agents.learn.loop import Loop, Task
 from agents.learn.recall import Recall, error_of, errors, evaluate, with_omega
 from agents.learn.run import Run
@@ -134,14 +134,29 @@ def test_a_split_without_frozen_sequences_is_refused() -> None:
         make_sequences("copying", {"length": 100}).blocks("train")
 
 
+@needs_data("tinyshakespeare")
 def test_tiny_shakespeare_is_found() -> None:
-    try:
-        validation, test = (texts.load("tiny-shakespeare", split) for split in ("validation", "test"))
-    except DatasetError:
-        pytest.skip("tinyshakespeare/input.txt is neither in GLIMPSE_DATA nor can it be downloaded")
+    validation, test = (texts.load("tiny-shakespeare", split) for split in ("validation", "test"))
     assert validation.startswith("First Citizen:\nBefore we proceed any further")
     assert test.startswith("\n\nGREMIO:\nGood morrow, neighbour Baptista.")  # nanoGPT's has one letter more
     assert len(Characters("tiny-shakespeare").spec.alphabet) == 65
+
+
+def test_influence_is_the_norm_of_each_characters_jacobian(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("abcd" * 2000, encoding="utf-8")
+    torch.manual_seed(0)
+    model = CharLM(Characters(f"file:{path}").spec, CharLMSettings(hidden=8, embedding=4)).double().eval()
+    text = "abca"
+
+    def last(xs: torch.Tensor) -> torch.Tensor:
+        return model.reader(xs[:, None], None)[0][-1, 0]
+
+    xs = model.embedding(encode(text, model.spec.alphabet, "the text")).detach()
+    jacobian = torch.autograd.functional.jacobian(last, xs)  # (hidden, T, embedding)
+    norm = jacobian.square().sum((0, 2)).sqrt()
+    found = influence(model, text, projections=4000)
+    torch.testing.assert_close(found.double(), norm / norm.max(), rtol=0.05, atol=0)
 
 
 def test_bad_texts_are_named(tmp_path: Path) -> None:

@@ -626,3 +626,36 @@ def test_house_numbers_of_one_file_are_read_once(tmp_path: Path) -> None:
     gc.collect()
     other = GlimpseVectorEnv(1, **of, dataset=f"file:{tmp_path}/own.npz")
     assert one.world._images is other.world._images
+
+
+def test_difficulty_is_set_in_a_single_env_and_in_vectors_of_such() -> None:
+    ours = gymnasium.make_vec("Glimpse/TranslatedMNIST-v0", 2, "vector_entry_point", **OFFLINE)
+    theirs = gymnasium.make_vec("Glimpse/TranslatedMNIST-v0", 2, "sync", **OFFLINE)
+    for envs in (ours, theirs):
+        assert envs.get_attr("difficulty") == (1.0, 1.0)
+        envs.set_attr("difficulty", 0.0)
+        assert envs.get_attr("difficulty") == (0.0, 0.0)
+        envs.reset(seed=0)
+    boxes = [tuple(env.unwrapped.vector.present_scenes().boxes[0].tolist()) for env in theirs.envs]
+    assert ours.present_scenes().boxes.tolist() == [list(box) for box in boxes]
+
+
+def test_a_row_that_is_not_begun_may_be_asked_for_anything() -> None:
+    envs = GlimpseVectorEnv(2, **OFFLINE)
+    envs.reset(seed=0)
+    mask = np.array([True, False])
+    envs.reset(options={"index": [3, 10**30], "reset_mask": mask})
+    alone, _ = GlimpseVectorEnv(1, **OFFLINE).reset(options={"index": 3})
+    assert (envs._observe()["retina"][0] == alone["retina"][0]).all()
+
+
+@pytest.mark.parametrize(
+    ("keywords", "told"),
+    [
+        ({"step_cost": 10**400}, "step_cost must be a finite number"),
+        ({"num_envs": 10**5, "retina_size": 1024, "scales": 5}, "rows of this canvas take"),
+    ],
+)
+def test_numbers_beyond_all_bounds_are_one_sentence(keywords: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        GlimpseVectorEnv(**{"num_envs": 1, **OFFLINE, **keywords})

@@ -10,7 +10,7 @@ import pytest
 from conftest import OFFLINE, assert_same
 from gymnasium.spaces import MultiDiscrete
 from gymnasium.utils.env_checker import check_env
-from gymnasium.wrappers import TimeAwareObservation
+from gymnasium.wrappers import FilterObservation, FlattenObservation, TimeAwareObservation
 
 from glimpse_env import wrappers
 from glimpse_env.sensors.retina import patch_start
@@ -293,12 +293,46 @@ def test_gymnasiums_play_knows_the_keys_of_every_wrapper() -> None:
     assert GridAction(env, 7).get_keys_to_action()[("d", "4")].tolist() == [5, 3, 4]
 
 
-def test_time_aware_observation_knows_the_horizon() -> None:
+def test_time_aware_observation_finds_a_limit() -> None:
     env = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=5)
-    assert env.spec.max_episode_steps == 6  # the one that no episode comes to
+    assert env.spec.max_episode_steps == 10_001  # the one that no episode comes to
     aware = TimeAwareObservation(BoxAction(env), flatten=False, dict_time_key="steps")
     observation, _ = aware.reset(seed=0)
     assert observation in aware.observation_space
+
+
+def test_an_env_made_again_by_another_horizon_is_not_cut_off() -> None:
+    spec = gymnasium.make("Glimpse/MNIST-v0", **OFFLINE, horizon=3).spec
+    assert spec is not None
+    env = gymnasium.make(spec, horizon=9)
+    env.reset(seed=0)
+    ends = [env.step(env.action_space.sample())[2:4] for _ in range(9)]
+    assert ends == [(False, False)] * 8 + [(True, False)]
+
+
+def test_a_wrapper_says_what_another_took_away() -> None:
+    env = gymnasium.make("Glimpse/Lookup-v0")
+    without_time = FilterObservation(env, ["retina", "gaze"])
+    with pytest.raises(ValueError, match="a Dict with time, and got Dict"):
+        wrappers.GlimpseHistory(without_time)
+    for wrapper in (
+        wrappers.GlimpseHistory,
+        wrappers.WholeCanvas,
+        wrappers.OneHotWords,
+        wrappers.Supervision,
+    ):
+        with pytest.raises(ValueError, match="wrap with it first"):
+            wrapper(FlattenObservation(env))
+    words = wrappers.DiscreteWords(without_time)
+    assert words.reset(seed=0)[0] in words.observation_space
+
+
+def test_nothing_is_due_after_the_end() -> None:
+    envs = wrappers.VectorSupervision(gymnasium.make_vec("Glimpse/Lookup-v0", 2, "vector_entry_point"))
+    envs.reset(seed=0)
+    seen = [envs.step(envs.action_space.sample())[0] for _ in range(3)]
+    assert [one["due"].tolist() for one in seen] == [[1, 1], [0, 0], [0, 0]]
+    assert [one["next"][0] >= 0 for one in seen] == [True, False, True]  # the third begins another
 
 
 @pytest.mark.parametrize("vector", [False, True])

@@ -7,8 +7,8 @@ digits.
 `python scripts/train.py edram-slim` trains a row, `python scripts/evaluate.py` scores it; published rows
 are printed by `python scripts/report.py --group ablavatski2017`. `edram` has the paper's network and loss,
 for six of its 200 epochs; `edram-slim` is a small relative with an eighth of the weights, whose epoch takes
-a ninth of the time; edram-slim-labels is not shown where the digits are. Some digits stay undistorted in
-the training of the slim ones, as those of the test are.
+a ninth of the time; edram-slim-labels is trained without the places of the digits. In training
+the slim ones also see some undistorted digits, as those of the test all are.
 """
 
 from __future__ import annotations

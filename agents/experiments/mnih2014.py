@@ -12,11 +12,11 @@ Test error in percent, as the paper has it:
 `python scripts/train.py ram-mnist` trains a row and `python scripts/evaluate.py` scores it; published rows
 stand beside the paper's in `python scripts/report.py --group mnih2014`. Expect RAM to err less than the
 paper's, except on 28x28 with two glimpses from a random first gaze and with three from any. The first gaze
-is random, and the centre in rows named -center. Above 28x28 RAM with more glimpses starts from fewer
-(ram-cluttered-g4, then -g6, then ram-cluttered): the cost of training grows with the number of glimpses,
-and most of it uses four. RAM trains on distorted digits; the paper, and the rows fc and conv, train on
-plain ones. Above 28x28 the glimpse network is convolutional, and batches are small, because those learn
-more from the same number of images (results/LOG.md).
+is random, and the centre in rows named -center. Above 28x28 RAM with more glimpses starts from the weights
+of RAM with fewer (ram-cluttered-g4, then -g6, then ram-cluttered): the cost of training grows with the
+number of glimpses, and most of it uses four. RAM trains on distorted digits; the paper, and the rows fc and
+conv, train on plain ones. Above 28x28 the glimpse network is convolutional, and batches are small, which
+errs less after the same number of images (results/LOG.md).
 """
 
 from __future__ import annotations

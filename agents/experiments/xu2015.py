@@ -1,4 +1,4 @@
-"""Vinyals et al. (2015) and Xu et al. (2015): captions, by one look at the whole or by a look a word.
+"""Vinyals et al. (2015) and Xu et al. (2015): captions, by one look at the whole or one look per word.
 
 | Flickr8k, test | BLEU-1 | BLEU-2 | BLEU-3 | BLEU-4 | METEOR |
 |---|---:|---:|---:|---:|---:|

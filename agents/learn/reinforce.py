@@ -49,7 +49,7 @@ class GivenGaze(LoopLearner):
 
     @property
     def rollouts(self) -> int:
-        """Episodes an image."""
+        """Episodes per image."""
         return 1
 
     def lesson(self, agent: Any, task: Task) -> Lesson[Any]:
@@ -118,10 +118,10 @@ class Reinforce(GivenGaze):
     """What a gaze is rewarded with: the environment's reward, or log p(target | glimpses) in place of what it
     pays for right answers: then the loss is a sample of the variational bound (Ba et al. 2015, eq. 10)."""
     sigma_start: float | None = None
-    """The standard deviation of a gaze at the beginning, in gaze units, from where it goes to the model's
-    own; None keeps the model's throughout."""
+    """The standard deviation of a gaze at the start of training, in gaze units, from where it is annealed to
+    the model's own; None keeps the model's throughout."""
     sigma_decay: Literal["linear", "geometric"] = "linear"
-    """How sigma goes there: by as much, or to the same share, in every part of training."""
+    """How sigma is annealed: in a straight line, or by the same factor in every part of training."""
     reinforce_weight: float = 0.1
     """The weight of REINFORCE beside the answers' cross-entropy."""
     entropy_weight: float = 0.0
@@ -129,11 +129,11 @@ class Reinforce(GivenGaze):
     gae_lambda: float = 1.0
     """The lambda of generalised advantages, in [0, 1]: 1 is unbiased, less is less noisy."""
     discount: float = 1.0
-    """How much less each later step counts than the one before it, in [0, 1]."""
+    """By which factor each later step counts less than the one before it, in [0, 1]; 1 discounts nothing."""
     baseline: Literal["learned", "leave_one_out"] = "learned"
     """What REINFORCE subtracts: the value of each step, or the mean of the image's other rollouts."""
     rollouts: int = 1
-    """Episodes an image; leave_one_out needs two or more."""
+    """Episodes per image; leave_one_out needs two or more."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""

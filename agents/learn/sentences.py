@@ -47,11 +47,11 @@ class TeacherForcing(LoopLearner, Scorer):
     label_smoothing: float = 0.1
     """The share of a word's probability that all words share in the loss, in [0, 1)."""
     beams: int = 5
-    """How many beams search for the best answer when the trained model is scored."""
+    """The width of the beam search for the best answer when the trained model is scored."""
     length_weight: float = 1.0
-    """How much long answers are helped in it (parts/beam.py)."""
+    """The weight of its length normalisation (parts/beam.py)."""
     coverage_weight: float = 0.0
-    """How much answers are helped in it that leave no word unread."""
+    """The weight of its coverage penalty, which tells against words that are left unread."""
     diagonal_weight: float = 0.0
     """The weight of the penalty on looks that lie off the diagonal (`off_diagonal`), of a nat."""
     constrained: bool = False

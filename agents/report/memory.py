@@ -181,4 +181,5 @@ def stages(name: str) -> str:
         if i in shown:
             nats = f"{line['validation_nats']:.2f} nats on validation"
             out.append(f"After {minutes:.1f} minutes, {nats}:\n\n```text\n{line['sample'].strip()}\n```")
-    return "\n\n".join([f"What {name} wrote after its first epoch, a quarter of them and the last:", *out])
+    what = f"What {name} wrote after its first epoch, after a quarter of them and after the last:"
+    return "\n\n".join([what, *out])

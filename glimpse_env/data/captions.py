@@ -3,9 +3,9 @@
 "flickr8k" are 8,091 photographs with five captions each (Hodosh, Young, Hockenmaier 2013), found and not
 downloaded: its owners ask everyone to request it, and scripts/prepare_flickr8k.py makes the files from
 what they send. "codraw" are 9,993 scenes of clip art (data/codraw.py), found likewise. "folder:PATH" is
-anybody's folder of pictures with a file captions.jsonl, a line a picture: {"image": "dog.jpg", "captions":
-["a dog runs", …]}, and if one likes "split": "train", "validation" or "test"; without it every ten lines are
-shared out, seven, one and two. A caption is its words in small letters, without marks.
+anybody's folder of pictures with a file captions.jsonl, one line per picture: {"image": "dog.jpg",
+"captions": ["a dog runs", …]}, and if one likes "split": "train", "validation" or "test"; without it every
+ten lines are shared out, seven, one and two. A caption is its words in small letters, without marks.
 """
 
 from __future__ import annotations
@@ -117,8 +117,9 @@ def splits(name: str) -> dict[str, Captioned]:
     """All splits of captioned pictures, as `load` has each, and its errors; a changed folder is read anew."""
     if name.startswith("folder:") and name != "folder:":
         folder = files.path_of(name.removeprefix("folder:"))
-        listed = folder / LISTED
-        return _folder(folder, files.signature(listed), own.signature(folder) if folder.is_dir() else "")
+        listed = files.signature(folder / LISTED)
+        pictures = own.signed(path for _, path, _ in _listed(folder, listed))
+        return _folder(folder, listed, pictures)
     if name not in NAMED:
         raise ValueError(
             f"there are no captions {name!r}{checks.did_you_mean(name, CHOICES) or ':'} use one of "
@@ -196,22 +197,26 @@ def store(
     for picture in pictures:
         hashed.update(f"{picture.shape}".encode() + picture.tobytes())
     folder = files.cache_folder() / "own" / f"captions-{hashed.hexdigest()[:20]}"
-    if not _is_whole(folder, len(pictures)):
+    if not _is_whole(folder, lines):
         _write(folder, lines, pictures)
     return f"folder:{folder}"
 
 
-def _is_whole(folder: Path, pictures: int) -> bool:
-    """Whether a folder of the cache has all that `_write` writes, and no picture is damaged."""
+def _is_whole(folder: Path, lines: list[str]) -> bool:
+    """Whether a folder of the cache has the list that `_write` writes, and no picture is damaged."""
     from PIL import Image
 
     try:
-        for number in range(pictures):
+        for number in range(len(lines)):
             with Image.open(folder / f"{number}.png") as picture:
                 picture.verify()
-    except (OSError, SyntaxError):  # as Pillow calls a broken PNG
+        return (folder / LISTED).read_text(encoding="utf-8") == _written(lines)
+    except (OSError, SyntaxError, UnicodeDecodeError):  # Pillow calls a broken PNG a SyntaxError
         return False
-    return (folder / LISTED).is_file()
+
+
+def _written(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"
 
 
 def _write(folder: Path, lines: list[str], pictures: list[NDArray[np.uint8]]) -> None:
@@ -226,13 +231,13 @@ def _write(folder: Path, lines: list[str], pictures: list[NDArray[np.uint8]]) ->
             for number, picture in enumerate(pictures):
                 pixels = picture[0] if len(picture) == 1 else picture.transpose(1, 2, 0)
                 Image.fromarray(pixels).save(inner / f"{number}.png")
-            (inner / LISTED).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            if not _is_whole(folder, len(pictures)):  # another process may have been faster
+            (inner / LISTED).write_text(_written(lines), encoding="utf-8")
+            if not _is_whole(folder, lines):  # another process may have been faster
                 if folder.is_dir():
                     os.replace(folder, Path(made) / "damaged")
                 os.replace(inner, folder)
     except OSError as error:
-        if _is_whole(folder, len(pictures)):
+        if _is_whole(folder, lines):
             return
         raise DatasetError(
             f"{folder} could not be written ({error}): free some space, or set XDG_CACHE_HOME to a folder "
@@ -241,14 +246,11 @@ def _write(folder: Path, lines: list[str], pictures: list[NDArray[np.uint8]]) ->
 
 
 @lru_cache(files.RECENT)
-def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, Captioned]:
-    """A folder's splits; `listed` and `pictures` change when its files do."""
-    from PIL import Image
-
+def _listed(folder: Path, listed: tuple[int, int]) -> list[tuple[str, Path, tuple[Caption, ...]]]:
+    """Split, picture and captions of each line of a folder's list; `listed` changes when it does."""
     path = folder / LISTED
-    lines = files.read_lines(path, "a picture and its captions a line")
-    found: dict[str, list[tuple[Path, tuple[Caption, ...]]]] = {split: [] for split in SPLITS}
-    for number, line in enumerate(lines):
+    found = []
+    for number, line in enumerate(files.read_lines(path, "one picture and its captions per line")):
         try:
             entry = json.loads(line)
             image, captions = entry["image"], entry["captions"]
@@ -266,17 +268,28 @@ def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, C
             ) from None
         if not os.path.isfile(folder / image):  # False, unlike Path's, for a name that is too long
             raise DatasetError(f"line {number + 1} of {path} names {image}, which is not there: add it.")
-        with files.reading(folder / image, "delete or replace it"), Image.open(folder / image) as picture:
+        found.append((split, folder / image, said))
+    return found
+
+
+@lru_cache(files.RECENT)
+def _folder(folder: Path, listed: tuple[int, int], pictures: str) -> dict[str, Captioned]:
+    """A folder's splits; `listed` and `pictures` change when its files do."""
+    from PIL import Image
+
+    found: dict[str, list[tuple[Path, tuple[Caption, ...]]]] = {split: [] for split in SPLITS}
+    for split, path, said in _listed(folder, listed):
+        with files.reading(path, "delete or replace it"), Image.open(path) as picture:
             plain = picture.mode in ("L", "RGB") and "transparency" not in picture.info
             plain = plain and getattr(picture, "n_frames", 1) == 1
             picture.verify()
         if not plain:  # it may be such as is refused, and is better refused now
-            own.read_picture(folder / image)
-        found[split].append((folder / image, said))
+            own.read_picture(path)
+        found[split].append((path, said))
     for split, items in found.items():
         if not items:
             raise DatasetError(
-                f"{path} has no picture for {split}: give five lines or more, or each a split."
+                f"{folder / LISTED} has no picture for {split}: give five lines or more, or each a split."
             )
     return {split: Captioned(*zip(*items, strict=True)) for split, items in found.items()}
 

@@ -129,6 +129,12 @@ def own_file(name: str) -> Path:
     return path_of(name.removeprefix("file:"))
 
 
+def whole_name(dataset: str) -> str:
+    """The name of a data set, with the whole path (`path_of`) where it is "file:PATH" or "folder:PATH"."""
+    kind, _, path = dataset.partition(":")
+    return f"{kind}:{path_of(path)}" if kind in ("file", "folder") and path else dataset
+
+
 def path_of(given: str | Path) -> Path:
     """A path that a user gave, whole, so that it means the same wherever one works, with ~ as their home.
 
@@ -149,7 +155,7 @@ def path_of(given: str | Path) -> Path:
 def read_lines(path: Path, what: str) -> list[str]:
     """The lines of a file of a user's own; DatasetError for one that is missing or not UTF-8.
 
-    what: what the file should hold, as "a tree a line".
+    what: what the file should hold, as "one tree per line".
     """
     if not path.is_file():
         raise DatasetError(f"there is no file {path}: name one with {what}.")
@@ -157,16 +163,18 @@ def read_lines(path: Path, what: str) -> list[str]:
         text = path.read_text(encoding="utf-8-sig").removesuffix("\n")
     except UnicodeDecodeError as error:
         raise DatasetError(f"{path} is not UTF-8 (byte {error.start}): convert it.") from None
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read ({error.strerror}): see to its permissions.") from None
     return text.split("\n") if text else []  # splitlines() also cuts at U+2028, which JSON has within a line
 
 
 def read_shares(path: Path, what: str, parse: Callable[[str], Item]) -> dict[str, tuple[Item, ...]]:
-    """The items of a user's own file, one a line, of every ten lines shared out as TURNS has it.
+    """The items of a user's own file, one per line, of every ten lines shared out as TURNS has it.
 
     what: what an item is called, as "tree". parse: an item of a line, or ValueError. Raises DatasetError for
     fewer than ten lines and for the first line that is no such item.
     """
-    lines = read_lines(path, f"a {what} a line")
+    lines = read_lines(path, f"one {what} per line")
     if len(lines) < len(TURNS):
         raise DatasetError(f"{path} has {len(lines)} lines: give at least {len(TURNS)}, each a {what}.")
     parts: dict[str, list[Item]] = {turn: [] for turn in TURNS}

@@ -1,7 +1,7 @@
 """People's own pictures as a data set: arrays, a file of arrays, or a folder.
 
 Three names come of them: `file:PATH` is a .npz file, which `store` writes into the user's cache and anyone
-may write by hand, and `folder:PATH` is a folder of pictures, one sub-folder a class. Both work in every
+may write by hand, and `folder:PATH` is a folder of pictures, one sub-folder per class. Both work in every
 process that sees the path. A file or a folder may bring its own splits; otherwise every class is shared out
 alike, seven of ten pictures to train, one to validate and two to test.
 
@@ -178,6 +178,8 @@ def _to_labels(labels: Any, count: int, split: str) -> NDArray[Any]:
         raise ValueError(
             f"{split} labels must be one an image, got {count} images and labels of shape {array.shape}"
         )
+    if array.dtype.kind == "O" and all(isinstance(one, int | np.integer) for one in array.tolist()):
+        array = np.array(array.tolist())  # as columns with room for missing values have them
     if array.dtype.kind not in "iuUSO":
         raise ValueError(f"{split} labels must be integers or names, got {array.dtype}")
     if array.dtype.kind in "iu":
@@ -297,12 +299,16 @@ def signature(folder: Path) -> str:
         raise DatasetError(
             f"there is no folder {folder}: name one with a sub-folder of pictures for each class."
         )
+    return signed(sorted(path for path in folder.rglob("*") if _is_picture(path)))
+
+
+def signed(paths: Iterable[Path]) -> str:
+    """A hash of the names, sizes and times of files, which changes when they do."""
     hashed = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if _is_picture(p)):
+    for path in paths:
         if not checks.is_utf8(str(path)):
             raise DatasetError(f"the name of {path} is not UTF-8: rename it.")
-        about = path.stat()
-        hashed.update(f"{path.relative_to(folder)}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+        hashed.update(f"{path}\0{files.signature(path)}\0".encode())
     return hashed.hexdigest()
 
 
@@ -355,20 +361,28 @@ def read_folder(folder: Path) -> Splits:
 
 def _paths(folder: Path) -> list[Path]:
     """The pictures in the sub-folders of a folder; DatasetError if there are none."""
-    paths = [p for c in _folders(folder) for p in sorted(c.iterdir()) if _is_picture(p)]
+    paths = [p for c in _folders(folder) for p in _inside(c) if _is_picture(p)]
     if not paths:
-        raise DatasetError(f"{folder} holds no pictures: put them into one sub-folder a class.")
+        raise DatasetError(f"{folder} holds no pictures: put them into one sub-folder per class.")
     return paths
 
 
 def _folders(folder: Path) -> list[Path]:
     """The folders in a folder that are not hidden."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    return [p for p in _inside(folder) if p.is_dir() and not p.name.startswith(".")]
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What lies in a folder, in order; DatasetError for one that may not be read."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise DatasetError(f"{folder} cannot be read ({error.strerror}): see to its permissions.") from None
 
 
 def _has_pictures(folder: Path) -> bool:
     """Whether pictures lie in the folder itself: then it is a class that has the name of a split."""
-    return any(_is_picture(path) for path in folder.iterdir())
+    return any(map(_is_picture, _inside(folder)))
 
 
 def _is_picture(path: Path) -> bool:

@@ -40,7 +40,7 @@ MULTI30K = {
     "test_2016_flickr.en": "4f32cb8118b90cd5189d141e34791f70c245315e17065ecf9b2af6ab57e747cf",
     "test_2016_flickr.fr": "aaa466eae473f1807a1b4a1683e18b6bba1234aee4ebf70e04bbc11d1e87d2be",
 }
-# Of the pieces, one a line: sentencepiece up to 0.2.2 learns others.
+# Of the pieces, one per line: sentencepiece up to 0.2.2 learns others.
 PIECES = {
     ("multi30k", "de-en"): "e4d9f17878540610c0e9b9a06c4dd9577590a5122d5d44acd224da091261f136",
     ("multi30k", "en-fr"): "dee160218dbbef40592cf7e3a2d70e3f2a3a93d8cd7ab1d71c2dbcad3482a89a",
@@ -198,7 +198,7 @@ def _read(path: Path, written: tuple[int, int]) -> dict[str, Pairs]:
     `written`, the file's signature, changes when it does.
     """
     lines: dict[str, list[tuple[str, str]]] = {split: [] for split in SPLITS}
-    for number, line in enumerate(files.read_lines(path, "a pair of sentences a line")):
+    for number, line in enumerate(files.read_lines(path, "one pair of sentences per line")):
         source, *others = (part.strip() for part in line.split("\t"))
         if len(others) not in (1, 2) or not (source and others[0]):
             raise DatasetError(

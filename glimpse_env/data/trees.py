@@ -6,7 +6,7 @@ say what they close, too). Function tags, as that of NP-SBJ, are left away, and 
 
 "gum" has trees of many kinds of English texts (Zeldes 2017). They are silver: a parser made them from true
 parts of speech, which a tree here has beside its words, so that a score here is agreement with that parser.
-"grammar" are sentences of a small grammar, made here, and "file:PATH" is a file with a tree a line.
+"grammar" are sentences of a small grammar, made here, and "file:PATH" is a file with one tree per line.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def f1(agreeing: float, said: float, right: float) -> float:
 
 @cache
 def _gum(split: str) -> tuple[Tree, ...]:
-    instead = "use dataset='grammar', which needs no data, or dataset='file:PATH' with a tree a line"
+    instead = "use dataset='grammar', which needs no data, or dataset='file:PATH' with one tree per line"
     lines = files.read_shared("gum_const", f"trees.{PARTS[split]}.txt.gz", SHA256[split], instead)
     return tuple(map(parse, lines))
 

@@ -6,6 +6,7 @@ Only this module knows pygame.
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from functools import cache
 from typing import ClassVar
@@ -21,6 +22,8 @@ Frame = NDArray[np.uint8]
 
 LARGEST_WINDOW = (1600, 1000)
 NO_DISPLAY = "there is no display to open a window on: use render_mode='rgb_array', or play.py with --out"
+NOT_DRAWN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of characters
+VARIANT = re.compile("[\u034f\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # of the sign before
 SHARPNESS = 2  # frames are drawn this many times larger and then smoothed down
 
 BACKGROUND: Color = (14, 17, 23)
@@ -79,7 +82,10 @@ class Pen:
         text = inked(text)
         if not text:
             return
-        drawn = _font(_up(size), text).render(text, True, color)
+        try:
+            drawn = _font(_up(size), text).render(text, True, color)
+        except pygame.error:  # all of it takes no room, as some fonts have it
+            return
         place = drawn.get_rect()
         if center:
             place.center = (_up(x), _up(y))
@@ -220,10 +226,8 @@ def _has(font: pygame.font.Font, letters: str) -> bool:
 
 
 def inked(text: str) -> str:
-    """A text without what is not drawn: control and format characters, and the choice among two drawings."""
-    return "".join(
-        c for c in text if unicodedata.category(c) not in ("Cc", "Cf") and not "\ufe00" <= c <= "\ufe0f"
-    )
+    """A text without what is not drawn: controls, formats, breaks, halves of signs, choices of a drawing."""
+    return "".join(c for c in text if unicodedata.category(c) not in NOT_DRAWN and not VARIANT.match(c))
 
 
 def readable(name: str, number: int) -> str:

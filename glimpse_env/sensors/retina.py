@@ -62,7 +62,8 @@ class Retina:
         self._summed = sums_pay(canvas_shape, size, scales, glimpses)
         pixels = math.prod(canvas_shape)
         bytes_of_sums = 2 * pixels if self._summed else 0
-        checks.rows_fit(num_envs, pixels + bytes_of_sums + 4 * channels * context**2)
+        seen = 4 * channels * (scales * size**2 + context**2) + 8 * glimpses  # the path is of gazes
+        checks.rows_fit(num_envs, pixels + bytes_of_sums + seen)
         kept = num_envs if self._summed else 1  # one is enough for a context
         self._integral = np.zeros((kept, channels, height + 1, width + 1), np.uint16)
         self._context = np.zeros((num_envs, channels, context, context), np.float32)

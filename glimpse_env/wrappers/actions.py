@@ -137,7 +137,7 @@ def from_box(action: Any, batch: tuple[int, ...], axes: int, answers: int) -> di
 def grid_space(inner: GlimpseVectorEnv, cells: int | None, answers: int) -> MultiDiscrete:
     """A cell of each axis, then the answer; ValueError for fewer than two cells a side."""
     if cells is None:
-        cells = CELLS if inner.sensor.axes == 2 else inner.world.canvas_shape[0]
+        cells = CELLS if inner.sensor.axes == 2 else max(inner.world.canvas_shape[0], 2)
     checks.integer("cells", cells, 2, MAX_CELLS)
     return MultiDiscrete([*[cells] * inner.sensor.axes, answers])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
+from gymnasium.spaces import Dict
 from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import VectorWrapper
 
@@ -36,6 +37,17 @@ class VectorView(_VectorWrapper, RecordConstructorArgs):
         _VectorWrapper.__init__(self, env)
         self.inner = glimpse_env_of(env)
         self.autoreset_mode = env.metadata["autoreset_mode"]  # TorchRL looks for it here
+
+
+def views_of(space: gymnasium.Space[Any] | None, *keys: str) -> Dict:
+    """A space of observations that is a Dict with `keys`; ValueError where another wrapper took them."""
+    if not (isinstance(space, Dict) and set(keys) <= space.spaces.keys()):
+        wanted = f" with {', '.join(keys)}" if keys else ""
+        raise ValueError(
+            f"this wrapper changes the environment's own observation, a Dict{wanted}, and got {space}: wrap "
+            "with it first"
+        )
+    return space
 
 
 def glimpse_env_of(env: Any) -> GlimpseVectorEnv:

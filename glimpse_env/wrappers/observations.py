@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from glimpse_env.sensors.retina import writable
 from glimpse_env.vector import GlimpseVectorEnv, Info, Observation
-from glimpse_env.wrappers.base import SingleEnv, SingleView, VectorView
+from glimpse_env.wrappers.base import SingleEnv, SingleView, VectorView, views_of
 
 
 class _Shown(SingleView):
@@ -118,8 +118,7 @@ class GlimpseHistory(_Shown):
 
     def __init__(self, env: SingleEnv) -> None:
         super().__init__(env)
-        assert isinstance(env.observation_space, Dict)
-        history = _Kept(env.observation_space, 1, self.inner.horizon)
+        history = _Kept(views_of(env.observation_space, "time"), 1, self.inner.horizon)
         self._history: _Kept = history
         self.observation_space = history.space
 
@@ -133,7 +132,7 @@ class VectorGlimpseHistory(_VectorShown):
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
-        history = _Kept(env.single_observation_space, env.num_envs, self.inner.horizon)
+        history = _Kept(views_of(env.single_observation_space, "time"), env.num_envs, self.inner.horizon)
         self._history: _Kept = history
         self.single_observation_space = history.space
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
@@ -160,8 +159,7 @@ class _Words(_Shown):
     def __init__(self, env: SingleEnv) -> None:
         super().__init__(env)
         self._words = different_words(self.inner)
-        assert isinstance(env.observation_space, Dict)
-        self.observation_space = self.form.space(env.observation_space, self._words)
+        self.observation_space = self.form.space(views_of(env.observation_space), self._words)
 
     def _shown(self, observation: Observation) -> Observation:
         return self.form.views(observation, self._words)
@@ -175,7 +173,7 @@ class _VectorWords(_VectorShown):
     def __init__(self, env: Any) -> None:
         super().__init__(env)
         self._words = different_words(self.inner)
-        self.single_observation_space = self.form.space(env.single_observation_space, self._words)
+        self.single_observation_space = self.form.space(views_of(env.single_observation_space), self._words)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
 
     def _shown(self, observation: Observation) -> Observation:
@@ -222,7 +220,8 @@ def discrete_space(views: Dict, words: dict[str, int]) -> Dict:
 
 def discrete(observation: Observation, words: dict[str, int]) -> Observation:
     """The observation with answers counted from 1 on, 0 being none, as fresh arrays."""
-    return {**observation, "said": observation["said"] + 1}
+    seen = dict(observation)
+    return {**seen, "said": seen["said"] + 1} if "said" in seen else seen
 
 
 class OneHotWords(_Words):
@@ -353,5 +352,4 @@ def supervision_spaces(inner: GlimpseVectorEnv, boxes: bool) -> dict[str, gymnas
 
 
 def _with_space(space: gymnasium.Space[Any], **more: gymnasium.Space[Any]) -> Dict:
-    assert isinstance(space, Dict)
-    return Dict({**space.spaces, **more})
+    return Dict({**views_of(space).spaces, **more})
