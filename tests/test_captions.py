@@ -532,8 +532,14 @@ def test_meteor_by_hand_and_beside_its_own_program() -> None:
     # Of two places for a word that which makes fewer chunks.
     twice = meteor.meteor(words_of("big dog sees cat"), [words_of("dog big dog sees cat")])
     assert (twice.matches, twice.chunks) == (4, 1)
-    total = meteor.whole([found, same])
+    total = meteor.whole(np.array([found, same]))
     assert min(found.score, same.score) < total < 1
+    # A word that is there counts more than one that means the same, though that is nearer.
+    exact = meteor.meteor(words_of("car"), [words_of("auto the car")])
+    assert exact.found == pytest.approx(0.75)
+    # Added up, each text is a chunk, also where it is its reference.
+    ten = meteor.whole(np.array([meteor.meteor(list("bcdfghjklm"), [list("bcdfghjklm")])] * 100))
+    assert ten == pytest.approx(1 - 0.6 * (1 / 10) ** 0.2)
 
 
 def found_worth() -> float:
@@ -553,7 +559,7 @@ def test_meteor_is_near_that_of_its_own_program_which_knows_paraphrases() -> Non
         if entry["split"] == "test"
     ]
     counts = [meteor.meteor(first, others) for first, *others in texts]
-    assert meteor.whole(counts) == pytest.approx(0.25498, abs=0.003)
+    assert meteor.whole(np.array(counts)) == pytest.approx(0.25498, abs=0.003)
 
 
 def test_a_word_that_is_called_as_the_end_is_shown() -> None:

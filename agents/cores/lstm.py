@@ -47,7 +47,8 @@ class LSTM(Core):
         weights = [_torchs_order(w) for w in (self.glimpse.weight, self.recurrent.weight, self.glimpse.bias)]
         xs, h, c, *weights = as_in_autocast((xs, h, c, *weights, torch.zeros_like(weights[2])))
         begin = (h[None].contiguous(), c[None].contiguous())
-        ys, last_h, last_c = torch.lstm(xs, begin, weights, True, 1, 0.0, self.training, False, False)
+        train = torch.is_grad_enabled()  # cuDNN can go back through what was said to be training alone
+        ys, last_h, last_c = torch.lstm(xs, begin, weights, True, 1, 0.0, train, False, False)
         return ys, (last_h[0], last_c[0])
 
 
@@ -109,5 +110,6 @@ class GRU(Core):
         h = xs.new_zeros(xs.shape[1], self.width) if state is None else state
         own = (self.input.weight, self.recurrent.weight, self.input.bias, self.recurrent.bias)
         xs, h, *weights = as_in_autocast((xs, h, *own))
-        ys, last = torch.gru(xs, h[None].contiguous(), weights, True, 1, 0.0, self.training, False, False)
+        train = torch.is_grad_enabled()  # as of `LSTM.unroll`
+        ys, last = torch.gru(xs, h[None].contiguous(), weights, True, 1, 0.0, train, False, False)
         return ys, last[0]

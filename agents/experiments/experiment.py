@@ -131,6 +131,8 @@ class Experiment:
             able = " or ".join(kind.__name__ for kind in self.learner.TEACHES)
             raise ValueError(f"{type(self.learner).__name__} teaches {able}, not {type(self.model).__name__}")
         self.learner.check(self.model)
+        if isinstance(self.loop, PPOLoop) != isinstance(self.learner, PPOLearner):
+            raise ValueError(f"{type(self.learner).__name__} does not learn by a {type(self.loop).__name__}")
         if self.is_sequence != self.learner.ON_SEQUENCES:
             raise ValueError(f"{type(self.learner).__name__} does not teach on {self.env_id!r}")
         if not self.is_sequence:

@@ -159,8 +159,9 @@ def measure_statistics(agent: Agent, see: Callable[[], object]) -> None:
     """Give batch normalisation its running statistics: means over batches of training scenes.
 
     The average of many weights has none of its own (Izmailov et al. 2018, section 3.2), and those of the last
-    weights do not fit it. `see` shows `agent` a batch; it is not called without batch normalisation. Raises
-    ValueError for one that is not in training mode, whose statistics would stay empty.
+    weights do not fit it; a BNLSTM keeps the latter. `see` shows `agent` a batch; it is not called without
+    batch normalisation. Raises ValueError for one that is not in training mode, whose statistics would stay
+    empty.
     """
     norms = [module for module in agent.modules() if isinstance(module, nn.BatchNorm2d)]
     if not all(norm.training for norm in norms):

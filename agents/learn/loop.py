@@ -189,7 +189,8 @@ def train(
                 optimizer.step()
             update_average(averaged, agent, loop.average, epoch * batches + i)
             for name, figure in {"loss": result.loss, **result.figures}.items():
-                sums[name] = sums.get(name, figure.new_zeros(())) + figure.detach()
+                figure = figure.detach().float()  # a thousand numbers do not add up in bfloat16
+                sums[name] = sums.get(name, figure.new_zeros(())) + figure
             bar.update(loop.batch_size)
             if i % 10 == 9:
                 means = {name: f"{figure.item() / (i + 1):.2f}" for name, figure in sums.items()}
@@ -221,8 +222,8 @@ def optimizers_of(agent: nn.Module, loop: Loop) -> dict[str, torch.optim.Optimiz
     """Who moves which weights, by the prefix of their state in a checkpoint.
 
     With "muon", matrices with more than MUON_SIDE rows and columns are Muon's (Jordan et al. 2024), whose
-    steps are as long in every direction. Embeddings, a model's `head`, and what speaks to the world in a few
-    numbers stay AdamW's.
+    steps are as long in every direction. Embeddings of words, a model's `head`, and what speaks to the world
+    in a few numbers stay AdamW's.
     """
     rate, decay = loop.learning_rate, loop.weight_decay
     muon = loop.optimizer == "muon"

@@ -9,14 +9,19 @@ from __future__ import annotations
 import gzip
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 from itertools import pairwise
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from glimpse_env.data import files
 from glimpse_env.data.files import DatasetError
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75  # for English
 EXACT, STEM, SYNONYM = 1.0, 0.6, 0.8  # what a match is worth
+INEXACT = 0.5  # what any other match weighs while matches are chosen
 BEAM = 40  # alignments that are kept in mind
 LISTS = ("function_english.words", "synonym_english.synsets.gz", "synonym_english.exceptions")
 ENDINGS = (  # of inflected words, and what stands there in WordNet
@@ -26,13 +31,13 @@ ENDINGS = (  # of inflected words, and what stands there in WordNet
 
 
 class Path(NamedTuple):
-    """An alignment so far: how many words match, in how many chunks, and how far apart they stand in all.
+    """An alignment so far: what its matches weigh, in how many chunks, and how far apart they stand in all.
 
     taken: the reference's places that are matched; last: that of the last word, -2 for none. pairs: places
     that match, in the text and in the reference, and what the match is worth.
     """
 
-    matched: int
+    weight: float
     chunks: int
     distance: int
     taken: frozenset[int]
@@ -42,15 +47,15 @@ class Path(NamedTuple):
 
 def at_hand() -> bool:
     """Whether all that it needs is found."""
-    return all(files.find("meteor", name) for name in LISTS)
+    return find_spec("nltk") is not None and all(files.find("meteor", name) for name in LISTS)
 
 
 class Counts(NamedTuple):
     """What a score is made of; those of several texts are added up.
 
     found, known: the worth of what matches, by how much each word counts, in the text and in its reference;
-    said, right: how much all words of them count. matches, chunks: how many words match, in how many pieces;
-    a text that is its reference has no piece.
+    said, right: how much all words of them count. matches, chunks: how many words match, in how many pieces.
+    words: of both, how many there are.
     """
 
     found: float
@@ -59,6 +64,7 @@ class Counts(NamedTuple):
     right: float
     matches: int
     chunks: int
+    words: int
 
     @property
     def score(self) -> float:
@@ -66,7 +72,8 @@ class Counts(NamedTuple):
         if not self.matches or not self.found or not self.known:
             return 0.0
         precision, recall = self.found / self.said, self.known / self.right
-        penalty: float = GAMMA * (self.chunks / self.matches) ** BETA
+        same = self.chunks == 1 and 2 * self.matches == self.words
+        penalty: float = 0.0 if same else GAMMA * (self.chunks / self.matches) ** BETA
         return (1 - penalty) * precision * recall / (ALPHA * precision + (1 - ALPHA) * recall)
 
 
@@ -78,9 +85,9 @@ def meteor(said: Sequence[str], references: Sequence[Sequence[str]]) -> Counts:
     return max((_beside(said, reference) for reference in references), key=lambda counts: counts.score)
 
 
-def whole(counts: Sequence[Counts]) -> float:
-    """The score of many texts at once, from 0 to 1, as METEOR's own program has it."""
-    return Counts(*map(sum, zip(*counts, strict=True))).score
+def whole(counts: NDArray[np.float64]) -> float:
+    """The score of many texts, each a row of `Counts`, from 0 to 1, as METEOR's own program has it."""
+    return float(Counts(*counts.sum(0)).score)
 
 
 def _beside(said: Sequence[str], reference: Sequence[str]) -> Counts:
@@ -91,34 +98,35 @@ def _beside(said: Sequence[str], reference: Sequence[str]) -> Counts:
         return 1 - DELTA if word in serving else DELTA
 
     chunks = bool(pairs) + sum(b != (a[0] + 1, a[1] + 1) for a, b in pairwise((i, j) for i, j, _ in pairs))
-    same = chunks == 1 and len(pairs) == len(said) == len(reference)
     return Counts(
         sum(worth * weight(said[i]) for i, _, worth in pairs),
         sum(worth * weight(reference[j]) for _, j, worth in pairs),
         sum(map(weight, said)),
         sum(map(weight, reference)),
         len(pairs),
-        0 if same else chunks,
+        chunks,
+        len(said) + len(reference),
     )
 
 
 def _align(said: tuple[str, ...], reference: tuple[str, ...]) -> tuple[tuple[int, int, float], ...]:
-    """The alignment with the most matches, of those the fewest chunks, of those the nearest places."""
-    paths = [Path(0, 0, 0, frozenset(), -2, ())]
+    """The alignment whose matches weigh most, of those the fewest chunks, of those the nearest places."""
+    paths = [Path(0.0, 0, 0, frozenset(), -2, ())]
     for i, word in enumerate(said):
         grown = [path._replace(last=-2) for path in paths]  # the word stays alone
         for j, other in enumerate(reference):
             worth = _worth(word, other)
+            weight = 1.0 if worth == EXACT else INEXACT
             if worth:
                 grown += [
                     Path(
-                        path.matched + 1, path.chunks + (j != path.last + 1), path.distance + abs(i - j),
+                        path.weight + weight, path.chunks + (j != path.last + 1), path.distance + abs(i - j),
                         path.taken | {j}, j, (*path.pairs, (i, j, worth)),
                     )
                     for path in paths
                     if j not in path.taken
                 ]  # fmt: skip
-        grown.sort(key=lambda path: (-path.matched, path.chunks, path.distance))
+        grown.sort(key=lambda path: (-path.weight, path.chunks, path.distance))
         paths = grown[:BEAM]
     return paths[0].pairs
 

@@ -101,7 +101,7 @@ def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dic
     if meteor.at_hand():
         counts = np.array([meteor.meteor(one, others) for one, others in pairs])
         drawn = np.random.default_rng(0).integers(len(counts), size=(RESAMPLES, len(counts)))
-        scores = [100 * float(meteor.Counts(*counts[rows].sum(0)).score) for rows in (slice(None), *drawn)]
+        scores = [100 * meteor.whole(counts[rows]) for rows in (slice(None), *drawn)]
         low, high = np.percentile(scores[1:], [2.5, 97.5])
         found["meteor"] = Evaluation(scores[0], (float(low), float(high)), len(written))
     return found | {"cider": mean_of(_ciders(written, references))}

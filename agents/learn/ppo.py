@@ -32,7 +32,7 @@ class PPOLoop:
     steps_per_epoch: int = 192_500
     """How many environment steps make an epoch, over all rows."""
     learning_rate: float = 1e-3
-    """The first learning rate; it falls to 0 in a straight line."""
+    """The first learning rate; it falls by as much after each epoch, to 1 / epochs of it in the last."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
@@ -74,8 +74,10 @@ class _Successes:
     def __init__(self, bar: tqdm[Any]) -> None:
         self.bar = bar
         self.episodes = self.right = 0
+        self.paid = 0.0
 
     def __call__(self, at: dict[str, Any], _: dict[str, Any]) -> bool:
+        self.paid += float(at["rewards"].sum())
         for row in np.flatnonzero(at["dones"]):
             self.episodes += 1
             self.right += at["infos"][row]["is_success"]
@@ -107,6 +109,10 @@ def train_ppo(
         history=not agent.recurrent,
         **{**task.env, "split": "train"},
     )
+    spaces: Any = (agent.policy.observation_space, env.observation_space)
+    seen, shown = (set(space.spaces) for space in spaces)
+    if seen != shown:
+        raise ValueError(f"this policy sees {', '.join(seen)}, and {task.env_id} shows {', '.join(shown)}")
     algorithm = RecurrentPPO if agent.recurrent else PPO
     model = algorithm(
         "MultiInputLstmPolicy" if agent.recurrent else "MultiInputPolicy",
@@ -137,17 +143,17 @@ def train_ppo(
         with tqdm(desc=label, unit=" steps", unit_scale=True, disable=quiet, leave=False) as bar:
             counted = _Successes(bar)
             model.learn(loop.steps_per_epoch, counted)
-        minutes = (time.perf_counter() - began) / 60
+        seconds = time.perf_counter() - began
         right = counted.right / max(counted.episodes, 1)
         validation = evaluate(agent, task.env_id, "validation", **task.env)
         metrics = {
             "epoch": epoch + 1,
             "train_error": 100 * (1 - right),
-            "reward": right,
+            "reward": counted.paid / max(counted.episodes, 1),
             "validation_error": validation.error,
-            "images_per_second": counted.episodes / (60 * minutes),
+            "images_per_second": counted.episodes / seconds,
             "env_steps": (epoch + 1) * model.num_timesteps,
-            "minutes": minutes,
+            "minutes": (time.perf_counter() - began) / 60,
         }
         state = {
             **checkpoint.with_prefix(agent, "agent."),

@@ -64,6 +64,9 @@ class Reading(Reinforce, Scorer):
         What the eye sees does not depend on what is answered, for the answers are told.
         """
         inner = glimpse_env_of(env)
+        views: Any = inner.single_observation_space
+        if "said" not in views.spaces:
+            raise ValueError("this environment shows no words that were said: choose a text, or captions")
         held = progress < self.held
         read = look_through(agent, env, self.begin(agent, inner, seeds, progress), sample=not held)
         loss, words, wrong = torch.zeros(()), 0, torch.zeros((), dtype=torch.long)
@@ -83,7 +86,7 @@ class Reading(Reinforce, Scorer):
             if held:
                 gaze_loss = losses.baseline_error(value, losses.returns(paid[1:], self.discount))
             else:
-                gaze_loss = self.loss_of_gazes(log_prob[:-1], value, paid[1:])
+                gaze_loss = self.loss_of_gazes(log_prob[:-1] * looked, value, paid[1:])
             loss = loss + GAZES * gaze_loss * len(rows) / inner.num_envs
             words, wrong = words + len(target), wrong + (scores.argmax(-1) != target).sum()
         return BatchResult(loss * inner.num_envs / words, {"words_wrong": 100 * wrong / words})
@@ -159,5 +162,4 @@ def look_through(agent: Looker, env: Any, seeds: list[int] | None, *, sample: bo
         state = select(state, playing[rows.cpu()].to(device))
         rows = playing.nonzero()[:, 0].to(device)
     agent.train()
-    torch.clear_autocast_cache()  # its copies of the weights were made without a graph
     return Read(*map(torch.stack, zip(*steps, strict=True)))

@@ -169,7 +169,7 @@ class Reinforce(GivenGaze):
     def gaze_loss(self, agent: Any, played: Trajectory, reward_tb: Tensor) -> Tensor:
         """The value baseline's error, REINFORCE and, of a learned sigma, the entropy."""
         value = played.baseline[:-1] * played.looked
-        loss = self.loss_of_gazes(played.log_prob[:-1], value, reward_tb)
+        loss = self.loss_of_gazes(played.log_prob[:-1] * played.looked, value, reward_tb)
         if self.entropy_weight > 0:
             loss = loss - self.entropy_weight * agent.locator.entropy()
         return loss

@@ -67,6 +67,10 @@ class TeacherForcing(LoopLearner, Scorer):
         """Raise ValueError for hard looks, which have no derivative, and for a diagonal that does not fit."""
         if isinstance(model, Seq2SeqSettings) and model.hard:
             raise ValueError("hard looks are learned by HardLooks: set hard to False")
+        if self.coverage_weight and getattr(model, "attention", "none") in ("none", "last"):
+            raise ValueError(
+                "coverage_weight is of attention: leave it out, or choose dot, general or concat"
+            )
         if self.diagonal_weight and getattr(model, "attention", "none") in ("none", "last"):
             raise ValueError("diagonal_weight needs a model with dot, general or concat attention")
         if self.diagonal_weight and isinstance(model, Seq2SeqSettings) and model.local and not model.moves:

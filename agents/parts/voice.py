@@ -45,7 +45,8 @@ class VoiceSettings:
     """Whether a layer, from the second on, adds its output to what it sees."""
     attention: Attention = "general"
     """How places are compared with what is said (parts/alignment.py); "last" is the encoder's last output at
-    every word, "none" its state to begin with and nothing else."""
+    every word, "none" that output to begin with and nothing else. Cells begin empty, where Sutskever et al.
+    take over the encoder's."""
     hard: bool = False
     """Whether a word looks at one place alone, drawn in training and then the likeliest, and not at the
     weighted mean of all."""
