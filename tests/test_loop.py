@@ -24,6 +24,7 @@ from agents.learn import checkpoint, loop
 from agents.learn.envs import make_env, parse_keyword, parse_keywords
 from agents.learn.evaluate import evaluate
 from agents.learn.loop import BatchResult, Lesson, Loop, optimizers_of, schedule, train, update_average
+from agents.learn.ppo import PPOLoop
 from agents.learn.reinforce import GivenGaze, Reinforce
 from agents.learn.run import Run, RunError, minutes
 from agents.models.ram import GivenGazeSettings, RAMSettings
@@ -309,6 +310,7 @@ def test_a_training_that_diverges_says_so_and_keeps_what_was_written(tmp_path: P
         ({"env": {"max_episode_steps": 2}}, "max_episode_steps"),
         ({"env": {"horizn": 2}}, "did you mean 'horizon'"),
         ({"seed": -1}, "seed"),
+        ({"loop": PPOLoop()}, "Reinforce does not learn by a PPOLoop"),
     ],
 )
 def test_bad_settings_are_named_before_anything_is_written(changes: dict, says: str) -> None:
@@ -482,6 +484,19 @@ def test_progress_rate_and_scenes_of_every_batch(tmp_path: Path, monkeypatch: py
     assert [s is None for s in seeds] == [False, True, True] * 2
     assert len({*seeds[0], *seeds[3]}) == 2 * settings.batch_size
     assert agent.baseline.bias.item() < start.item()
+
+
+def test_figures_of_few_bits_add_up(tmp_path: Path) -> None:
+    """In bfloat16 adding 7.5 to 2,048 changes nothing."""
+    agent = TINY.build(SPEC)
+
+    def batch(seeds: list[int] | None, progress: float) -> BatchResult:
+        return BatchResult(agent.baseline.bias.sum(), {"omega": torch.tensor(7.53125, dtype=torch.bfloat16)})
+
+    lesson = Lesson(batch, lambda _: {"validation_error": 1.0}, lambda: None)
+    settings = Loop(epochs=1, images_per_epoch=400, batch_size=1, average=0.9)
+    (metrics,) = train(open_run(tmp_path / "run"), settings, 1, agent, lesson, quiet=True)
+    assert metrics["omega"] == 7.53125
 
 
 @pytest.mark.parametrize(("name", "again"), [("ram-mnist", False), ("dram-house", True)])

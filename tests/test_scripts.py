@@ -515,6 +515,14 @@ def test_sequences_are_trained_and_scored(tmp_path: Path) -> None:
     wrong = ["--env", "length=1"]
     assert "length must be an integer from 2" in run("train", "adding-100-lstm", *wrong, fails=True)
     assert "does not teach on" in run("train", "ram-mnist", "--env-id", "adding", fails=True)
+    digits = ["--env-id", "Glimpse/MNIST-v0", "--env", "dataset=mnist-5k", "retina_size=20"]
+    told = run("train", "gaze-digits", *digits, "--folder", tmp_path / "gaze", fails=True)
+    assert "shows no words that were said" in told
+    captions = ["--env-id", "Glimpse/Caption-v0", "--env", "dataset=digits"]
+    told = run("train", "ppo-lookup-10", *captions, "--folder", tmp_path / "ppo", fails=True)
+    assert (
+        "this policy sees gaze, retina, time, and Glimpse/Caption-v0 shows gaze, retina, said, time" in told
+    )
     assert "nvalid choice" in run("train", "ram-mnist", "--model.core", "scrm", fails=True)
     diverging = [
         "--folder",

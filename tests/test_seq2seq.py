@@ -389,6 +389,8 @@ def test_hard_looks_and_soft_ones_have_their_own_learners() -> None:
     for without in (TransformerSettings(), Seq2SeqSettings(attention="none")):
         with pytest.raises(ValueError, match="dot, general or concat"):
             TeacherForcing(diagonal_weight=1.0).check(without)
+    with pytest.raises(ValueError, match="coverage_weight is of attention"):
+        TeacherForcing(coverage_weight=0.2).check(Seq2SeqSettings(attention="none"))
 
 
 class Toy:

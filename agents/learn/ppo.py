@@ -110,7 +110,7 @@ def train_ppo(
         **{**task.env, "split": "train"},
     )
     spaces: Any = (agent.policy.observation_space, env.observation_space)
-    seen, shown = (set(space.spaces) for space in spaces)
+    seen, shown = (sorted(space.spaces) for space in spaces)
     if seen != shown:
         raise ValueError(f"this policy sees {', '.join(seen)}, and {task.env_id} shows {', '.join(shown)}")
     algorithm = RecurrentPPO if agent.recurrent else PPO
