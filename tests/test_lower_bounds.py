@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -39,7 +38,7 @@ print(env.render().shape, gymnasium.__version__)
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="the oldest versions have no wheels for this Python")
 def test_the_oldest_declared_versions_work(tmp_path: Path) -> None:
-    oldest = [re.sub(r">=([\d.]+)$", r"==\1.*", name) for name in PROJECT["dependencies"]]
+    oldest = [name.replace(">=", "==") for name in PROJECT["dependencies"]]
     assert all("==" in name for name in oldest)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
     python = str(tmp_path / "venv" / "bin" / "python")
