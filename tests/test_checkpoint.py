@@ -56,7 +56,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="the disk is full: free some space"):
         checkpoint.save(path, {"w": torch.ones(2)}, {"version": 2})
     assert checkpoint.load(path)[1] == {"version": 1}
 

@@ -26,7 +26,7 @@ from agents.learn.evaluate import evaluate
 from agents.learn.loop import BatchResult, Lesson, Loop, optimizers_of, schedule, train, update_average
 from agents.learn.ppo import PPOLoop
 from agents.learn.reinforce import GivenGaze, Reinforce
-from agents.learn.run import Run, RunError, minutes
+from agents.learn.run import Run, RunError, epochs, minutes
 from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.whole_canvas import WholeCanvasSettings
 from agents.parts.gaze import GazePolicy
@@ -153,6 +153,68 @@ def test_an_overwritten_run_stays_until_the_new_one_has_an_epoch(tmp_path: Path)
     assert len((tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()) == 1
 
 
+FIRST = ({"epoch": 1, "minutes": 1.0}, 5.0, {"w": torch.ones(1)}, {"w": torch.ones(1)})
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "last.safetensors"])
+def test_an_overwritten_run_stays_where_the_new_one_cannot_be_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_all(tmp_path, TINY, stop_after=1)
+    old = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    run = Run(tmp_path, {**to_config("test", TINY, SPEC), "seed": 7}, resume=False, overwrite=True)
+    save = checkpoint.save_file
+
+    def full(tensors: Any, path: Path, metadata: Any) -> None:
+        if path.name.startswith(f".{name.split('.')[0]}."):
+            raise OSError(errno.EFBIG, "File too large")
+        save(tensors, path, metadata)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="File too large"):
+        run.finish_epoch(*FIRST)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == old
+
+
+@pytest.mark.parametrize("renamed", [1, 2, 3])
+def test_a_run_killed_while_it_replaces_another_begins_anew(
+    renamed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many of four files are renamed; never with the weights or metrics of the other."""
+    run_all(tmp_path, TINY)
+    other = {**to_config("test", TINY, SPEC), "seed": 7}
+    run = Run(tmp_path, other, resume=False, overwrite=True)
+    done: list[Any] = []
+
+    def killed(source: Path, target: Path) -> None:
+        if len(done) == renamed:
+            raise KeyboardInterrupt
+        done.append(target)
+        source.rename(target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("os.replace", killed)
+        run.finish_epoch(*FIRST)
+    run.close()
+    again = Run(tmp_path, other, resume=True, overwrite=False)
+    assert again.load_last() == {}
+    assert again.epoch == 0
+    again.finish_epoch(*FIRST)
+    assert [line["epoch"] for line in epochs(tmp_path)] == [1]
+    assert checkpoint.load(tmp_path / "best.safetensors")[1]["seed"] == 7
+
+
+def test_what_is_left_without_its_config_is_overwritten_and_not_gone_on_with(tmp_path: Path) -> None:
+    run_all(tmp_path, TINY, stop_after=1)
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(RunError, match=r"whose config\.json is missing: use --overwrite"):
+        open_run(tmp_path)
+    run = open_run(tmp_path, overwrite=True)
+    assert run.load_last() == {}
+    run.finish_epoch(*FIRST)
+    assert len(epochs(tmp_path)) == 1
+
+
 def test_a_run_that_never_finished_an_epoch_is_in_nobodys_way(tmp_path: Path) -> None:
     for learning_rate in (0.1, 0.2):
         config = to_config("test", TINY.but(loop={"learning_rate": learning_rate}), SPEC)
@@ -200,7 +262,7 @@ def test_an_overwritten_run_behind_a_link_stays_behind_it(tmp_path: Path) -> Non
 def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path) -> None:
     run_all(tmp_path / "x", TINY, stop_after=1)
     before = {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()}
-    for name in ("last.safetensors.123.tmp", ".metrics.123.tmp.jsonl", ".config.9.tmp.json"):
+    for name in (".last.123.tmp.safetensors", ".metrics.123.tmp.jsonl", ".config.9.tmp.json"):
         (tmp_path / "x" / name).write_text("half", encoding="utf-8")
     open_run(tmp_path / "x", resume=True).close()
     assert {path.name: path.read_bytes() for path in (tmp_path / "x").iterdir()} == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from agents.learn.files import write_whole
+
 PACKAGES = ("glimpse_env", "gymnasium", "numpy", "torch")
 
 
@@ -23,17 +26,22 @@ class CheckpointError(RuntimeError):
 
 def save(path: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
     """Write `tensors` and the JSON-serialisable `config`, beside the versions that made them."""
-    versions = {name: version(name) for name in PACKAGES}
-    metadata = {"config": json.dumps(config), "versions": json.dumps(versions)}
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
+    write_whole(path, writer(path, tensors, config))
+
+
+def writer(path: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> Callable[[Path], None]:
+    """What `save` writes to a temporary file, which is to be called `path`."""
+
+    def fill(temporary: Path) -> None:
+        versions = {name: version(name) for name in PACKAGES}
+        metadata = {"config": json.dumps(config), "versions": json.dumps(versions)}
+        try:
+            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
+        except SafetensorError as error:
+            raise OSError(f"{path} could not be written: {error}") from None
         temporary.chmod(0o666 & ~umask())  # safetensors lets nobody else read its files
-        os.replace(temporary, path)
-    except SafetensorError as error:
-        raise OSError(f"{path} could not be written: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    return fill
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,28 @@ def write_whole(path: Path, fill: Callable[[Path], Any]) -> None:
 
     Raises FileNotFoundError for a folder that does not exist and IsADirectoryError for a path that is one.
     """
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder: name a file")
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    write_together({path: fill})
+
+
+def write_together(fills: Mapping[Path, Callable[[Path], Any]]) -> None:
+    """As `write_whole` with each, but that nothing is renamed until all are written; then in their order."""
+    made = {path: path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}") for path in fills}
     try:
-        fill(temporary)
-        os.replace(temporary, path)
+        for path, fill in fills.items():
+            if not path.parent.is_dir():
+                raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
+            if path.is_dir():
+                raise IsADirectoryError(f"{path} is a folder: name a file")
+            fill(made[path])
+        for path, temporary in made.items():
+            os.replace(temporary, path)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise OSError(f"{path} could not be written, for the disk is full: free some space") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        for temporary in made.values():
+            temporary.unlink(missing_ok=True)
 
 
 def locked(path: Path) -> FileLock:

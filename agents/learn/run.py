@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from filelock import Timeout
 from torch import Tensor
 
 from agents.learn import checkpoint
-from agents.learn.files import locked, write
+from agents.learn.files import locked, write, write_together
 
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors"
 FILES = (CONFIG, METRICS, LAST, BEST)  # nothing else is ever written into the folder, or removed from it
 # Temporary names: such a file is left where a process is killed that writes.
-LEFT = re.compile(r"\.(config|metrics)\.\d+\.tmp\.jsonl?|(last|best)\.safetensors\.\d+\.tmp")
+LEFT = re.compile(r"\.(config|metrics|last|best)\.\d+\.tmp\.(jsonl?|safetensors)")
 
 
 class RunError(RuntimeError):
@@ -49,11 +50,16 @@ class Run:
                 f"{folder} holds {min(others)!r}, which is no run's: name another --folder, or remove it "
                 "yourself."
             )
-        self._replaces = overwrite and started is not None
+        self._replaces = overwrite and bool(there)
         if resume:
             if started is None:
                 raise RunError(f"{folder} holds no run to resume: start it without --resume.")
             self.config = self._resumed(started)
+        elif not overwrite and started is None and there:
+            raise RunError(
+                f"{folder} holds what is left of a run whose {CONFIG} is missing: use --overwrite to delete "
+                "it and start anew, or another --folder."
+            )
         elif not overwrite and there - {CONFIG}:
             raise RunError(
                 f"{folder} already holds a run: use --resume to go on with it, --overwrite to delete it and "
@@ -81,6 +87,9 @@ class Run:
         if self._replaces or not self.last.exists():
             return {}
         tensors, saved = checkpoint.load(self.last)
+        own = json.loads(json.dumps(self.config))
+        if own.keys() <= saved.keys() and _recipe(saved, own) != _recipe(own, own):
+            return {}  # of a run that this one was replacing when it was killed
         if not saved.keys() >= {"epoch", "best"}:
             raise checkpoint.CheckpointError(
                 f"{self.last} is a checkpoint, but not one to resume from: restore it, or start anew from it "
@@ -95,20 +104,23 @@ class Run:
     ) -> None:
         """Record an epoch: best checkpoint if its score is the lowest so far, then metrics, then last.
 
-        A run that is killed between two of these steps repeats the epoch and writes the same again.
+        Where one of them cannot be written, none has changed. A run that is killed between two of these steps
+        repeats the epoch and writes the same again.
         """
-        if self._replaces:
-            for name in (LAST, BEST, METRICS):
-                (self.folder / name).unlink(missing_ok=True)
-            write(self.folder / CONFIG, json.dumps(self.config, indent=2) + "\n")
-            self._replaces = False
         self.epoch += 1
-        if score < self.best:
-            self.best = score
-            checkpoint.save(self.folder / BEST, weights, {**self.config, **metrics})
+        fills: dict[str, Callable[[Path], Any]] = {}
+        if self._replaces:  # its config first: then what is not replaced yet is seen to be another run's
+            fills[CONFIG] = _text(json.dumps(self.config, indent=2) + "\n")
+        if score < self.best or self._replaces:
+            self.best = score if score < self.best else self.best
+            config = {**self.config, **metrics}
+            fills[BEST] = checkpoint.writer(self.folder / BEST, weights, config)
         lines = self._metric_lines()[: self.epoch - 1]
-        write(self.folder / METRICS, "".join(lines) + json.dumps(metrics) + "\n")
-        checkpoint.save(self.last, state, {**self.config, "epoch": self.epoch, "best": self.best})
+        fills[METRICS] = _text("".join(lines) + json.dumps(metrics) + "\n")
+        config = {**self.config, "epoch": self.epoch, "best": self.best}
+        fills[LAST] = checkpoint.writer(self.last, state, config)
+        write_together({self.folder / name: fill for name, fill in fills.items()})
+        self._replaces = False
 
     def close(self) -> None:
         """Let other processes train in the folder."""
@@ -209,6 +221,16 @@ def epochs(folder: Path) -> list[dict[str, Any]]:
 def minutes(folder: Path) -> float:
     """Minutes of all finished epochs of the run in `folder`, also of those before it was resumed."""
     return float(sum(metrics["minutes"] for metrics in epochs(folder)))
+
+
+def _recipe(config: dict[str, Any], of: dict[str, Any]) -> dict[str, Any]:
+    """What a run trains, of the settings that `of` has; its epochs and the minutes before it do not count."""
+    told = flat({key: config[key] for key in of})
+    return {key: value for key, value in told.items() if key not in ("epochs", "init_minutes")}
+
+
+def _text(text: str) -> Callable[[Path], Any]:
+    return lambda temporary: temporary.write_text(text, encoding="utf-8")
 
 
 def flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

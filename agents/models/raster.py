@@ -75,7 +75,7 @@ class Raster(AtOnce):
         self.decoder = LSTM(own.hidden, own.hidden)
         self.alignment = Alignment("concat", own.hidden, own.hidden) if own.attention else None
         self.readout = nn.Linear(own.hidden + seen, own.hidden)
-        self.answer = nn.Linear(own.hidden, spec.num_answers)
+        self.classifier = nn.Linear(own.hidden, spec.num_answers)
         self.dropout = nn.Dropout(own.dropout)
 
     def answers(self, canvas: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ class Raster(AtOnce):
                 weights = self.alignment(y[:, None], prepared, there)[:, 0]
                 parts = [y, (weights[:, None].to(keys.dtype) @ keys)[:, 0].to(y.dtype)]
             read = torch.tanh(self.readout(torch.cat(parts, -1)))
-            logits.append(self.answer(self.dropout(read)).float())
+            logits.append(self.classifier(self.dropout(read)).float())
             looks.append(weights)
         return torch.stack(logits, 1), torch.stack(looks, 1)
 
