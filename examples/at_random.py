@@ -5,12 +5,12 @@ import argparse
 import gymnasium as gym
 import numpy as np
 
-from glimpse_env.registry import with_dataset  # which registers the ids, too
+from glimpse_env.registry import TABLE, with_dataset  # which registers the ids, too
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--id", default="Glimpse/ClutteredMNIST-v0")
+    parser.add_argument("--id", default="Glimpse/ClutteredMNIST-v0", choices=TABLE)
     parser.add_argument("--episodes", type=int, default=2000)
     options = parser.parse_args()
     if options.episodes < 1:

@@ -39,8 +39,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--envs", type=int, default=128)
     options = parser.parse_args()
-    if min(options.steps, options.envs) < 1:
-        parser.error("--steps and --envs must be at least 1")
+    if options.steps < 7 or options.envs < 1:
+        parser.error("--steps must be at least 7, one episode, and --envs at least 1")
     torch.manual_seed(0)
     made = gym.make_vec("Glimpse/MNIST-v0", options.envs, dataset="mnist-5k", autoreset_mode="SameStep")
     seen = gym.wrappers.vector.RecordEpisodeStatistics(made, buffer_length=10 * options.envs)

@@ -39,6 +39,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--images-per-epoch", type=int, default=RAM_LOOP.images_per_epoch)
     options = parser.parse_args(arguments)
     folder = options.folder
+    if folder.exists() and not folder.is_dir():
+        sys.exit(f"demo.py: {folder} is a file: name a folder")
     others = strangers(folder)
     if others:
         sys.exit(f"demo.py: {folder} holds {min(others)!r}, which is no demo's: name another --folder")

@@ -105,6 +105,8 @@ def main(arguments: list[str]) -> None:
         raise ValueError(
             "--publish is for its own test split in every mode: leave out --mode, --split, --on and --env"
         )
+    if options.figures_only and not options.publish:
+        raise ValueError("--figures-only is of what --publish keeps: give both")
     torch.set_num_threads(1)
     where = device.choose(options.device)
     path = results.find_checkpoint(options.source)
@@ -112,6 +114,8 @@ def main(arguments: list[str]) -> None:
     name = config["experiment"]
     if options.publish:
         results.check_publishable(name, experiment)
+        results.read()  # raises now, and not after all is scored
+        run.epochs(path.parent)
         if options.backward is None and not (path.parent / run.METRICS).exists():
             raise ValueError(f"--publish is for a run folder, and {path.parent} has no {run.METRICS}")
         rounded = not options.figures_only and is_kept(path, config)
@@ -127,7 +131,8 @@ def main(arguments: list[str]) -> None:
         return
     trained = experiment
     if elsewhere:
-        env = {**experiment.env, **parse_keywords(options.env)}
+        own = experiment.env if options.on in (None, experiment.env_id) else {}
+        env = {**own, **parse_keywords(options.env)}
         experiment = experiment.but(env_id=options.on or experiment.env_id, env=env)
         check_fits(agent, name, spec_in(config), experiment.env_id, env)
         name = f"{name} on {experiment.env_id}"

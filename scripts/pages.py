@@ -12,6 +12,7 @@ from agents.report import results, tables
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("CONTRIBUTING.md", "CHANGELOG.md", "results/RESULTS.md", "results/LOG.md", "results/BENCH.md")
+LINKED = ("LICENSE", "CITATION.cff")  # from the README
 
 
 def modules(package: str) -> list[str]:
@@ -50,6 +51,8 @@ def on_files(files: Files, config: Any) -> Files:
         made[f"api/{page}.md"] = f"# {page.title()}\n\n" + "".join(f"::: {name}\n\n" for name in named)
     for path, text in made.items():
         files.append(File.generated(config, path, content=text))
+    for path in LINKED:
+        files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     return files
 
 

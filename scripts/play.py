@@ -69,6 +69,7 @@ from glimpse_env.worlds.trees import TreeWorld
 
 MOVED, BARS = 80, " ▁▂▃▄▅▆▇█"  # characters of a text that are shown with how much they move the last output
 UNTRAINED = ("random", "person")
+MOST_EPISODES = 1000  # that are recorded at once
 TAKES = {  # what one sees: the options that mean something for it
     "draws pictures": ("dataset", "env", "split", "index", "episodes", "out"),
     "dreams of pictures": ("index", "episodes", "dream", "out"),
@@ -99,7 +100,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument(
         "--index", type=int, default=0, help="the first frozen scene, from 0, or a writer's seed"
     )
-    parser.add_argument("--episodes", type=int, default=1, help="how many episodes to record")
+    parser.add_argument("--episodes", type=int, default=1, help="how many episodes to record, at most 1,000")
     parser.add_argument("--grid", action="store_true", help="film the episodes side by side")
     parser.add_argument("--compare", metavar="PLAYER", help="show this player beside it on the same scenes")
     parser.add_argument("--dream", action="store_true", help="let DRAW draw what it has not seen")
@@ -113,8 +114,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in FORMATS:
         raise ValueError(f"--out {options.out} must end in one of {', '.join(FORMATS)}")
-    if options.index < 0 or options.episodes < 1:
-        raise ValueError("--index must be 0 or more and --episodes 1 or more")
+    if options.index < 0 or not 1 <= options.episodes <= MOST_EPISODES:
+        raise ValueError(f"--index must be 0 or more and --episodes 1 to {MOST_EPISODES:,}")
     if options.player == "person" and (options.out is not None or options.compare is not None):
         raise ValueError("a person plays alone in a window: leave out --out, save with s, and --compare")
     if options.compare == "person":

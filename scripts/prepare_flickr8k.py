@@ -60,6 +60,9 @@ def main(arguments: list[str]) -> None:
         raise DatasetError(
             f"{missing[0]} is not below {options.folder}: {len(missing)} pictures are missing."
         )
+    for number, part in enumerate(PARTS):
+        if number not in split.values():
+            raise DatasetError(f"Flickr_8k.{part}Images.txt names no picture: get the files anew.")
     encoded = [_squashed(pictures[name]) for name in tqdm(names, "pictures", unit=" pictures")]
     offset = np.cumsum([0, *map(len, encoded)])
     lines = [

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import itertools
 import json
 import logging
 import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -93,6 +95,21 @@ def train_trial(trial: Trial) -> str:
             traceback.print_exc(file=said)
             return f"{type(error).__name__} in train.py: read {log}"
     return ""
+
+
+def check(trial: Trial) -> None:
+    """Raise ValueError for settings that train.py refuses."""
+    import train
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            train.parse(trial.arguments)
+    except SystemExit:  # of tyro, which draws a box around what it says
+        words = " ".join(re.findall(r"[^\s│╭╮╰╯─]+", said.getvalue()))
+        raise ValueError(f"{trial.label} is refused by train.py: {words}") from None
+    except ValueError as error:
+        raise ValueError(f"{trial.label} is refused by train.py: {error}") from None
 
 
 def one_by_one(plan: list[Trial]) -> Iterator[tuple[Trial, str] | None]:
@@ -264,6 +281,10 @@ def main(arguments: list[str]) -> None:
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: name a folder.")
     plan = plan_of(options.names, options.seeds, options.changes, folder)
+    for trial in plan:
+        check(trial)
+    if (folder / RESULTS).exists():
+        results.read(folder / RESULTS, KEYS)  # raises now, and not after a run
     folder.mkdir(parents=True, exist_ok=True)
     rest = [trial for trial in plan if not is_done(trial)]
     runs = (

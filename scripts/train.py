@@ -26,7 +26,7 @@ from agents.learn import checkpoint, run
 from agents.learn.loop import LoopLearner
 from agents.report import results
 from glimpse_env.checks import did_you_mean
-from glimpse_env.data.files import DatasetError
+from glimpse_env.data.files import DatasetError, whole_name
 
 REFUSED = (checkpoint.CheckpointError, DatasetError, run.RunError, parallel.RankError, OSError, ValueError)
 
@@ -82,9 +82,8 @@ def main(arguments: list[str]) -> None:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)  # DRAW's Gaussians: 1.5 times the speed on Intel (results/BENCH.md)
     env = {**EXPERIMENTS[command.name].env, **command.settings.env}
-    kind, _, place = str(env.get("dataset", "")).partition(":")
-    if kind in ("file", "folder") and place:  # which must be found from anywhere later
-        env["dataset"] = f"{kind}:{Path(place).expanduser().absolute()}"
+    if isinstance(env.get("dataset"), str):  # which must be found from anywhere later
+        env["dataset"] = whole_name(env["dataset"])
     experiment = command.settings.but(env=env)
     folder = command.folder or Path("runs") / f"{command.name}-s{experiment.seed}"
     where = device.choose(command.device)

@@ -192,9 +192,10 @@ def test_a_run_killed_while_it_replaces_another_begins_anew(
         done.append(target)
         source.rename(target)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("os.replace", killed)
-        run.finish_epoch(*FIRST)
+        with pytest.raises(KeyboardInterrupt):
+            run.finish_epoch(*FIRST)
     run.close()
     again = Run(tmp_path, other, resume=True, overwrite=False)
     assert again.load_last() == {}

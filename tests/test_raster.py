@@ -68,7 +68,7 @@ def test_answers_are_those_of_a_loop(attention: bool) -> None:
                 torch.testing.assert_close(looks[row, t], scores.softmax(0), atol=1e-5, rtol=1e-5)
                 parts.append((scores.softmax(0) @ keys)[None])
             read = torch.tanh(model.readout(torch.cat(parts, 1)))
-            torch.testing.assert_close(found[row, t], model.answer(read)[0], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(found[row, t], model.classifier(read)[0], atol=1e-5, rtol=1e-5)
 
 
 def test_it_answers_as_they_are_due() -> None:

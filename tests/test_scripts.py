@@ -193,6 +193,15 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("report", ["--results", "nowhere.jsonl"], "nowhere.jsonl"),
         ("report", ["--results", "results/metrics/ram-cluttered.jsonl"], "line 1 of"),
         ("report", ["--write", "pyproject.toml"], "report.py: begin"),
+        (
+            "report",
+            ["--best", "--group", "memory", "--write", "README.md"],
+            "report.py --group memory --best: begin",
+        ),
+        ("report", ["--best", "--nats"], "not allowed with argument"),
+        ("report", ["--pictures", "x", "--write", "y.md"], "leave out --write"),
+        ("evaluate", ["lookup-10", "--figures-only"], "give both"),
+        ("play", ["random", "--episodes", "1001", "--out", "x.gif"], "--episodes 1 to 1,000"),
     ],
 )
 def test_bad_arguments_are_named(script: str, arguments: list[str], says: str) -> None:

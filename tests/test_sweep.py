@@ -99,15 +99,23 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path):
     assert_as_if_never_stopped(folder, tmp_path)
 
 
+@pytest.mark.parametrize(("change", "says"), [("clip=1,-1", "clip must be"), ("nosuch=1", "nosuch")])
+def test_settings_are_refused_before_a_run_is_trained(change: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is refused by train\.py") as refused:
+        sweep.main(["ram-mnist", "--set", *SMALL, change, "--folder", str(tmp_path / "sweep")])
+    assert says in str(refused.value)
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_one_that_fails_does_not_stop_the_others(tmp_path, capsys):
     folder = tmp_path / "sweep"
     command = ["ram-mnist", "--set", *SMALL, "images_per_epoch=64", "epochs=1", "--folder", str(folder)]
     with pytest.raises(ValueError, match="1 of 2 runs failed") as failed:
-        sweep.main([*command, "--set", "clip=-1,1"])
+        sweep.main([*command, "--set", "learning_rate=1e30,1e-3"])
     assert "ram-mnist-" in str(failed.value)
-    assert "clip" in str(failed.value)
+    assert "diverged" in str(failed.value)
     lines = [json.loads(line) for line in (folder / "results.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["settings"]["clip"] for line in lines] == ["1"]
+    assert [line["settings"]["learning_rate"] for line in lines] == ["1e-3"]
     assert capsys.readouterr().out == (folder / "table.md").read_text(encoding="utf-8")
 
 

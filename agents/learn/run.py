@@ -212,7 +212,8 @@ def epochs(folder: Path) -> list[dict[str, Any]]:
             metrics = json.loads(line)
         except ValueError:
             metrics = None
-        if not (isinstance(metrics, dict) and metrics.keys() >= {"epoch", "minutes"}):
+        whole = isinstance(metrics, dict) and metrics.keys() >= {"epoch", "minutes"}
+        if not (whole and all(isinstance(metrics[key], int | float) for key in ("epoch", "minutes"))):
             raise RunError(f"line {number} of {path} is not the metrics of an epoch: restore the file.")
         found.append(metrics)
     return found

@@ -192,7 +192,7 @@ def _without_overlap(
 
 
 MARKERS = {
-    "o": "RAM and DRAM",
+    "o": "gazes that were learned",
     "x": "gazes nobody chose, PPO",
     "^": "windows on the canvas",
     "s": "whole canvas",
@@ -205,6 +205,9 @@ def _marker(line: Line) -> str:
     chosen = EXPERIMENTS.get(line["experiment"])
     given = chosen is not None and isinstance(chosen.model, GivenGazeSettings | SB3PolicySettings)
     return "x" if given else "o"
+
+
+LEAST = 0.5  # percent, below which no error is drawn
 
 
 def draw_minutes(latest: dict[str, Line]) -> Figure:
@@ -235,9 +238,9 @@ def draw_minutes(latest: dict[str, Line]) -> Figure:
             epochs = [json.loads(text) for text in kept[0].read_text(encoding="utf-8").splitlines()]
             minutes = np.cumsum([epoch["minutes"] for epoch in epochs])
             started = max(0, latest[name]["minutes"] - minutes[-1]) if EXPERIMENTS[name].init else 0
-            errors = [epoch["validation_error"] for epoch in epochs]
+            errors = np.maximum([epoch["validation_error"] for epoch in epochs], LEAST)  # of a log axis
             panel.plot(started + minutes, errors, label=name, lw=1)
-        panel.set(yscale="log", ylim=(0.5, 400))
+        panel.set(yscale="log", ylim=(0.9 * LEAST, 400))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.set_title(problem.removeprefix("Glimpse/"), fontsize=8)
         panel.grid(alpha=0.3, which="both")

@@ -8,7 +8,7 @@ import os
 import platform
 import statistics
 import subprocess
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -133,13 +133,31 @@ def read(path: Path = RESULTS, keys: Collection[str] = KEYS) -> list[Line]:
             line = json.loads(text)
         except ValueError:  # no JSON, or no UTF-8
             line = None
-        if not (isinstance(line, dict) and line.keys() >= set(keys)):
+        if not (isinstance(line, dict) and line.keys() >= set(keys) and _is_told(line)):
             raise ValueError(
-                f"line {number} of {path} is not a JSON object with {', '.join(sorted(keys))}: restore "
-                "the file"
+                f"line {number} of {path} is not a JSON object with {', '.join(sorted(keys))}, each of its "
+                "kind: restore the file"
             )
         lines.append(line)
     return lines
+
+
+def _is_told(line: Line) -> bool:
+    """Whether what stands in a line is of the kind that its key says, and finite where it is a number."""
+
+    def finite(value: Any) -> bool:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return number and math.isfinite(value)
+
+    kinds: dict[str, Callable[[Any], bool]] = {
+        **dict.fromkeys(("value", "minutes", "share", "seed", "pixels", "parameters"), finite),
+        **dict.fromkeys(
+            ("experiment", "env_id", "agent", "sees", "metric", "mode"), lambda v: type(v) is str
+        ),
+        **dict.fromkeys(("env", "settings"), lambda v: type(v) is dict),
+        "ci95": lambda v: isinstance(v, list) and len(v) == 2 and all(map(finite, v)),
+    }
+    return all(holds(line[key]) for key, holds in kinds.items() if key in line)
 
 
 def split_of(name: str) -> str:
