@@ -22,7 +22,6 @@ from agents.learn.envs import spec_of
 from agents.learn.loop import Loop, Task
 from agents.learn.pools import Pictures, some_of
 from agents.models.captioner import CaptionerSettings
-from agents.parts import beam
 from glimpse_env import make_custom
 from glimpse_env.data import captions
 
@@ -249,7 +248,7 @@ def test_self_critical_captions_climb_what_they_are_paid() -> None:
     picture, learner = torch.rand(1, 1, 16, 16), captioning.SelfCritical(samples=4000)
     seen = picture.repeat(4000, 1, 1, 1)
     torch.manual_seed(3)
-    said = beam.sampled(model, seen, 2, 2)
+    said = captioning.sampled(model, seen, 2, 2)
     told = [tuple(word for word in one if word >= 0) for one in said.tolist()]
     assert all(one[-1] == 2 or len(one) == 2 for one in told)
     paid = torch.tensor([worth[one[:1] if one[-1] == 2 and len(one) == 2 else one] for one in told])

@@ -221,36 +221,6 @@ def test_well_formed_answers_are_trees_of_the_sentence(length: int, seed: int, b
         assert trees.brackets(symbols, ["XX"] * length) is not None
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 9), st.integers(0, 1000), st.integers(1, 9))
-def test_a_majority_of_trees_has_the_brackets_that_most_of_them_have(
-    length: int, seed: int, count: int
-) -> None:
-    labels, canvas = 4, torch.zeros(count, 10, dtype=torch.long)
-    canvas[:, :length] = 1
-    torch.manual_seed(seed)
-    speaker = brackets.WellFormed(Anything(2 + labels + 2, seed), 2, labels)
-    end = 2 + labels + 1
-    drawn = [[i for i in tree if 0 <= i < end] for tree in beam.sampled(speaker, canvas, end, 400).tolist()]
-    names = ["XX", ".", *(f"({i}" for i in range(labels)), ")"]
-    found = [trees.brackets([names[i] for i in tree], ["XX"] * length) for tree in drawn]
-    assert None not in found
-    kept: Counter[tuple[str, int, int]] = Counter()
-    for bracket in {bracket for one in found for bracket in one}:  # as often as more than half have it
-        kept[bracket] = sorted(one[bracket] for one in found)[(count - 1) // 2]
-    said = brackets.majority(drawn, 2, end - 1)
-    assert trees.brackets([names[i] for i in said], ["XX"] * length) == +kept
-    assert brackets.majority([drawn[0]] * count, 2, end - 1) == drawn[0]
-
-
-def test_a_majority_keeps_the_order_of_brackets_around_the_same_words() -> None:
-    chain, other = [2, 3, 4, 0, 5, 5, 5], [3, 4, 0, 5, 5]  # (2 (3 (4 XX ) ) ) and (3 (4 XX ) )
-    assert brackets.majority([chain, chain, other], 2, 5) == chain
-    assert brackets.majority([chain, other, other], 2, 5) == other
-    assert brackets.majority([[2, 0, 5], [3, 0, 5]], 2, 5) == [0]  # half is no majority
-    assert brackets.majority([[2, 0, 1], [2, 0, 1]], 2, 5) == [0, 1]  # nor what is never closed
-
-
 def test_dead_beams_leave_the_others_alone() -> None:
     """The search ends when it has what it wants, and finds what listing all answers of a text finds."""
 

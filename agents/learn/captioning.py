@@ -25,6 +25,7 @@ from agents.learn.pools import Pictures
 from agents.learn.sentences import HardLooks, TeacherForcing
 from agents.models.captioner import Captioner, CaptionerSettings
 from agents.parts import beam
+from agents.parts.steps import drawn
 from glimpse_env.data.captions import OTHER
 from glimpse_env.vector import GlimpseVectorEnv
 from glimpse_env.worlds.captions import CaptionWorld
@@ -248,7 +249,7 @@ class SelfCritical(_OfPictures, TeacherForcing):
             drawn = pool.batch(seeds)
             seen = drawn.canvas.repeat_interleave(self.samples, 0)
             model.eval()  # the captions that are drawn are those that are differentiated: nothing drops out
-            said = beam.sampled(model, seen, inner.task.end, inner.task.length, never)
+            said = sampled(model, seen, inner.task.end, inner.task.length, never)
             told = [[word for word in one if 0 <= word < inner.task.end] for one in said.tolist()]
             paid = [scores.score(one, drawn.ways[i // self.samples]) for i, one in enumerate(told)]
             rewards = torch.tensor(paid, device=seen.device)
@@ -278,3 +279,21 @@ class SelfCritical(_OfPictures, TeacherForcing):
 def unsayable(env: GlimpseVectorEnv) -> list[int]:
     """The answers that are no words: what stands for all those that people said too rarely."""
     return [env.answer_names.index(OTHER)] if isinstance(env.world, CaptionWorld) else []
+
+
+@torch.no_grad()
+def sampled(model: Captioner, seen: Tensor, end: int, most: int, never: Sequence[int] = ()) -> Tensor:
+    """Captions that are drawn word by word but for words `never`, END included, padded with -1: (B, L)."""
+    state = model.read(seen)
+    heard = torch.zeros(len(seen), dtype=torch.long, device=seen.device)
+    playing, said = torch.ones_like(heard, dtype=torch.bool), []
+    for _ in range(most):
+        scores, state = model.say(heard, state)
+        scores[:, list(never)] = -torch.inf
+        word = drawn(scores.softmax(-1))[:, 0]
+        said.append(torch.where(playing, word, -1))
+        playing = playing & (word != end)
+        heard = word + 1
+        if not playing.any():
+            break
+    return torch.stack(said, 1)

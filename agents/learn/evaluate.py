@@ -19,7 +19,6 @@ from glimpse_env.wrappers import glimpse_env_of
 Mode = Literal[
     "deterministic", "sampled", "mc10", "carried", "windows", "written", "completed", "distribution", "beam",
     "beam, lower case", "lower case", "up to 8 words", "9 to 11 words", "12 to 14 words", "15 words or more",
-    "consensus",
     "BLEU-1", "BLEU-2", "BLEU-3", "METEOR", "CIDEr",
     "beam, BLEU-1", "beam, BLEU-2", "beam, BLEU-3", "beam, METEOR", "beam, CIDEr",
     "on target", "on target, a word before", "mass on target", "mass on target, one look",

@@ -26,14 +26,12 @@ from agents.learn.reinforce import Objective
 from agents.models.seq2seq import Seq2Seq, Seq2SeqSettings
 from agents.models.transformer import Transformer, TransformerSettings
 from agents.parts import beam
-from agents.parts.brackets import WellFormed, majority
+from agents.parts.brackets import WellFormed
 from glimpse_env.data.trees import LEAVES
-from glimpse_env.vector import GlimpseVectorEnv
 from glimpse_env.worlds.trees import TreeWorld
 from glimpse_env.wrappers import glimpse_env_of
 
 AT_ONCE = 100  # sentences that are searched side by side
-DRAWN, TEMPERATURE = 32, 0.6  # trees of which the majority is told, and how boldly they are drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,10 +142,7 @@ class TeacherForcing(LoopLearner, Scorer):
         if world is None:
             return {"deterministic": evaluate(model, task.env_id, split, **task.env)}
         greedy = judged(world, self.answers(model, task, split, beams=1))
-        found = {"deterministic": greedy, **figures_of(world, self.said(model, task, split), "beam")}
-        if self.constrained:
-            found["consensus"] = judged(world, consensus(model, task, split))
-        return found
+        return {"deterministic": greedy, **figures_of(world, self.said(model, task, split), "beam")}
 
     def metric(self, task: Task, mode: Mode) -> str:
         """BLEU of texts, F1 of trees, else an error in percent."""
@@ -274,47 +269,6 @@ def translate(
 
     Raises ValueError for `constrained` answers that are no trees.
     """
-
-    def search(texts: Tensor, inner: GlimpseVectorEnv) -> list[list[int]]:
-        return beam.search(
-            well_formed(model, inner.world) if constrained else model,
-            texts,
-            inner.task.end,
-            inner.task.length,
-            beams=beams,
-            length_weight=length_weight,
-            coverage_weight=coverage_weight,
-        )
-
-    return _of_all(model, task, split, search, AT_ONCE)
-
-
-def consensus(model: Seq2Seq | Transformer, task: Task, split: str) -> list[list[int]]:
-    """The tree of each frozen sentence of a split that most of DRAWN ones agree on (`brackets.majority`).
-
-    The global torch generator is left as it was.
-    """
-
-    def agree(texts: Tensor, inner: GlimpseVectorEnv) -> list[list[int]]:
-        speaker, end = well_formed(model, inner.world), inner.task.end
-        each = beam.sampled(
-            speaker, texts.repeat_interleave(DRAWN, 0), end, inner.task.length, temperature=TEMPERATURE
-        )
-        trees = [[symbol for symbol in tree if 0 <= symbol < end] for tree in each.tolist()]
-        rows = range(0, len(trees), DRAWN)
-        return [majority(trees[row : row + DRAWN], len(LEAVES), end - 1) for row in rows]
-
-    return _of_all(model, task, split, agree, AT_ONCE // 4)
-
-
-def _of_all(
-    model: Seq2Seq | Transformer,
-    task: Task,
-    split: str,
-    answer: Callable[[Tensor, GlimpseVectorEnv], list[list[int]]],
-    at_once: int,
-) -> list[list[int]]:
-    """What `answer` says to each frozen text of a split, so many at once, those of like length together."""
     env = frozen_env(model, task.env_id, split, **task.env)
     inner = glimpse_env_of(env)
     canvas = []
@@ -323,12 +277,21 @@ def _of_all(
         canvas.append(torch.from_numpy(observation["canvas"]))
     texts = torch.cat(canvas)[: inner.num_scenes]
     env.close()
+    speaker = well_formed(model, inner.world) if constrained else model
     said: list[list[int]] = [[]] * len(texts)
     order = (texts > 0).sum(1).argsort()
     with scoring(model, 0):
-        for rows in torch.split(order, at_once):
+        for rows in torch.split(order, AT_ONCE):
             longest = max(int((texts[rows] > 0).sum(1).max()), 1)
-            answers = answer(texts[rows, :longest].to(device_of(model)), inner)
-            for row, found in zip(rows.tolist(), answers, strict=True):
-                said[row] = found
+            answers = beam.search(
+                speaker,
+                texts[rows, :longest].to(device_of(model)),
+                inner.task.end,
+                inner.task.length,
+                beams=beams,
+                length_weight=length_weight,
+                coverage_weight=coverage_weight,
+            )
+            for row, answer in zip(rows.tolist(), answers, strict=True):
+                said[row] = answer
     return said

@@ -1,4 +1,4 @@
-"""Whole answers of a model of words: the best that a beam search finds, and such as are drawn."""
+"""Beam search: the best whole answers that a model of words can find, in place of each best next word."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from agents.agent import State, select
-from agents.parts.steps import drawn
 
 
 class Speaker(Protocol):
@@ -99,29 +98,6 @@ def search(
         state = select(state, (first + beam).flatten())
         heard = word.flatten() + 1
     return answers
-
-
-@torch.no_grad()
-def sampled(
-    model: Speaker, canvas: Tensor, end: int, most: int, never: Sequence[int] = (), temperature: float = 1.0
-) -> Tensor:
-    """An answer to each text or picture, drawn word by word, `end` included, padded with -1: (B, L).
-
-    p^(1 / temperature) is drawn from. most, never: as of `search`.
-    """
-    state = model.read(canvas)
-    heard = torch.zeros(len(canvas), dtype=torch.long, device=canvas.device)
-    playing, said = torch.ones_like(heard, dtype=torch.bool), []
-    for _ in range(most):
-        scores, state = model.say(heard, state)
-        scores[:, list(never)] = -torch.inf
-        word = drawn((scores / temperature).softmax(-1))[:, 0]
-        said.append(torch.where(playing, word, -1))
-        playing = playing & (word != end)
-        heard = word + 1
-        if not playing.any():
-            break
-    return torch.stack(said, 1)
 
 
 def _there(state: State, batch: int, beams: int) -> Tensor:

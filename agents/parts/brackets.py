@@ -1,8 +1,6 @@
-"""Constrained decoding: a speaker that says well-formed trees alone, and what many such trees agree on."""
+"""Constrained decoding: a speaker that says well-formed trees alone."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -48,48 +46,3 @@ class WellFormed:
             1,
         )
         return scores.masked_fill(~allowed, -torch.inf), after
-
-
-def majority(trees: Sequence[Sequence[int]], leaves: int, close: int) -> list[int]:
-    """The tree of those brackets that more than half of a sentence's trees have.
-
-    trees: rows of answers, of which those below `leaves` are words, `close` closes and others open. Such
-    brackets never cross, for any two of them stand in one of the trees together; it is the tree whose
-    brackets are right oftenest, less those that are wrong, if trees were drawn as they are probable (Goodman
-    1996). Brackets of one span lie in each other as they do on the mean, and words are as most trees have
-    them. A bracket that is not closed does not count.
-    """
-    depths: dict[tuple[int, int, int, int], list[int]] = {}  # of label, first word, last, and which of these
-    words: list[list[int]] = []
-    for tree in trees:
-        opened: list[tuple[int, int]] = []
-        read, there = 0, set()
-        for symbol in tree:
-            if symbol < leaves:
-                if read == len(words):
-                    words.append([])
-                words[read].append(symbol)
-                read += 1
-            elif symbol != close:
-                opened.append((symbol, read))
-            elif opened:
-                label, first = opened.pop()
-                which = 0
-                while (label, first, read, which) in there:
-                    which += 1
-                there.add((label, first, read, which))
-                depths.setdefault((label, first, read, which), []).append(len(opened))
-    kept = [key for key, depth in depths.items() if 2 * len(depth) > len(trees)]
-    said: list[int] = []
-    ends: list[int] = []  # of the brackets that are open
-    kept.sort(key=lambda key: (key[1], -key[2], sum(depths[key]) / len(depths[key]), key[0]))
-    for place, leaf in enumerate(words):
-        while kept and kept[0][1] == place:
-            label, _, last, _ = kept.pop(0)
-            said.append(label)
-            ends.append(last)
-        said.append(max(sorted(set(leaf)), key=leaf.count))
-        while ends and ends[-1] == place + 1:
-            said.append(close)
-            ends.pop()
-    return said

@@ -172,10 +172,7 @@ def nats_table(lines: list[Line]) -> str:
 
 TEXT_COLUMNS = {  # metrics of texts: how a table of them is headed, and the modes of its columns
     "bleu": ("BLEU", {"greedy": "deterministic", "beam of 5": "beam"}),
-    "f1": (
-        "F1 of brackets, in percent",
-        {"greedy": "deterministic", "beam of 5": "beam", "majority of 32": "consensus"},
-    ),
+    "f1": ("F1 of brackets, in percent", {"greedy": "deterministic", "beam of 5": "beam"}),
     "accuracy": ("right answers, in percent", {"right": "deterministic"}),
 }
 
