@@ -448,6 +448,10 @@ def test_flickr8k_is_made_of_its_owners_files(tmp_path: Path, monkeypatch: pytes
     captions._flickr8k.cache_clear()
     assert [one.captions[0][1] for one in made] == [("caption", "1", "of", str(n)) for n in range(3)]
     assert made[2].draw(0, 224).shape == (3, 224, 224)
+    (given / "Flickr_8k.devImages.txt").write_text("", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"Flickr_8k\.devImages\.txt names no picture"):
+        prepare_flickr8k.main([str(given), str(out)])
+    (given / "Flickr_8k.devImages.txt").write_text("1.jpg\n", encoding="utf-8")
     (given / "Flicker8k_Dataset" / "2.jpg").unlink()
     with pytest.raises(DatasetError, match=r"2\.jpg is not below"):
         prepare_flickr8k.main([str(given), str(out)])

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import json
+import math
 import os
 import re
 import runpy
@@ -15,6 +16,7 @@ import sys
 import types
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import bench_choices
 import bench_soak
@@ -108,11 +110,41 @@ def test_evaluate_on_another_environment(trained: Path) -> None:
     out = run("evaluate", trained, "--on", "Glimpse/MNIST-v0", "--mode", "sampled", "--env", "canvas_size=40")
     assert "on Glimpse/MNIST-v0 (glimpses, sampled)" in out
     assert out != run("evaluate", trained, "--mode", "sampled")
-    error = run("evaluate", trained, "--on", "Glimpse/TranslatedMNIST-v0", fails=True)
+    elsewhere = ["--on", "Glimpse/TranslatedMNIST-v0", "--env", "dataset=mnist-5k"]
+    error = run("evaluate", trained, *elsewhere, fails=True)
     assert "was made for retina (1, 8, 8) and Glimpse/TranslatedMNIST-v0 has (3, 12, 12)" in error
     assert "leave out" in run("evaluate", trained, "--env", "horizon=3", "--publish", fails=True)
     assert "KEYWORD=VALUE" in run("evaluate", trained, "--env", "horizon", fails=True)
     assert "tint" in run("evaluate", trained, "--env", "tint=3", fails=True)
+
+
+def test_another_id_has_its_own_keywords(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digits that it was trained on are no test on Fashion-MNIST."""
+    asked: list[Any] = []
+
+    def stop(agent: Agent, name: str, made_for: object, env_id: str, env: dict[str, Any]) -> None:
+        asked.append((env_id, env))
+        raise ValueError("asked")
+
+    monkeypatch.setattr(evaluate, "check_fits", stop)
+    fashion = "Glimpse/FashionMNIST-v0"
+    for arguments in (["--on", fashion], ["--on", fashion, "--env", "horizon=3"], ["--env", "horizon=3"]):
+        assert "asked" in run("evaluate", trained, *arguments, fails=True)
+    own = json.loads((trained / "config.json").read_text(encoding="utf-8"))["env"]
+    assert asked == [(fashion, {}), (fashion, {"horizon": 3}), ("Glimpse/MNIST-v0", {**own, "horizon": 3})]
+
+
+def test_what_is_damaged_is_seen_before_scoring(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "results.jsonl"
+    kept.write_bytes(b"\xff\xfe\n")
+    monkeypatch.setattr(evaluate.results.read, "__defaults__", (kept, results.KEYS))
+    monkeypatch.setattr(evaluate.results, "check_publishable", lambda *_: None)
+    monkeypatch.setattr(evaluate, "keep", lambda *_: pytest.fail("kept"))
+    said = run("evaluate", trained, "--publish", fails=True)
+    assert f"line 1 of {kept} is not" in said
+    assert kept.read_bytes() == b"\xff\xfe\n"
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif", "mp4"])
@@ -317,6 +349,14 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     assert page.read_text(encoding="utf-8").splitlines() == [
         "above", "<!-- report.py: begin -->", *rows, "<!-- report.py: end -->", "below",
     ]  # fmt: skip
+    page.write_bytes(b"a\r\n<!-- report.py: begin -->\r\n<!-- report.py: end -->\r\nb\r\n")
+    run("report", "--results", path, "--write", page)
+    assert page.read_bytes().count(b"\r\n") == page.read_bytes().count(b"\n") == len(rows) + 4
+    page.write_bytes(b"\xe9")
+    assert f"{page} is not UTF-8 (byte 0)" in run("report", "--results", path, "--write", page, fails=True)
+    none = tmp_path / "none.jsonl"
+    none.touch()
+    assert "has no such results" in run("report", "--results", none, fails=True)
     better = {**line, "experiment": "conv-mnist", "sees": "canvas", "value": 0.4}
     results.append([better, {**better, "experiment": "st-cnn", "env": {"distractors": 16}}], path)
     there = run("report", "--results", path, "--on", "Glimpse/MNIST-v0").splitlines()
@@ -329,7 +369,8 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     assert best.startswith("| base | – | 550,000 |")
     assert other == "| fc | model.glimpses fc | 770,000 | 12.3 | **8.00** [1.70, 2.30] |"
     path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[:3]) + "\n")
-    for broken in ("half a li", "3"):
+    wrong = [{"value": None}, {"value": math.nan}, {"env": None}, {"ci95": [1]}, {"mode": 3}]
+    for broken in ("half a li", "3", *(json.dumps(line | one) for one in wrong)):
         page.write_text(path.read_text(encoding="utf-8") + broken)
         assert "line 4" in run("report", "--results", page, fails=True)
 
