@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import terminal
 
-from glimpse_env.data.files import DatasetError, find
+from glimpse_env.data.files import DatasetError, find, reading
 from glimpse_env.worlds import houses
 
 
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
     if source is None:
         raise DatasetError("svhn-layout/svhn_layout.npz is not in the folder GLIMPSE_DATA names.")
     compact: dict[str, Any] = {}
-    with np.load(source, allow_pickle=False) as data:
+    with reading(source, "get it anew"), np.load(source, allow_pickle=False) as data:
         for part in ("train", "test"):
             digits, boxes, _ = houses.to_layouts(
                 data[f"{part}_digit"], data[f"{part}_box"], np.diff(data[f"{part}_start"])

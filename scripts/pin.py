@@ -25,8 +25,10 @@ from tqdm import tqdm
 from agents.agent import to_tensors
 from agents.experiments.experiment import load_agent
 from agents.learn.captioning import Captioning
+from agents.learn.checkpoint import CheckpointError
 from agents.learn.envs import make_env, single_env
 from agents.learn.evaluate import believed, scoring
+from agents.learn.files import write
 from agents.learn.generative import Generative, bound
 from agents.learn.judging import judged, world_of
 from agents.learn.language import in_windows
@@ -36,6 +38,7 @@ from agents.models.captioner import Captioner
 from agents.models.char_lm import CharLM
 from agents.report import results
 from glimpse_env import TABLE
+from glimpse_env.data.files import DatasetError
 from glimpse_env.registry import with_dataset
 
 PINS = Path(__file__).resolve().parents[1] / "tests" / "pins.json"
@@ -148,9 +151,12 @@ def main(arguments: list[str]) -> None:
     pins["scenes"]["Glimpse/CIFAR10-v0 cifar10-jpeg"] = scenes("Glimpse/CIFAR10-v0", "cifar10-jpeg")
     for path in tqdm(sorted(results.PRETRAINED.glob("*.safetensors"))):
         pins["checkpoints"][path.stem] = answers(path)
-    PINS.write_text(json.dumps(pins, indent=1) + "\n", encoding="utf-8")
+    write(PINS, json.dumps(pins, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     terminal.show_what_it_can()
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except (CheckpointError, DatasetError, OSError) as error:
+        sys.exit(f"pin.py: {error}")

@@ -105,6 +105,11 @@ def test_evaluate_prints_error_and_interval(trained: Path) -> None:
     assert run("evaluate", trained / "best.safetensors") == out
 
 
+def test_what_a_run_goes_on_from_is_no_agent(trained: Path) -> None:
+    said = run("evaluate", trained / "last.safetensors", fails=True)
+    assert "is what a run goes on from: name the run's folder" in said
+
+
 def test_evaluate_on_another_environment(trained: Path) -> None:
     """RAM does not know how large the canvas is; the other shapes must fit."""
     out = run("evaluate", trained, "--on", "Glimpse/MNIST-v0", "--mode", "sampled", "--env", "canvas_size=40")

@@ -256,6 +256,8 @@ def load_agent(path: Path, device: torch.device | str = "cpu") -> tuple[Any, Exp
         raise checkpoint.CheckpointError(
             f"{path} was made by another version of this project ({error}): retrain it."
         ) from None
+    if any(name.startswith("optimizer.") for name in tensors):
+        raise checkpoint.CheckpointError(f"{path} is what a run goes on from: name the run's folder.")
     agent = experiment.build(spec)
     checkpoint.load_weights(agent, tensors, path)
     agent.eval()
