@@ -563,7 +563,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
             return frames
         if self._window is None:
             self._window = Window("glimpse_env", self.metadata["render_fps"])
-            self.closed = False  # as Gymnasium's close has it, which does nothing twice
+            self.closed = False  # else Gymnasium's close would leave this window open
         self._window.show(tile(frames))
         return None
 

@@ -98,15 +98,22 @@ def main(arguments: list[str]) -> None:
     )
     parser.add_argument("--split", choices=SPLITS, default="test")
     parser.add_argument(
-        "--index", type=int, default=0, help="the first frozen scene, from 0, or a writer's seed"
+        "--index",
+        type=int,
+        default=0,
+        help="the first frozen scene to play, from 0; a random seed for text and --dream",
     )
     parser.add_argument("--episodes", type=int, default=1, help="how many episodes to record, at most 1,000")
     parser.add_argument("--grid", action="store_true", help="film the episodes side by side")
     parser.add_argument("--compare", metavar="PLAYER", help="show this player beside it on the same scenes")
     parser.add_argument("--dream", action="store_true", help="let DRAW draw what it has not seen")
     parser.add_argument("--prompt", help="what a language model goes on from; the end of a line unless given")
-    parser.add_argument("--temperature", type=float, default=1.0, help="1, or 0 for what is most probable")
-    parser.add_argument("--length", type=int, default=500, help="how many characters it writes, else 500")
+    parser.add_argument(
+        "--temperature", type=float, default=1.0, help="1 unless given; 0 writes what is most probable"
+    )
+    parser.add_argument(
+        "--length", type=int, default=500, help="how many characters it writes, 500 unless given"
+    )
     parser.add_argument("--text", help="what is translated, or parsed, in place of a frozen scene")
     parser.add_argument("--image", type=Path, help="a photograph to be described in place of a frozen scene")
     parser.add_argument("--interactive", action="store_true", help="ask for texts until an empty line")

@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
         allowed = value / 1000 if last["metric"] in UNBOUNDED else TOLERANCE
         difference = scored.error - value
         tqdm.write(f"| {name} | {value:.2f} | {scored.error:.2f} | {difference:+.2f} |")
-        off += [] if abs(difference) <= allowed else [name]  # which no number is not
+        off += [] if abs(difference) <= allowed else [name]  # NaN is off, too
     told = [f"{', '.join(off)} differ by more than rounding explains"] * bool(off)
     told += [f"{', '.join(missing)} could not be scored for want of data"] * bool(missing)
     if told:

@@ -121,7 +121,7 @@ EXPERIMENTS = {
     **controls("sum", RAM_SUM, 2, "ram-cluttered100-g4"),
     "conv-sum": whole_canvas(RAM_SUM, 20),
     "convnet-sum": convnet(RAM_SUM, 20, 640, paper=3.2),  # as large as dram-sum
-    # From nothing a sum is not learned without attention: after six epochs all are guessed.
+    # Without attention a sum is not learned from fresh weights (results/LOG.md).
     **{
         name: experiment.but(init=name.replace("sum", "read"))
         for name, experiment in seq2seq("sum", RAM_SUM, 12, 16, 12).items()

@@ -30,7 +30,10 @@ def save(path: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None
 
 
 def writer(path: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> Callable[[Path], None]:
-    """What `save` writes to a temporary file, which is to be called `path`."""
+    """A function that writes what `save` does to a temporary file, which is to be renamed `path`.
+
+    It raises OSError, naming `path`, where that cannot be written.
+    """
 
     def fill(temporary: Path) -> None:
         versions = {name: version(name) for name in PACKAGES}

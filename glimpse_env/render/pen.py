@@ -226,7 +226,7 @@ def _has(font: pygame.font.Font, letters: str) -> bool:
 
 
 def inked(text: str) -> str:
-    """A text without what is not drawn: controls, formats, breaks, halves of signs, choices of a drawing."""
+    """A text without what is not drawn: control and format characters, breaks, surrogates, variants."""
     return "".join(c for c in text if unicodedata.category(c) not in NOT_DRAWN and not VARIANT.match(c))
 
 
