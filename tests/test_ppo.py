@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,11 @@ def test_acts_as_sb3s_predict_does(recurrent: bool) -> None:
 
 
 @pytest.mark.parametrize("recurrent", [False, True])
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, recurrent: bool) -> None:
+def test_a_resumed_run_ends_with_the_same_weights_and_sb3_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recurrent: bool
+) -> None:
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     experiment = TINY.but(model={"recurrent": recurrent})
     spec = experiment.spec()
 
@@ -80,6 +85,7 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path, recurrent: boo
     train(tmp_path / "once", 2, resume=False)
     train(tmp_path / "twice", 1, resume=False)
     train(tmp_path / "twice", 1, resume=True)
+    assert not list(temporary.glob("SB3*"))
     once, _, config = load_agent(tmp_path / "once" / "best.safetensors")
     twice, again, _ = load_agent(tmp_path / "twice" / "best.safetensors")
     assert again == experiment

@@ -97,6 +97,7 @@ def train_ppo(
     # Here and not above: only these agents need SB3, and it takes long to import.
     from sb3_contrib import RecurrentPPO
     from stable_baselines3 import PPO
+    from stable_baselines3.common.logger import Logger
     from stable_baselines3.common.utils import ConstantSchedule
 
     from agents.learn.sb3 import GlimpseVecEnv
@@ -125,6 +126,7 @@ def train_ppo(
         ent_coef=learner.entropy_weight,
     )
     model.policy = agent.policy
+    model.set_logger(Logger(None, []))  # its own would leave an empty folder behind, where temporary files are
     saved = run.load_last()
     if saved:
         checkpoint.load_weights(agent, checkpoint.part(saved, "agent."), run.last)
