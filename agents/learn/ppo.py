@@ -126,7 +126,7 @@ def train_ppo(
         ent_coef=learner.entropy_weight,
     )
     model.policy = agent.policy
-    model.set_logger(Logger(None, []))  # its own would leave an empty folder behind, where temporary files are
+    model.set_logger(Logger(None, []))  # its own leaves an empty folder among temporary files
     saved = run.load_last()
     if saved:
         checkpoint.load_weights(agent, checkpoint.part(saved, "agent."), run.last)
