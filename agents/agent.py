@@ -25,7 +25,8 @@ class Spec(NamedTuple):
     context: (C, n, n), or () where the environment shows none. length: how many answers an episode takes at
     most. horizon: the number of glimpses. words: how many different words a text has, 0 of pictures; then
     retina and context are (size,) and canvas (N,). axes: how many coordinates a gaze has. question: (Q,)
-    where one is asked in words, else ().
+    where one is asked in words, else (). vocabulary: a hash of what answers and words are called, "" where it
+    was not kept.
     """
 
     retina: tuple[int, int, int]
@@ -37,6 +38,7 @@ class Spec(NamedTuple):
     words: int = 0
     axes: int = 2
     question: tuple[int, ...] = ()
+    vocabulary: str = ""
 
 
 class SequenceSpec(NamedTuple):
@@ -87,10 +89,11 @@ class Agent(nn.Module, abc.ABC):
     """Base of every agent.
 
     sees: the retina's glimpses or the whole canvas, which every table prints. looks: whether it looks
-    somewhere at each step.
+    somewhere at each step. bound_to: what of its `Spec` another environment must share beside what it sees.
     """
 
     sees: Sees = "glimpses"
+    bound_to: tuple[str, ...] = ()
     looks: bool = True
 
     @abc.abstractmethod

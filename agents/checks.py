@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, get_args
 
 
 def positive(settings: object, *names: str) -> None:
@@ -24,3 +25,9 @@ def share(settings: object, *names: str) -> None:
     for name in names:
         if not 0 <= getattr(settings, name) < 1:
             raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(settings, name)}")
+
+
+def one_of(settings: object, name: str, kind: Any) -> None:
+    """Raise ValueError if this field is none of the values of `kind`, a Literal."""
+    if getattr(settings, name) not in get_args(kind):
+        raise ValueError(f"{name} must be one of {get_args(kind)}, got {getattr(settings, name)!r}")

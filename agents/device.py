@@ -47,8 +47,14 @@ def full_precision(like: Tensor) -> Any:
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """A context with torch's generator seeded; afterwards it goes on as if nothing had been drawn."""
+    """A context with torch's generator seeded; afterwards it goes on as if nothing had been drawn.
+
+    device: whose generator is seeded, too, if it is a GPU.
+    """
     gpus = [device] if device is not None and device.type == "cuda" else []
     with torch.random.fork_rng(gpus):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # and no GPU's, whose state would not be put back
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
         yield

@@ -91,6 +91,7 @@ def _made(
     keywords: dict[str, Any],
 ) -> tuple[str, dict[str, Any]]:
     """The name of a data set, and the keywords of an environment of its kind."""
+    keywords = {key: one.item() if isinstance(one, np.generic) else one for key, one in keywords.items()}
     if "dataset" in keywords:
         raise ValueError("dataset is made of what is given: leave it out")
     if isinstance(given, np.ndarray) and given.dtype.kind in "UO" and given.ndim == 1:

@@ -18,7 +18,7 @@ DummyVecEnv over our single env.
 `python scripts/bench.py memory`: the most memory that each id takes with 1,024 and 16,384 rows.
 `python scripts/bench.py soak`: 10^8 random steps over all ids, 10^5 malformed calls, and all that follows.
 `python scripts/bench.py kills`: a training, a sweep and a publish, each killed at 50 random moments.
-`python scripts/bench.py full`: as `kills`, and films, on a disk that is full 50 times; for root on Linux.
+`python scripts/bench.py full`: as `kills`, and films, on a disk that is often full; for root on Linux.
 `python scripts/bench.py odd`: as `kills`, in locales without UTF-8, another time zone, a clock that jumps.
 """
 
@@ -121,12 +121,12 @@ def bench_features(ids: list[str], dataset: str) -> None:
         }  # fmt: skip
         plain = vector_speed(native(env_id, batch, dataset), batch)
         cells = [f"{plain:,.0f}"]
-        aided = [] if text or glimpse_env.TABLE[env_id].scene == "houses" else [{**features, **aids}]
+        aided = [{**features, **aids}] if glimpse_env.TABLE[env_id].scene == "digits" else []
         for keywords in (features, *aided):
             env = native(env_id, batch, dataset, **keywords)
             rate = vector_speed(env, batch, look=env.single_action_space["answer"].n - 1)
             cells += [f"{rate:,.0f}", f"{rate / plain:.2f}x"]
-        cells += ["–"] * (5 - len(cells))  # house numbers take no such aids
+        cells += ["–"] * (5 - len(cells))  # others have pictures of their own
         print(f"| {env_id} | {batch} | {' | '.join(cells)} |", flush=True)
 
 

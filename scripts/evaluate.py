@@ -126,6 +126,8 @@ def main(arguments: list[str]) -> None:
         if not (says and isinstance(world_of(experiment.task, "test"), SentenceWorld)):
             raise ValueError(f"{name} says no sentences: leave out --metrics")
         by_other_metrics(["one"], ["one"])  # whether its libraries are there
+    if not experiment.is_sequence and not elsewhere:  # the data may have changed since
+        check_fits(agent, name, spec_in(config), experiment.env_id, experiment.env)
     if isinstance(experiment.learner, Scorer):
         evaluate_by_learner(agent, experiment, config, path, options)
         return
@@ -135,7 +137,6 @@ def main(arguments: list[str]) -> None:
         env = {**own, **parse_keywords(options.env)}
         experiment = experiment.but(env_id=options.on or experiment.env_id, env=env)
         check_fits(agent, name, spec_in(config), experiment.env_id, env)
-        name = f"{name} on {experiment.env_id}"
     dataset = results.dataset_of(experiment.env_id, experiment.env)
     if (results.dataset_of(trained.env_id, trained.env), dataset) == ("mnist", "mnist-5k"):
         print(f"{name}: mnist-5k is of MNIST's training digits, which this agent knows", file=sys.stderr)
@@ -161,6 +162,8 @@ def main(arguments: list[str]) -> None:
         name = f"{name}-both"
         minutes += results.training_minutes(other_path, other_config)
         score = partial(evaluate_both, agent, other)
+    if elsewhere:
+        name = f"{name} on {experiment.env_id}"
     lines = []
     for mode in [options.mode] if options.mode else modes:
         scored = score(experiment.env_id, split, mode, **experiment.env)

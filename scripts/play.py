@@ -121,8 +121,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in FORMATS:
         raise ValueError(f"--out {options.out} must end in one of {', '.join(FORMATS)}")
-    if options.index < 0 or not 1 <= options.episodes <= MOST_EPISODES:
-        raise ValueError(f"--index must be 0 or more and --episodes 1 to {MOST_EPISODES:,}")
+    if not 0 <= options.index < 2**63 or not 1 <= options.episodes <= MOST_EPISODES:
+        raise ValueError(f"--index must be from 0 to 2**63 - 1 and --episodes 1 to {MOST_EPISODES:,}")
     if options.player == "person" and (options.out is not None or options.compare is not None):
         raise ValueError("a person plays alone in a window: leave out --out, save with s, and --compare")
     if options.compare == "person":
@@ -138,7 +138,7 @@ def main(arguments: list[str]) -> None:
         if not isinstance(agent, Seq2Seq) or experiment is None:
             raise ValueError(f"{options.player} is not typed to: leave out --text and --interactive")
         refuse("answers texts that are typed")
-        say(agent, experiment, options)
+        say(agent, experiment, config, options)
         return
     if options.image is not None:
         if not isinstance(agent, Captioner) or experiment is None:
@@ -171,7 +171,7 @@ def main(arguments: list[str]) -> None:
         )
     if options.compare is not None:
         agent, theirs, config = other
-        players.append((options.compare, *seat(agent, theirs or known, config, options)))
+        players.append((options.compare, *seat(agent, theirs or known, config, options, second=True)))
 
     def episodes(i: int) -> list[tuple[str, list[View]]]:
         played = [
@@ -232,10 +232,11 @@ def write(model: CharLM, options: argparse.Namespace) -> None:
     print(bars)
 
 
-def say(model: Seq2Seq, experiment: Experiment, options: argparse.Namespace) -> None:
+def say(model: Seq2Seq, experiment: Experiment, config: dict[str, Any], options: argparse.Namespace) -> None:
     """Say texts that are typed in other words, and show which word looked at which."""
     if options.out is not None and options.out.suffix != ".png":
         raise ValueError(f"an alignment is drawn as .png, got --out {options.out}")
+    check_fits(model, config["experiment"], spec_in(config), experiment.env_id, experiment.env)
     env = single_env(experiment.env_id, experiment.env)
     constrained = isinstance(experiment.learner, TeacherForcing) and experiment.learner.constrained
     text = options.text
@@ -323,11 +324,16 @@ def load(name: str) -> tuple[Any, Experiment | None, dict[str, Any]]:
 
 
 def seat(
-    agent: Any, experiment: Experiment | None, config: dict[str, Any], options: argparse.Namespace
+    agent: Any,
+    experiment: Experiment | None,
+    config: dict[str, Any],
+    options: argparse.Namespace,
+    second: bool = False,
 ) -> tuple[Player, GlimpseEnv]:
     """The player and an environment for it; ValueError where it does not fit.
 
-    experiment: the agent's own, that of the agent that random is compared with, or None.
+    experiment: the agent's own, that of the agent that random is compared with, or None. second: whether
+    another player plays already, of whom a random one must not be a copy.
     """
     keywords = dict(experiment.env) if experiment and experiment.env_id == options.env_id else {}
     keywords.update(changes(options))
@@ -336,12 +342,14 @@ def seat(
     if agent is not None:
         check_fits(agent, config["experiment"], spec_in(config), options.env_id, keywords)
     env = single_env(options.env_id, keywords, split=options.split)
-    return AgentPlayer(agent) if agent else RandomPlayer(env, seed=options.index), env
+    return AgentPlayer(agent) if agent else RandomPlayer(env, seed=options.index + second), env
 
 
 def changes(options: argparse.Namespace) -> dict[str, int | float | str]:
     """The environment's keywords that --env and --dataset give."""
     given = parse_keywords(options.env)
+    if options.dataset and "dataset" in given:
+        raise ValueError("the data set is given twice, by --dataset and by --env: leave one of them out")
     return {**given, "dataset": options.dataset} if options.dataset else given
 
 

@@ -27,6 +27,7 @@ from glimpse_env.data.captions import FLICKR8K, PARTS
 from glimpse_env.data.files import DatasetError
 
 SIDE, QUALITY = 224, 85
+LONGEST_NAME = 64  # characters of a picture's name
 
 
 def main(arguments: list[str]) -> None:
@@ -60,6 +61,11 @@ def main(arguments: list[str]) -> None:
         raise DatasetError(
             f"{missing[0]} is not below {options.folder}: {len(missing)} pictures are missing."
         )
+    odd = [name for name in names if not name.isascii() or len(name) > LONGEST_NAME]
+    if odd:
+        raise DatasetError(
+            f"the picture {odd[0]!r} must have a name of at most {LONGEST_NAME} ASCII characters: rename it."
+        )
     for number, part in enumerate(PARTS):
         if number not in split.values():
             raise DatasetError(f"Flickr_8k.{part}Images.txt names no picture: get the files anew.")
@@ -73,7 +79,8 @@ def main(arguments: list[str]) -> None:
     write_whole(
         options.out / FLICKR8K[0],
         lambda file: np.savez(
-            file, jpeg=np.frombuffer(b"".join(encoded), np.uint8), offset=offset, name=np.array(names, "S64"),
+            file, jpeg=np.frombuffer(b"".join(encoded), np.uint8), offset=offset,
+            name=np.array(names, f"S{LONGEST_NAME}"),
             split=np.array([split.get(name, 3) for name in names], np.int8),
         ),
     )  # fmt: skip

@@ -77,6 +77,9 @@ def main(arguments: list[str]) -> None:
         which, table = f"{which} --best", tables.best_table(lines)
     else:
         table = tables.table(lines)
+    told = [line for line in table.splitlines() if line.startswith("|")]
+    if len(told) <= 2 * sum(line.startswith("|---") for line in told):  # heads and rulers alone
+        raise ValueError(f"{options.results} has no results for this table: there is nothing to show")
     if options.write is None:
         print(table)
         return

@@ -15,12 +15,12 @@ import io
 import itertools
 import json
 import logging
-import math
 import os
 import re
 import sys
 import traceback
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ from glimpse_env.checks import did_you_mean
 HERE = Path(__file__).parent
 RESULTS, TABLE = "results.jsonl", "table.md"
 KEYS = ("experiment", "settings", "seed", "best_epoch", "done", "minutes", "folder")  # of a line of results
+LONGEST = 200  # bytes of the name of a run's folder
 GLANCE = 1.0  # seconds between looks at how far the runs are
 
 
@@ -150,16 +151,18 @@ def on_ray(plan: list[Trial], retries: int, address: str | None) -> Iterator[tup
 def epochs_of(trial: Trial) -> list[dict[str, Any]]:
     """The metrics of a run's epochs so far; none of a damaged run, of which train.py says what is wrong."""
     try:
-        return run.epochs(trial.folder)
+        found = run.epochs(trial.folder)
     except run.RunError:
         return []
+    return found if all(map(is_scored, found)) else []
 
 
 def is_done(trial: Trial) -> bool:
     """Whether the run has all its epochs."""
     try:
         config = run.config_in(trial.folder)
-        return config is not None and len(epochs_of(trial)) >= config["loop"].get("epochs", math.inf)
+        wanted = config["loop"].get("epochs") if config is not None else None
+        return isinstance(wanted, int) and len(epochs_of(trial)) >= wanted
     except run.RunError:
         return False
 
@@ -171,7 +174,7 @@ def lines_of(plan: list[Trial]) -> list[dict[str, Any]]:
         epochs = epochs_of(trial)
         if not epochs:
             continue
-        figure = next(key for key in epochs[0] if key.startswith("validation"))
+        figure = figure_of(epochs[0])
         best = min(epochs, key=lambda epoch: epoch[figure])
         lines.append(
             {
@@ -189,6 +192,26 @@ def lines_of(plan: list[Trial]) -> list[dict[str, Any]]:
     return lines
 
 
+def figure_of(line: dict[str, Any]) -> str:
+    """What a run is judged by, of a line that `is_scored`."""
+    return next(key for key in line if key.startswith("validation"))
+
+
+def is_scored(line: dict[str, Any]) -> bool:
+    """Whether a line has figures of validation, and numbers alone."""
+    figures = [value for key, value in line.items() if key.startswith("validation")]
+    return bool(figures) and all(isinstance(value, int | float) for value in figures)
+
+
+def results_in(path: Path) -> list[dict[str, Any]]:
+    """The lines of a results.jsonl of sweeps, none where there is none; ValueError for a damaged one."""
+    lines = results.read(path, KEYS) if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        if not is_scored(line):
+            raise ValueError(f"line {number} of {path} has no figure of validation: restore the file")
+    return lines
+
+
 def table(lines: list[dict[str, Any]]) -> str:
     """The sweep as a table, the best setting of each experiment first; unfinished runs do not count."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -198,7 +221,7 @@ def table(lines: list[dict[str, Any]]) -> str:
             groups.setdefault((line["experiment"], settings), []).append(line)
     rows = []
     for (name, settings), found in groups.items():
-        figure = next(key for key in found[0] if key.startswith("validation"))
+        figure = figure_of(found[0])
         values = [line[figure] for line in found]
         mean = sum(values) / len(values)
         spread = f"{terminal.short(min(values))} to {terminal.short(max(values))}"
@@ -218,14 +241,23 @@ def collect(plan: list[Trial], folder: Path) -> str:
 
     Raises ValueError for a results.jsonl that is damaged.
     """
-    path, ours = folder / RESULTS, {str(trial.folder) for trial in plan}
+    path, ours = folder / RESULTS, lines_of(plan)
+    again = {line["folder"] for line in ours}
     with locked(path):
-        there = results.read(path, KEYS) if path.exists() else []
-        lines = [line for line in there if line["folder"] not in ours]
-        lines += lines_of(plan)
+        lines = [line for line in results_in(path) if line["folder"] not in again] + ours
         write(path, "".join(json.dumps(line) + "\n" for line in lines))
         write(folder / TABLE, table(lines))
     return table(lines)
+
+
+def folder_name(label: str) -> str:
+    """The name of a run's folder; a long one ends in a hash, for no file's name may be much longer."""
+    name = label.replace("/", "_").replace(":", "_")
+    if len(name.encode()) <= LONGEST:
+        return name
+    return (
+        f"{name.encode()[: LONGEST - 13].decode(errors='ignore')}-{sha256(label.encode()).hexdigest()[:12]}"
+    )
 
 
 def plan_of(names: list[str], seeds: list[int], changes: list[str], folder: Path) -> list[Trial]:
@@ -236,7 +268,8 @@ def plan_of(names: list[str], seeds: list[int], changes: list[str], folder: Path
     axes: dict[str, list[str]] = {}
     for change in changes:
         key, equals, values = change.partition("=")
-        if not (key and equals and all(values.split(","))):
+        nothing = key.startswith("env.") and not values  # as in env.pair=, which has none
+        if not (key and equals and (nothing or all(values.split(",")))):
             raise ValueError(
                 f"--set {change!r} is not KEY=VALUE,VALUE…: name a setting of train.py and its values"
             )
@@ -250,7 +283,7 @@ def plan_of(names: list[str], seeds: list[int], changes: list[str], folder: Path
     plan = []
     for name, chosen, seed in itertools.product(names, itertools.product(*axes.values()), seeds):
         trial = Trial(name, dict(zip(axes, chosen, strict=True)), seed, folder)
-        plan.append(trial._replace(folder=folder / trial.label.replace("/", "_").replace(":", "_")))
+        plan.append(trial._replace(folder=folder / folder_name(trial.label)))
     if len({trial.folder for trial in plan}) < len(plan):
         raise ValueError("an experiment, a value or a seed is named twice: name each once")
     return plan
@@ -283,8 +316,7 @@ def main(arguments: list[str]) -> None:
     plan = plan_of(options.names, options.seeds, options.changes, folder)
     for trial in plan:
         check(trial)
-    if (folder / RESULTS).exists():
-        results.read(folder / RESULTS, KEYS)  # raises now, and not after a run
+    results_in(folder / RESULTS)  # raises now, and not after a run
     folder.mkdir(parents=True, exist_ok=True)
     rest = [trial for trial in plan if not is_done(trial)]
     runs = (

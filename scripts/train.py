@@ -121,6 +121,9 @@ def train(command: Command, experiment: Experiment, folder: Path, where: torch.d
                     f"{key.replace('_', ' ')} {terminal.short(value)}" for key, value in figures.items()
                 )
             )
+    except ValueError:
+        training.withdraw()
+        raise
     finally:
         training.close()
     if first:

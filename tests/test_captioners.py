@@ -208,6 +208,9 @@ def test_bad_captioners_are_named() -> None:
     for name in ("even_weight", "presence_weight", "look_weight"):
         with pytest.raises(ValueError, match=f"{name} is of attention"):
             Captioning(**{name: 1.0}).check(CaptionerSettings(attention="none"))
+    for idle in (Captioning(coverage_weight=0.5), SelfCritical(coverage_weight=0.5)):
+        with pytest.raises(ValueError, match="coverage_weight is of attention"):
+            idle.check(CaptionerSettings(attention="none"))
 
 
 def test_beams_of_a_captioner_find_what_greedy_words_find_or_better() -> None:

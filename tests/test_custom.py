@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import weakref
@@ -405,6 +406,37 @@ def test_a_folder_with_training_pictures_alone_is_told_what_it_lacks(tmp_path: P
             Image.fromarray(IMAGES[i]).save(tmp_path / "train" / name / f"{i}.png")
     with pytest.raises(DatasetError, match="has train/ and no test/"):
         glimpse_env.make_custom(tmp_path)
+    for split in ("test", "val"):
+        shutil.copytree(tmp_path / "train", tmp_path / split)
+    with pytest.raises(DatasetError, match="val stands beside train and test: call it validation"):
+        glimpse_env.make_custom(tmp_path)
+
+
+def test_what_a_file_has_that_is_not_known_is_named(tmp_path: Path) -> None:
+    for more, says in (
+        ({"test_image": IMAGES, "test_labels": LABELS}, "holds 'test_image': it may have images, labels"),
+        ({"test_labels": LABELS}, "holds test_labels without images"),
+    ):
+        np.savez(tmp_path / "own.npz", images=IMAGES, labels=LABELS, **more)
+        with pytest.raises(DatasetError, match=says):
+            glimpse_env.make_custom(tmp_path / "own.npz")
+    np.save(tmp_path / "own.npy", IMAGES)
+    with pytest.raises(DatasetError, match="is a file and none that is known"):
+        glimpse_env.make_custom(tmp_path / "own.npy")
+    with pytest.raises(DatasetError, match="a path is empty"):
+        glimpse_env.make_custom("")
+
+
+@pytest.mark.parametrize("names", [{"a", "b"}, {0: "a", 1: "b"}, [None, "b"], ["", "b"], iter(["a", "b"])])
+def test_names_are_a_list_of_texts(names: Any) -> None:
+    with pytest.raises(ValueError, match="names must be"):
+        glimpse_env.make_custom(IMAGES, LABELS, names=names)
+
+
+def test_keywords_of_numpy_can_be_told_as_json() -> None:
+    env = glimpse_env.make_custom(IMAGES, LABELS, horizon=np.int64(3), step_cost=np.float32(0.5))
+    made: Any = gymnasium.make(gymnasium.envs.registration.EnvSpec.from_json(env.spec.to_json()))
+    assert made.unwrapped.vector.horizon == 3
 
 
 def test_a_sum_is_of_several_digits() -> None:

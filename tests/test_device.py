@@ -115,11 +115,14 @@ def test_a_device_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
     assert device.choose("auto") == torch.device("cuda")
 
 
-def test_seeding_leaves_the_generator_as_it_was() -> None:
+def test_seeding_leaves_the_generator_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(3)
     first = torch.rand(2)
     torch.manual_seed(3)
+    gpus: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", gpus.append)
     with device.seeded(7):
         inside = torch.rand(2)
     assert torch.equal(torch.rand(2), first)
     assert not torch.equal(inside, first)
+    assert not gpus  # whose state would not be put back

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -103,6 +104,22 @@ def test_evaluate_prints_error_and_interval(trained: Path) -> None:
     out = run("evaluate", trained)
     assert out.count("% error on 1,000 test scenes of mnist-5k, 95% interval") == 3
     assert run("evaluate", trained / "best.safetensors") == out
+
+
+def test_data_that_changed_since_is_refused(tmp_path: Path) -> None:
+    for name in ("b", "c"):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        for i in range(10):
+            Image.new("L", (16, 16), 10 * i).save(tmp_path / "own" / name / f"{i}.png")
+    env = ["--env", f"dataset=folder:{tmp_path / 'own'}", "canvas_size=20"]
+    short = ["--epochs", "1", "--images-per-epoch", "40", "--batch-size", "20", "--model.hidden", "8"]
+    run("train", "ram-mnist", *short, *env, "--folder", tmp_path / "run")
+    assert "% error on 4 test scenes" in run("evaluate", tmp_path / "run", "--mode", "deterministic")
+    (tmp_path / "own" / "c").rename(tmp_path / "own" / "d")
+    for script, more in (("evaluate", []), ("play", ["--out", tmp_path / "x.png"])):
+        assert "other names of answers" in run(script, tmp_path / "run", *more, fails=True)
+    shutil.copytree(tmp_path / "own" / "b", tmp_path / "own" / "a")
+    assert "was made for num_answers 2" in run("evaluate", tmp_path / "run", fails=True)
 
 
 def test_what_a_run_goes_on_from_is_no_agent(trained: Path) -> None:
@@ -203,6 +220,10 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("play", ["random", "--dataset", "mnist-5k", "--index", "1000", "--out", "x.gif"], "0 to 999"),
         ("play", ["person", "--out", "x.gif"], "window"),
         ("play", ["random", "--index", "-1", "--out", "x.gif"], "--index"),
+        ("play", ["char-lstm", "--index", str(2**63)], "from 0 to 2**63 - 1"),
+        ("play", ["random", "--dataset", "mnist", "--env", "dataset=mnist-5k"], "is given twice, by"),
+        ("report", ["--on", "Glimpse/Translate-v0"], "has no results for this table"),
+        ("report", ["--group", "mnih2014", "--nats"], "has no results for this table"),
         ("play", ["random", "--episodes", "0", "--out", "x.gif"], "--episodes"),
         ("play", ["random", "--compare", "person", "--out", "x.gif"], "alone"),
         ("play", ["randm", "--out", "x.gif"], "did you mean 'random'"),
@@ -218,6 +239,11 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("play", ["draw-mnist", "--env", "tint=3", "dataset=mnist-5k", "--out", "x.gif"], "tint"),
         ("bench", ["env", "--dataset", "nope"], "there is no dataset 'nope'"),
         ("train", ["draw-mnist", "--model.steps", "0"], "steps"),
+        ("train", ["ram-mnist", "--learner.baseline", "leave_one_out"], "set rollouts to 2 or more"),
+        ("train", ["lookup-10", "--learner.curriculum", "0.3"], "curriculum is of pictures"),
+        ("train", ["rows-lstm", "--env-id", "sketch"], "choose one of adding, copying, rows"),
+        ("train", ["char-lstm", "--env-id", "rows"], "choose one of characters, sketch"),
+        ("train", ["show-tell-digits", "--learner.coverage-weight", "1"], "coverage_weight is of attention"),
         ("train", ["draw-mnist", "--model.brightness", "1"], "brightness"),
         ("train", ["draw-classifier", "--model.hidden", "0"], "hidden"),
         ("train", ["edram-slim", "--learner.theta-weight", "-1"], "theta_weight"),
@@ -463,6 +489,11 @@ def test_an_agent_is_not_shown_a_retina_it_does_not_know(trained: Path, tmp_path
 
 def test_two_players_are_compared_on_the_same_scenes(trained: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.gif"
+    for own in (
+        ["luong-numbers", "--env", "glimpses_per_answer=2"],
+        ["gaze-stories", "--env", "canvas_size=74"],
+    ):
+        assert "was made for" in run("play", *own, "--out", out, fails=True)
     run("play", trained, "--compare", "random", "--out", out)  # on the digits that `trained` knows
     frames = iio.imread(out)
     width, height = SIZES["strip"]

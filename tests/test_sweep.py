@@ -205,6 +205,39 @@ def test_a_run_whose_config_is_damaged_does_not_stop_the_others(tmp_path):
         sweep.collect(plan, tmp_path)
 
 
+def test_a_run_that_lost_epochs_is_told_and_keeps_its_result(tmp_path):
+    command = ["adding-100-lstm", "--set", "epochs=2", "images_per_epoch=64", "model.hidden=8"]
+    sweep.main([*command, "--folder", str(tmp_path)])
+    table, results = ((tmp_path / name).read_text(encoding="utf-8") for name in ("table.md", "results.jsonl"))
+    (metrics,) = tmp_path.glob("*/metrics.jsonl")
+    whole = metrics.read_text(encoding="utf-8")
+    metrics.write_text("", encoding="utf-8")
+    with pytest.raises(ValueError, match="has 0 of 2 epochs: restore it"):
+        sweep.main([*command, "--folder", str(tmp_path)])
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == table
+    metrics.write_text(whole.replace("validation", "other"), encoding="utf-8")
+    assert sweep.epochs_of(sweep.Trial("", {}, 1, metrics.parent)) == []
+    metrics.write_text(whole, encoding="utf-8")
+    config = metrics.with_name("config.json")
+    config.write_text(config.read_text(encoding="utf-8").replace('"epochs": 2', '"epochs": "x"'), "utf-8")
+    assert not sweep.is_done(sweep.Trial("", {}, 1, metrics.parent))
+    (tmp_path / "results.jsonl").write_text(results.replace("validation", "other"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 1 of .* has no figure of validation"):
+        sweep.main([*command, "--folder", str(tmp_path)])
+
+
+def test_long_settings_have_folders_too():
+    changes = [
+        f"env.dataset=folder:/{'a' * 150},folder:/{'a' * 149}b",
+        "learning_rate=1,2",
+        f"init={'é' * 60}",
+    ]
+    plan = sweep.plan_of(["ram-mnist"], [1], [*changes, "env.pair="], Path("f"))
+    assert len({trial.folder for trial in plan}) == 4
+    assert all(len(trial.folder.name.encode()) <= sweep.LONGEST for trial in plan)
+    assert plan[0].arguments[-1] == "pair="
+
+
 def test_the_table_is_of_finished_runs_by_their_mean():
     line = {"experiment": "x", "settings": {"clip": "1"}, "minutes": 1.0, "done": True}
     lines = [

@@ -209,14 +209,16 @@ class Anything:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(1, 9), st.integers(0, 1000), st.integers(1, 4))
-def test_well_formed_answers_are_trees_of_the_sentence(length: int, seed: int, beams: int) -> None:
-    labels = 4
-    speaker = brackets.WellFormed(Anything(2 + labels + 2, seed), 2, labels)
+@given(st.integers(1, 9), st.integers(0, 1000), st.integers(1, 4), st.integers(0, 30) | st.just(400))
+def test_well_formed_answers_are_trees_of_the_sentence(
+    length: int, seed: int, beams: int, spare: int
+) -> None:
+    labels, most = 4, length + 1 + spare
+    speaker = brackets.WellFormed(Anything(2 + labels + 2, seed), 2, labels, most)
     canvas = torch.zeros(3, 10, dtype=torch.long)
     canvas[:, :length] = 1
     names = ["XX", ".", *(f"({i}" for i in range(labels)), ")"]
-    for answer in beam.search(speaker, canvas, 2 + labels + 1, 400, beams=beams):
+    for answer in beam.search(speaker, canvas, 2 + labels + 1, most, beams=beams):
         symbols = [names[i] for i in answer]
         assert trees.brackets(symbols, ["XX"] * length) is not None
 
@@ -234,7 +236,7 @@ def test_dead_beams_leave_the_others_alone() -> None:
 
     table = torch.randn(6, 6, 5, generator=torch.Generator().manual_seed(0))  # one leaf kind, one label, END
     speaker = Table(5, 0)
-    constrained = brackets.WellFormed(speaker, 2, 1)
+    constrained = brackets.WellFormed(speaker, 2, 1, 30)
     canvas = torch.ones(1, 1, dtype=torch.long)
     (found,) = beam.search(constrained, canvas, 4, 30, beams=5)
     assert speaker.calls < 12
@@ -440,11 +442,13 @@ def test_parts_of_speech_are_taught_with_the_words_that_have_them(reverse: bool)
     assert both.item() == pytest.approx(total / words, rel=1e-4)
 
 
-def test_parts_of_speech_are_of_trees_and_of_soft_looks() -> None:
+def test_pointers_and_parts_of_speech_are_of_trees_and_of_soft_looks() -> None:
     parser = EXPERIMENTS["parse-pointer"].but(env=OFFLINE)
     for experiment, told in (
         (parser.but(model={"parts": 8}), "there are 9 parts of speech: set parts to 9"),
         (EXPERIMENTS["luong-numbers"].but(model={"parts": 9}), "there are 0 parts of speech"),
+        (EXPERIMENTS["luong-numbers"].but(model={"pointer": 2}), "pointer is of trees"),
+        (parser.but(model={"pointer": 3}), "pointer is of trees, which have 2 kinds of leaves"),
     ):
         model = experiment.build(experiment.spec())
         with pytest.raises(ValueError, match=told):

@@ -24,6 +24,7 @@ from agents.models.ram import GivenGazeSettings, RAMSettings
 from agents.models.whole_canvas import WholeCanvasSettings
 from agents.parts.gaze import GazePolicy
 from glimpse_env import wrappers
+from glimpse_env.random import FROZEN_SEED, SPLITS
 from glimpse_env.sensors.words import WordWindow, read_words
 from glimpse_env.vector import GlimpseVectorEnv
 
@@ -241,3 +242,18 @@ def test_the_entropy_of_a_gaze_counts_its_axes() -> None:
         policy = GazePolicy(4, 0.3, learn_sigma=True, axes=axes)
         normal = torch.distributions.Normal(0, 0.3)
         assert policy.entropy().item() == pytest.approx(axes * normal.entropy().item(), rel=1e-5)
+
+
+def test_no_seed_leads_to_the_frozen_numbers() -> None:
+    """The seeds that frozen scenes are drawn from draw others in an episode of one's own."""
+    frozen: Any = gymnasium.make(LOOKUP, split="test").unwrapped
+    own: Any = gymnasium.make(LOOKUP).unwrapped
+    scenes = []
+    for index in range(20):
+        frozen.reset(options={"index": index})
+        scenes.append(frozen.vector.canvas()[0].tolist())
+    for seed in range(FROZEN_SEED, FROZEN_SEED + len(SPLITS)):
+        own.reset(seed=seed)
+        for _ in range(20):
+            assert own.vector.canvas()[0].tolist() not in scenes
+            own.reset()

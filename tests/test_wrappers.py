@@ -145,6 +145,13 @@ def test_who_says_where_to_look_is_not_taken_for_a_displacement() -> None:
     with pytest.raises(ValueError, match="leave out relative_gaze"):
         VectorGridAction(GlimpseVectorEnv(3, **OFFLINE, relative_gaze=True))
     BoxAction(env).reset(seed=0)  # flat, and still a displacement
+    beneath = RelativeGaze(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE))
+    for wrapper in (GridAction, RelativeGaze, ScanPath):
+        with pytest.raises(ValueError, match="or RelativeGaze"):
+            wrapper(beneath)
+    vector = wrappers.VectorRelativeGaze(GlimpseVectorEnv(3, **OFFLINE))
+    with pytest.raises(ValueError, match="or RelativeGaze"):
+        VectorGridAction(vector)
 
 
 def test_a_raster_reads_line_by_line() -> None:
@@ -371,11 +378,38 @@ def test_words_of_a_history(words: Any) -> None:
     assert observation in env.observation_space
 
 
+@pytest.mark.parametrize("outer", [wrappers.OneHotWords, wrappers.DiscreteWords])
+@pytest.mark.parametrize("inner", [wrappers.OneHotWords, wrappers.DiscreteWords])
+def test_words_in_another_form_already_are_refused(outer: Any, inner: Any) -> None:
+    with pytest.raises(ValueError, match="no longer of word ids"):
+        outer(inner(gymnasium.make("Glimpse/Lookup-v0")))
+
+
+def test_boxes_can_be_sampled() -> None:
+    space: Any = Supervision(gymnasium.make("Glimpse/DigitPair-v0", **OFFLINE), boxes=True).observation_space
+    space.seed(0)
+    drawn = [space["boxes"].sample() for _ in range(20)]
+    assert all(one in space["boxes"] for one in drawn)
+    assert len(np.unique(drawn)) > 100
+
+
+def test_a_canvas_is_that_of_an_env_that_runs_already() -> None:
+    env = GlimpseVectorEnv(2, **OFFLINE, horizon=2)
+    env.reset(seed=0)
+    action = {"gaze": np.zeros((2, 2), np.float32), "answer": np.zeros(2, int)}
+    while not env.step(action)[2].any():
+        pass
+    seen = VectorWholeCanvas(env).step(action)[0]["canvas"]  # which begins another episode
+    np.testing.assert_array_equal(seen, env.canvas())
+
+
 def test_a_history_of_what_is_no_box_is_refused() -> None:
     with pytest.raises(ValueError, match="'retina' is MultiDiscrete: wrap the history instead"):
         GlimpseHistory(wrappers.DiscreteWords(gymnasium.make("Glimpse/Lookup-v0")))
     with pytest.raises(ValueError, match="'due' is Discrete"):
         GlimpseHistory(Supervision(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE)))
+    with pytest.raises(ValueError, match="a history already"):
+        GlimpseHistory(GlimpseHistory(gymnasium.make("Glimpse/MNIST-v0", **OFFLINE)))
 
 
 def test_a_canvas_is_converted_once_an_episode() -> None:

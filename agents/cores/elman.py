@@ -45,7 +45,7 @@ class Elman(Core):
             (xs, h, self.glimpse.weight, self.recurrent.weight, bias, torch.zeros_like(bias))
         )
         run = torch.rnn_relu if self.activation == "relu" else torch.rnn_tanh
-        ys, last = run(xs, h[None].contiguous(), weights, True, 1, 0.0, self.training, False, False)
+        ys, last = run(xs, h[None].contiguous(), weights, True, 1, 0.0, torch.is_grad_enabled(), False, False)
         return ys, last[0]
 
 

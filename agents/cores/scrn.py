@@ -50,9 +50,10 @@ class SCRN(Core):
         [s_t; c_t] = f(M [s_{t-1}; c_{t-1}] + …), where f leaves c as it is and M = [[W, α P], [0, α I]], for
         P sees c_t, which is α c_{t-1} and the input's part.
         """
-        alpha = self.ALPHA * torch.eye(self.slow, dtype=self.context.weight.dtype)
+        like = self.context.weight
+        alpha = self.ALPHA * torch.eye(self.slow, dtype=like.dtype, device=like.device)
         above = torch.cat([self.recurrent.weight, self.context.weight @ alpha], 1)
-        below = torch.cat([torch.zeros(self.slow, self.fast, dtype=alpha.dtype), alpha], 1)
+        below = torch.cat([alpha.new_zeros(self.slow, self.fast), alpha], 1)
         return torch.cat([above, below])
 
 

@@ -112,7 +112,8 @@ class Experiment:
     loop: Annotated[AnyLoop, tyro.conf.arg(name="")]
     """How long and how fast it is taught."""
     env: EnvKeywords = dataclasses.field(default_factory=dict)
-    """Keywords of the environment beyond the id's own; docs/keywords.md explains them."""
+    """Keywords of the environment beyond the id's own, which docs/keywords.md explains; those that are given
+    join or replace the experiment's."""
     init: str = ""
     """What to start from: a published experiment (of the same seed), a run's folder or a checkpoint. Only the
     classifier may have other shapes, and then begins anew."""
@@ -133,8 +134,10 @@ class Experiment:
         self.learner.check(self.model)
         if isinstance(self.loop, PPOLoop) != isinstance(self.learner, PPOLearner):
             raise ValueError(f"{type(self.learner).__name__} does not learn by a {type(self.loop).__name__}")
-        if self.is_sequence != self.learner.ON_SEQUENCES:
-            raise ValueError(f"{type(self.learner).__name__} does not teach on {self.env_id!r}")
+        on = self.learner.SEQUENCES
+        if self.env_id not in on if on else self.is_sequence:
+            able = f": choose one of {', '.join(on)}" if on else ""
+            raise ValueError(f"{type(self.learner).__name__} does not teach on {self.env_id!r}{able}")
         if not self.is_sequence:
             check_keywords(self.env)
         if not 0 <= self.seed < MOST_SEEDS:
@@ -175,6 +178,8 @@ class Experiment:
                 raise ValueError(
                     f"{type(self.model).__name__} builds an agent for {made_for}, and {self.env_id} is {seen}"
                 )
+            if spec.words and getattr(self.learner, "curriculum", 0):
+                raise ValueError(f"curriculum is of pictures, and {self.env_id} is a text: set it to 0")
             if spec.question and not isinstance(self.model, ReaderSettings | ReadingAgentSettings):
                 raise ValueError(
                     f"{type(self.model).__name__} builds an agent that hears no question, and {self.env_id} "
@@ -254,7 +259,8 @@ def load_agent(path: Path, device: torch.device | str = "cpu") -> tuple[Any, Exp
         experiment, spec = from_config(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise checkpoint.CheckpointError(
-            f"{path} was made by another version of this project ({error}): retrain it."
+            f"{path} was made by another version of this project, or not by scripts/train.py ({error!r}): "
+            "retrain it with that."
         ) from None
     if any(name.startswith("optimizer.") for name in tensors):
         raise checkpoint.CheckpointError(f"{path} is what a run goes on from: name the run's folder.")

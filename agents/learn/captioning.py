@@ -101,7 +101,7 @@ class _OfPictures:
             "deterministic": judged(world, self.answers(model, task, split, 1)),
             **figures_of(world, said, "beam"),
         }
-        if isinstance(world, CaptionWorld) and world.boxes is not None:
+        if isinstance(world, CaptionWorld) and world.boxes is not None and model.alignment is not None:
             found |= mass_on_target(model, task, split) | own_mass_on_target(model, task, split, said)
         return found if model.alignment is None else found | movement(model, task, split, said)
 
@@ -148,6 +148,7 @@ class Captioning(_OfPictures, TeacherForcing):
     def check(self, model: object) -> None:
         """Raise ValueError for hard looks, which have no derivative, and for looks that are not there."""
         assert isinstance(model, CaptionerSettings)
+        self.check_coverage(model)
         if model.hard:
             raise ValueError("hard looks are learned by HardCaptioning: set hard to False")
         for name in ("even_weight", "presence_weight", "look_weight"):
@@ -208,7 +209,7 @@ class SelfCritical(_OfPictures, TeacherForcing):
 
     Several captions of a picture are drawn, and each is better or worse than the mean of the others: that is
     self-critical training (Rennie et al. 2017), whose baseline is the greedy caption, with a baseline that is
-    drawn (Luo 2020).
+    drawn (Luo 2020). Nothing drops out, for the captions that are drawn are those that are differentiated.
     """
 
     TEACHES: ClassVar[tuple[type, ...]] = (CaptionerSettings,)
@@ -227,7 +228,8 @@ class SelfCritical(_OfPictures, TeacherForcing):
             raise ValueError(f"samples must be at least 2, got {self.samples}")
 
     def check(self, model: object) -> None:
-        """Raise ValueError for hard looks, whose captions are drawn twice over."""
+        """Raise ValueError for hard looks, whose captions are drawn twice over, and for idle settings."""
+        self.check_coverage(model)
         if isinstance(model, CaptionerSettings) and model.hard:
             raise ValueError("SelfCritical draws words and no looks: set hard to False")
 
@@ -248,7 +250,7 @@ class SelfCritical(_OfPictures, TeacherForcing):
         def batch(seeds: list[int] | None, progress: float) -> BatchResult:
             drawn = pool.batch(seeds)
             seen = drawn.canvas.repeat_interleave(self.samples, 0)
-            model.eval()  # the captions that are drawn are those that are differentiated: nothing drops out
+            model.eval()  # nothing drops out
             said = sampled(model, seen, inner.task.end, inner.task.length, never)
             told = [[word for word in one if 0 <= word < inner.task.end] for one in said.tolist()]
             paid = [scores.score(one, drawn.ways[i // self.samples]) for i, one in enumerate(told)]

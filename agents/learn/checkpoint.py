@@ -56,6 +56,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         data = path.read_bytes()
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         return load_tensors(data), json.loads(header["__metadata__"]["config"])
+    except PermissionError:
+        raise CheckpointError(f"{path} may not be read: see to its permissions.") from None
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise CheckpointError(
             f"{path} is not a checkpoint of this project or is damaged "

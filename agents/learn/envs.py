@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
@@ -99,6 +100,7 @@ def spec_of(env_id: str, env: Mapping[str, Any]) -> Spec:
         len(vector.world.tokens),
         vector.sensor.axes,
         views["question"].shape if "question" in views.spaces else (),
+        hashlib.sha256("\0".join([*vector.answer_names, "", *vector.world.tokens]).encode()).hexdigest()[:12],
     )
 
 
@@ -106,13 +108,18 @@ def check_fits(agent: Agent, name: str, made_for: Spec, env_id: str, env: Mappin
     """Raise ValueError, naming what differs, unless an agent made for one spec can act in an environment."""
     there = spec_of(env_id, env)
     unseen = {"horizon", *(("canvas",) if agent.sees == "glimpses" else ("retina", "context"))}
+    unseen -= {*getattr(agent, "bound_to", ())}  # DRAW's generator is no Agent
     for key, wanted in made_for._asdict().items():
         offered = getattr(there, key)
-        if key not in unseen and not np.array_equal(wanted, offered):
+        if key not in unseen | {"vocabulary"} and not np.array_equal(wanted, offered):
             raise ValueError(
                 f"{name} was made for {key} {wanted} and {env_id} has {offered}: "
                 "choose another id or set its keywords, --env KEYWORD=VALUE …"
             )
+    if made_for.vocabulary not in ("", there.vocabulary):
+        raise ValueError(
+            f"{name} was made for other names of answers or words than {env_id} has by now: retrain it"
+        )
 
 
 def make_env(agent: Agent, env_id: str, num_envs: int, *, boxes: bool = False, **keywords: Any) -> Any:

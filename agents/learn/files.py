@@ -10,6 +10,12 @@ from typing import Any
 
 from filelock import FileLock
 
+DENIED = "that is not permitted: see to the permissions of its folder, or name another"
+WHY = {  # by the number of an error
+    errno.ENOSPC: "the disk is full: free some space",
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), DENIED),
+}
+
 
 def write(path: Path, text: str) -> None:
     """Write a whole text file in UTF-8."""
@@ -37,9 +43,10 @@ def write_together(fills: Mapping[Path, Callable[[Path], Any]]) -> None:
         for path, temporary in made.items():
             os.replace(temporary, path)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        why = WHY.get(error.errno or 0)
+        if why is None:
             raise
-        raise OSError(f"{path} could not be written, for the disk is full: free some space") from None
+        raise OSError(f"{path} could not be written, for {why}") from None
     finally:
         for temporary in made.values():
             temporary.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents import checks
 from agents.agent import device_of
 from agents.cores import State, detached
 from agents.learn import forcing, written
@@ -23,6 +24,8 @@ from agents.models.char_lm import CharLM, CharLMSettings
 SAMPLE = 300  # characters that are written after every epoch, to be read
 CHUNK = 4096  # characters that are scored at a time; the state is carried over
 
+Forcing = Literal["teacher", "scheduled", "professor"]
+
 
 @dataclasses.dataclass(frozen=True)
 class NextStep(LoopLearner, Scorer):
@@ -33,9 +36,9 @@ class NextStep(LoopLearner, Scorer):
     """
 
     TEACHES: ClassVar[tuple[type, ...]] = (CharLMSettings,)
-    ON_SEQUENCES: ClassVar[bool] = True
+    SEQUENCES: ClassVar[tuple[str, ...]] = ("characters", "sketch")
 
-    forcing: Literal["teacher", "scheduled", "professor"] = "teacher"
+    forcing: Forcing = "teacher"
     """What the model is fed: the truth, now and then its own draws, or both beside each other
     (learn/forcing.py)."""
     sampled: float = 0.0
@@ -43,7 +46,8 @@ class NextStep(LoopLearner, Scorer):
     line; for scheduled sampling."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number out of range, and for a share without scheduled sampling."""
+        """Raise ValueError for a number out of range, an unknown name and a share of what is not sampled."""
+        checks.one_of(self, "forcing", Forcing)
         if not 0 <= self.sampled <= 1:
             raise ValueError(f"sampled must be between 0 and 1, got {self.sampled}")
         if (self.sampled > 0) != (self.forcing == "scheduled"):

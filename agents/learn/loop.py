@@ -94,12 +94,12 @@ class Lesson(NamedTuple, Generic[Model]):
 class Learner(abc.ABC):
     """How an agent is taught.
 
-    TEACHES: the settings of the models that it can teach. ON_SEQUENCES: whether it does so on sequences that
-    come from no environment.
+    TEACHES: the settings of the models that it can teach. SEQUENCES: of those that learn without an
+    environment, the names of the sequences that they learn on.
     """
 
     TEACHES: ClassVar[tuple[type, ...]] = ()
-    ON_SEQUENCES: ClassVar[bool] = False
+    SEQUENCES: ClassVar[tuple[str, ...]] = ()
 
     def check(self, model: object) -> None:  # noqa: B027 (most have nothing to refuse)
         """Raise ValueError where a field of this learner would do nothing for `model`."""

@@ -71,7 +71,7 @@ def caption_bleu(written: Sequence[str], references: Sequence[Sequence[str]], or
 def caption_cider(written: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """CIDEr-D of captions, several references each, in which it counts how common n-grams are.
 
-    It is 100 where it is 1 of its 10.
+    In percent: a CIDEr-D of 1, of at most 10, is 100.
     """
     return float(_ciders(written, references).mean())
 
@@ -79,7 +79,7 @@ def caption_cider(written: Sequence[str], references: Sequence[Sequence[str]]) -
 def bleu_of_captions(
     written: Sequence[str], references: Sequence[Sequence[str]], order: int = 4
 ) -> Evaluation:
-    """The same with the interval of a bootstrap over captions."""
+    """BLEU of captions (`caption_bleu`), with the interval of a bootstrap over captions."""
     scored = _bleu_of_captions(order).corpus_score(list(written), _streams(references), n_bootstrap=RESAMPLES)
     return Evaluation(scored.score, (scored._mean - scored._ci, scored._mean + scored._ci), len(written))
 
@@ -88,7 +88,7 @@ def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dic
     """BLEU-1 to BLEU-4, METEOR and CIDEr-D of captions, several references each, by name, in percent.
 
     METEOR (learn/meteor.py) is left out where its lists are not at hand. CIDEr-D (`glimpse_env.scores`)
-    counts how common n-grams are in these references, and is 100 where it is 1 of its 10. The intervals of
+    counts how common n-grams are in these references; 1, of at most 10, is 100. The intervals of
     BLEU and METEOR, which add up before they divide, are those of a bootstrap over captions.
     """
     found = {}

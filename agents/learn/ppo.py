@@ -54,7 +54,7 @@ class PPOLearner(Learner):
     n_epochs: int = 4
     """How often an update goes over its steps."""
     entropy_weight: float = 0.0
-    """The weight of the policy's entropy, of a nat."""
+    """The weight of the policy's entropy, in nats."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""

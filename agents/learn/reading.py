@@ -46,13 +46,13 @@ class Reading(Reinforce, Scorer):
     sees, all gazes are paid alike, and REINFORCE would lead it astray. In [0, 1)."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number out of range."""
-        super().__post_init__()
+        """Raise ValueError for a number out of range and for a setting that is another learner's."""
         checks.share(self, "held")
         kept = {"objective": "variational", "baseline": "learned", "rollouts": 1, "curriculum": 0}
         for name, only in kept.items():
             if getattr(self, name) != only:
                 raise ValueError(f"{name} can only be {only!r} for Reading, got {getattr(self, name)!r}")
+        super().__post_init__()
 
     def validation(self, task: Task) -> Callable[[Any], dict[str, float]]:
         """How good what it says on its own is, or the share of answers not all right."""

@@ -25,7 +25,7 @@ class Recall(LoopLearner, Scorer):
     """The squared error of numbers that are asked, or the cross-entropy of answers."""
 
     TEACHES: ClassVar[tuple[type, ...]] = (SequenceSettings,)
-    ON_SEQUENCES: ClassVar[bool] = True
+    SEQUENCES: ClassVar[tuple[str, ...]] = ("adding", "copying", "rows", "pixels", "permuted")
 
     omega_weight: float = 0.0
     """The weight of Pascanu's regulariser (cores/regulariser.py), for cores "elman", "relu" and "irnn"."""

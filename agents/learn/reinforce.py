@@ -28,6 +28,9 @@ from glimpse_env.vector import GlimpseVectorEnv
 from glimpse_env.wrappers import glimpse_env_of
 
 Objective = Literal["reinforce", "variational"]
+Start = Literal["", "random", "center"]
+Decay = Literal["linear", "geometric"]
+Baseline = Literal["learned", "leave_one_out"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +39,7 @@ class GivenGaze(LoopLearner):
 
     TEACHES: ClassVar[tuple[type, ...]] = (GivenGazeSettings,)
 
-    start_gaze: Literal["", "random", "center"] = ""
+    start_gaze: Start = ""
     """Where the eye starts in training; empty is where the environment says."""
     curriculum: float = 0.0
     """The share of training in which scenes become as difficult as the task's own, in [0, 1)."""
@@ -44,8 +47,10 @@ class GivenGaze(LoopLearner):
     """What the value baseline learns to expect: the environment's reward, or log p(target | glimpses)."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number out of range."""
+        """Raise ValueError for a number out of range and an unknown name."""
         checks.share(self, "curriculum")
+        checks.one_of(self, "start_gaze", Start)
+        checks.one_of(self, "objective", Objective)
 
     @property
     def rollouts(self) -> int:
@@ -120,25 +125,31 @@ class Reinforce(GivenGaze):
     sigma_start: float | None = None
     """The standard deviation of a gaze at the start of training, in gaze units, from where it is annealed to
     the model's own; None keeps the model's throughout."""
-    sigma_decay: Literal["linear", "geometric"] = "linear"
+    sigma_decay: Decay = "linear"
     """How sigma is annealed: in a straight line, or by the same factor in every part of training."""
     reinforce_weight: float = 0.1
     """The weight of REINFORCE beside the answers' cross-entropy."""
     entropy_weight: float = 0.0
-    """The weight of the entropy of a gaze, of a nat; for a sigma that is learned."""
+    """The weight of a gaze's entropy, in nats; for a sigma that is learned."""
     gae_lambda: float = 1.0
     """The lambda of generalised advantages, in [0, 1]: 1 is unbiased, less is less noisy."""
     discount: float = 1.0
     """By which factor each later step counts less than the one before it, in [0, 1]; 1 discounts nothing."""
-    baseline: Literal["learned", "leave_one_out"] = "learned"
+    baseline: Baseline = "learned"
     """What REINFORCE subtracts: the value of each step, or the mean of the image's other rollouts."""
     rollouts: int = 1
     """Episodes per image; leave_one_out needs two or more."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number out of range."""
+        """Raise ValueError for a number out of range and an unknown name."""
         super().__post_init__()
         checks.positive(self, "rollouts")
+        checks.one_of(self, "sigma_decay", Decay)
+        checks.one_of(self, "baseline", Baseline)
+        if self.baseline == "leave_one_out" and self.rollouts == 1:
+            raise ValueError(
+                "baseline leave_one_out needs the image's other rollouts: set rollouts to 2 or more"
+            )
         checks.not_negative(self, "entropy_weight", "reinforce_weight")
         if self.sigma_start is not None:
             checks.positive(self, "sigma_start")

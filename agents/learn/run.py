@@ -51,6 +51,7 @@ class Run:
                 "yourself."
             )
         self._replaces = overwrite and bool(there)
+        self._begun = started is None
         if resume:
             if started is None:
                 raise RunError(f"{folder} holds no run to resume: start it without --resume.")
@@ -65,7 +66,10 @@ class Run:
                 f"{folder} already holds a run: use --resume to go on with it, --overwrite to delete it and "
                 "start anew, or another --folder."
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"{folder} cannot be made ({error.strerror}): name another --folder.") from None
         self._claim()
         try:
             for path in folder.glob("*"):
@@ -95,7 +99,12 @@ class Run:
                 f"{self.last} is a checkpoint, but not one to resume from: restore it, or start anew from it "
                 "with --init."
             )
-        epochs(self.folder)  # raises now, and not after another epoch
+        told = len(epochs(self.folder))
+        if told < saved["epoch"]:
+            raise RunError(
+                f"{self.folder / METRICS} has {told} of {saved['epoch']} epochs: restore it, or start "
+                "anew with --overwrite."
+            )
         self.epoch, self.best = saved["epoch"], saved["best"]
         return tensors
 
@@ -126,6 +135,12 @@ class Run:
         """Let other processes train in the folder."""
         self._claimed.unlink(missing_ok=True)
         self._lock.release()
+
+    def withdraw(self) -> None:
+        """Leave nothing of a run that its settings stopped before its first epoch."""
+        if self._begun and {path.name for path in self.folder.glob("*")} == {CONFIG}:
+            (self.folder / CONFIG).unlink()
+            self.folder.rmdir()
 
     def _claim(self) -> None:
         """Say, beside the folder, that this process trains in it; RunError if another does."""
@@ -181,6 +196,9 @@ class Follower(Run):
     ) -> None:
         """Count the epoch."""
         self.epoch += 1
+
+    def withdraw(self) -> None:
+        """Nothing was written."""
 
     def close(self) -> None:
         """Nothing is held."""

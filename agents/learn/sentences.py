@@ -47,13 +47,14 @@ class TeacherForcing(LoopLearner, Scorer):
     label_smoothing: float = 0.1
     """The share of a word's probability that all words share in the loss, in [0, 1)."""
     beams: int = 5
-    """The width of the beam search for the best answer when the trained model is scored."""
+    """The width of the beam search when the trained model is scored: of sentences, trees and captions, where
+    answers that are right as a whole or not at all are said word by word."""
     length_weight: float = 1.0
     """The weight of its length normalisation (parts/beam.py)."""
     coverage_weight: float = 0.0
-    """The weight of its coverage penalty, which tells against words that are left unread."""
+    """The weight of its coverage penalty, which penalises words left unread."""
     diagonal_weight: float = 0.0
-    """The weight of the penalty on looks that lie off the diagonal (`off_diagonal`), of a nat."""
+    """The weight of the penalty on looks that lie off the diagonal (`off_diagonal`), in nats."""
     constrained: bool = False
     """Whether trees that are said are held to be well formed (parts/brackets.py)."""
 
@@ -67,14 +68,18 @@ class TeacherForcing(LoopLearner, Scorer):
         """Raise ValueError for hard looks, which have no derivative, and for a diagonal that does not fit."""
         if isinstance(model, Seq2SeqSettings) and model.hard:
             raise ValueError("hard looks are learned by HardLooks: set hard to False")
-        if self.coverage_weight and getattr(model, "attention", "none") in ("none", "last"):
-            raise ValueError(
-                "coverage_weight is of attention: leave it out, or choose dot, general or concat"
-            )
+        self.check_coverage(model)
         if self.diagonal_weight and getattr(model, "attention", "none") in ("none", "last"):
             raise ValueError("diagonal_weight needs a model with dot, general or concat attention")
         if self.diagonal_weight and isinstance(model, Seq2SeqSettings) and model.local and not model.moves:
             raise ValueError("diagonal_weight would empty looks of local attention: set moves, too")
+
+    def check_coverage(self, model: object) -> None:
+        """Raise ValueError for a coverage penalty of a model without attention."""
+        if self.coverage_weight and getattr(model, "attention", "none") in ("none", "last"):
+            raise ValueError(
+                "coverage_weight is of attention: leave it out, or choose dot, general or concat"
+            )
 
     def lesson(self, model: Seq2Seq | Transformer, task: Task) -> Lesson[Any]:
         """Train on scenes of the environment's own generator, those of like length together.
@@ -85,6 +90,9 @@ class TeacherForcing(LoopLearner, Scorer):
         world = world_of(task, "train")
         if self.constrained and not isinstance(world, TreeWorld):
             raise ValueError("constrained is of trees: leave it out")
+        pointer = model.settings.pointer if isinstance(model, Seq2Seq) else 0
+        if pointer and not (isinstance(world, TreeWorld) and pointer == len(LEAVES)):
+            raise ValueError(f"pointer is of trees, which have {len(LEAVES)} kinds of leaves: set it to 0")
         if isinstance(model, Seq2Seq) and model.parts is not None:
             there = len(world.part_names) if isinstance(world, TreeWorld) else 0
             if model.settings.parts != there:
@@ -179,7 +187,7 @@ class HardLooks(TeacherForcing):
     samples: int = 4
     """How often each word looks; REINFORCE subtracts the mean of its other looks. At least 2."""
     entropy_weight: float = 0.002
-    """The weight of the entropy of a look, of a nat."""
+    """The weight of a look's entropy, in nats."""
     discount: float = 0.0
     """What a look is paid of each later word, as many times this as there are words between, in [0, 1]; of
     looks that are heard of later."""
@@ -187,6 +195,7 @@ class HardLooks(TeacherForcing):
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
         super().__post_init__()
+        checks.one_of(self, "objective", Objective)
         checks.not_negative(self, "entropy_weight", "discount")
         if self.discount > 1:
             raise ValueError(f"discount must be between 0 and 1, got {self.discount}")
@@ -248,11 +257,11 @@ def written(agent: Agent, task: Task, split: str, *, sample: bool) -> list[list[
     return said[:count]
 
 
-def well_formed(model: beam.Speaker, world: object) -> beam.Speaker:
-    """The model, held to say trees that are well formed; ValueError where it says none."""
+def well_formed(model: beam.Speaker, world: object, most: int) -> beam.Speaker:
+    """The model, held to say well-formed trees of at most so many symbols; ValueError where it says none."""
     if not isinstance(world, TreeWorld):
         raise ValueError("constrained is of trees: leave it out")
-    return WellFormed(model, len(LEAVES), len(world.labels))
+    return WellFormed(model, len(LEAVES), len(world.labels), most)
 
 
 def translate(
@@ -277,7 +286,7 @@ def translate(
         canvas.append(torch.from_numpy(observation["canvas"]))
     texts = torch.cat(canvas)[: inner.num_scenes]
     env.close()
-    speaker = well_formed(model, inner.world) if constrained else model
+    speaker = well_formed(model, inner.world, inner.task.length) if constrained else model
     said: list[list[int]] = [[]] * len(texts)
     order = (texts > 0).sum(1).argsort()
     with scoring(model, 0):

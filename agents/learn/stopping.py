@@ -25,7 +25,7 @@ class WhenToStop(LoopLearner, Scorer):
     """The surprise of every next step, and of the end."""
 
     TEACHES: ClassVar[tuple[type, ...]] = (StopperSettings,)
-    ON_SEQUENCES: ClassVar[bool] = True
+    SEQUENCES: ClassVar[tuple[str, ...]] = ("columns", "lines")
 
     def lesson(self, model: Stopper, task: Task) -> Lesson[Stopper]:
         """Train on whole sequences; what is validated is the error of completed ones in length."""

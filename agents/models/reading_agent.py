@@ -73,6 +73,8 @@ class ReadingAgent(Agent):
     Raises ValueError for one embedding of two vocabularies.
     """
 
+    bound_to = ("canvas",)  # it remembers words by their places
+
     def __init__(self, spec: Spec, settings: ReadingAgentSettings) -> None:
         super().__init__()
         own = self.settings = settings

@@ -31,8 +31,9 @@ class StopperSettings:
     """The width of the core, in units."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError for a number out of range."""
+        """Raise ValueError for a number out of range and an unknown name."""
         checks.positive(self, "hidden")
+        checks.one_of(self, "way", Way)
 
     def build(self, spec: SequenceSpec) -> Stopper:
         """The model with fresh weights for sequences of `spec`."""

@@ -54,6 +54,7 @@ class Transformer(Agent):
     """
 
     sees: Sees = "canvas"
+    bound_to = ("horizon",)
 
     def __init__(self, spec: Spec, settings: TransformerSettings) -> None:
         super().__init__()

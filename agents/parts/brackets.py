@@ -15,17 +15,24 @@ class WellFormed:
     """A speaker that closes what it opened and names each word of the text once.
 
     Its answers are `leaves` kinds of words, `labels` opening brackets, one that closes, and END. There is no
-    bracket around nothing, and no more than IN_A_ROW open one after the other.
+    bracket around nothing, no more than IN_A_ROW open one after the other, and none opens without room for
+    what must follow in an answer of `most` symbols, END included.
     """
 
-    def __init__(self, speaker: Speaker, leaves: int, labels: int) -> None:
-        self.speaker, self.leaves, self.labels = speaker, leaves, labels
+    def __init__(self, speaker: Speaker, leaves: int, labels: int, most: int) -> None:
+        self.speaker, self.leaves, self.labels, self.most = speaker, leaves, labels, most
 
     def read(self, canvas: Tensor) -> State:
         """See `beam.Speaker`."""
         state = self.speaker.read(canvas)
         none = torch.zeros(len(canvas), dtype=torch.long, device=canvas.device)
-        return {**state, "depth": none, "in_a_row": none, "left": state["there"].sum(1)}
+        return {
+            **state,
+            "depth": none,
+            "in_a_row": none,
+            "left": state["there"].sum(1),
+            "room": none + self.most,
+        }
 
     def say(self, heard: Tensor, state: State) -> tuple[Tensor, State]:
         """See `beam.Speaker`: what is not allowed scores -inf."""
@@ -34,12 +41,15 @@ class WellFormed:
         depth = state["depth"] + opens.long() - closes.long()
         in_a_row = torch.where(opens, state["in_a_row"] + 1, 0)
         left = state["left"] - ((heard > 0) & (label < 0)).long()
-        scores, after = self.speaker.say(heard, {**state, "depth": depth, "in_a_row": in_a_row, "left": left})
+        room = state["room"] - (heard > 0).long()
+        own = {"depth": depth, "in_a_row": in_a_row, "left": left, "room": room}
+        scores, after = self.speaker.say(heard, {**state, **own})
         more = left > 0
+        opening = more & (in_a_row < IN_A_ROW) & (room >= left + depth + 3)  # itself, what closes it, and END
         allowed = torch.cat(
             [
                 more[:, None].expand(-1, self.leaves),
-                (more & (in_a_row < IN_A_ROW))[:, None].expand(-1, self.labels),
+                opening[:, None].expand(-1, self.labels),
                 ((depth > 0) & (in_a_row == 0))[:, None],
                 (~more & (depth == 0))[:, None],
             ],

@@ -89,6 +89,7 @@ class Voice(Agent):
     """
 
     sees: Sees = "canvas"
+    bound_to = ("horizon",)
 
     def __init__(self, spec: Spec) -> None:
         super().__init__()

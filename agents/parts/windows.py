@@ -50,7 +50,7 @@ def at_least_float32(tensor: Tensor) -> Tensor:
 
 
 def limit_gradient(rows: Tensor, limit: float) -> None:
-    """Shorten the gradient of each of the rows (B, n) to limit / B at most, of a mean over them.
+    """Shorten the gradient of each of the rows (B, n) to limit / B at most, B being the rows that still play.
 
     What says where to read changes what is read, and that what says where to read next: eight glimpses on,
     the gradient of some scenes is a hundred thousand times that of others (results/LOG.md). A limit of

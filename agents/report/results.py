@@ -195,7 +195,13 @@ def on_dataset(line: Line) -> str:
 
 def dataset_of(env_id: str, env: Mapping[str, Any]) -> str:
     """The data set of `env_id` with keywords `env`, or the kind of its scenes where they have none."""
-    keywords = {"dataset": "mnist", **gymnasium.spec(env_id).kwargs, **env}
+    try:
+        own = gymnasium.spec(env_id).kwargs
+    except gymnasium.error.Error as error:
+        raise ValueError(
+            f"a result is of {env_id!r}, which is no environment ({error}): restore the file"
+        ) from None
+    keywords = {"dataset": "mnist", **own, **env}
     if keywords.get("scene") in SCENES_WITHOUT_DATA:
         return str(keywords["scene"])
     return str(keywords["dataset"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from agents.experiments import EXPERIMENTS
@@ -35,6 +36,7 @@ def table(lines: list[Line], best_first: bool = False) -> str:
     for line in lines:
         if line["metric"] == "test_error" and line["sees"] != "sequence":
             rows.setdefault(line["experiment"], {}).setdefault(line["mode"], {})[line["seed"]] = line
+    check_whole(rows)
     out = [
         "| experiment | sees | taught by | glimpses | pixels | of canvas | parameters | minutes | seeds "
         "| paper | best public | test error % [95 % interval] | one sample | mean of 10 |",
@@ -323,7 +325,15 @@ def _text_figures(lines: list[Line], metric: str) -> dict[str, dict[str, Line]]:
     for line in lines:
         if line["metric"] in (metric, f"{metric}_lc"):
             found.setdefault(line["experiment"], {})[line["mode"]] = line
+    check_whole(found)
     return dict(sorted(found.items(), key=lambda item: -_best_of(item[1])["value"]))
+
+
+def check_whole(rows: Mapping[str, Collection[str]]) -> None:
+    """Raise ValueError for an experiment without its main figure."""
+    for name, modes in rows.items():
+        if "deterministic" not in modes:
+            raise ValueError(f"{name} has no deterministic figure: restore the file, or publish it anew")
 
 
 def _best_of(modes: dict[str, Line]) -> Line:

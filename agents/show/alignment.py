@@ -50,7 +50,8 @@ def of_text(
     world = env.vector.world
     if not isinstance(world, SentenceWorld | NumberWorld | TreeWorld):
         raise ValueError("only sentences and names of numbers can be typed: leave out --text")
-    speaker = well_formed(model, world) if constrained else model
+    end, most = env.vector.task.end, env.vector.task.length
+    speaker = well_formed(model, world, most) if constrained else model
     pieces = world.encode(text)
     if not 0 < len(pieces) <= world.canvas_shape[0]:
         raise ValueError(
@@ -59,7 +60,6 @@ def of_text(
         )
     canvas = (torch.tensor([pieces]) + 1).to(device_of(model))
     with scoring(model, 0):
-        end, most = env.vector.task.end, env.vector.task.length
         answer = beam.search(speaker, canvas, end, most, beams=beams)[0]
         target = torch.tensor([[*answer, end]], device=canvas.device)
         _, looks = model.teach(canvas, target)

@@ -114,6 +114,8 @@ def reading(path: Path, mend: str) -> Iterator[None]:
             yield
     except DatasetError:
         raise
+    except PermissionError:
+        raise DatasetError(f"{path} may not be read: see to its permissions.") from None
     except Exception as error:  # libraries raise anything for a truncated or foreign file
         raise DatasetError(f"{path} cannot be read ({type(error).__name__}: {error}): {mend}.") from None
 
@@ -141,6 +143,8 @@ def path_of(given: str | Path) -> Path:
     It need not be there. Raises DatasetError for what can be no path, such as an unknown user's home or a
     name that is too long, and for one that may not be read.
     """
+    if not str(given):
+        raise DatasetError("a path is empty: name a file or a folder.")
     try:
         path = Path(given).expanduser().absolute()
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,8 +101,11 @@ def to_splits(
         for split, pair in given.items()
         if pair is not None
     }
-    if isinstance(names, str) or not isinstance(names, Iterable | None):
-        raise ValueError(f"names must be a list of the classes' names, got {names!r}")
+    if not isinstance(names, Sequence | np.ndarray | None) or isinstance(names, str):
+        raise ValueError(f"names must be a list of the classes' names, in their order, got {names!r}")
+    for name in () if names is None else names:
+        if not (isinstance(name, int | np.integer) or (isinstance(name, str | bytes) and name)):
+            raise ValueError(f"names must be of texts or integers, got {name!r}")
     classes = _classes(sides["train"][1]) if names is None else tuple(map(_text, names))
     broken = [name for name in classes if not checks.is_utf8(name)]
     if broken:
@@ -264,6 +267,12 @@ def natural(name: str) -> tuple[list[tuple[int, int | str]], str]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], name
 
 
+NPZ_KEYS = (
+    "images", "labels", "names", "channels_first",
+    *(f"{split}_{key}" for split in SPLITS for key in ("images", "labels")),
+)  # fmt: skip
+
+
 # -- files and folders --------------------------------------------------------------------------------------
 
 
@@ -285,6 +294,14 @@ def read_file(path: Path) -> Splits:
         for split in ("validation", "test")
         if f"{split}_images" in arrays
     }
+    unknown = arrays.keys() - NPZ_KEYS
+    if unknown:
+        raise DatasetError(f"{path} holds {min(unknown)!r}: it may have {', '.join(NPZ_KEYS)}.")
+    alone = [f"{split}_labels" for split in ("validation", "test") if split not in more]
+    if arrays.keys() & set(alone):
+        raise DatasetError(
+            f"{path} holds {min(arrays.keys() & set(alone))} without images: add or remove them."
+        )
     names = arrays.get("names")
     try:
         more["channels_first"] = bool(arrays.get("channels_first", False))
@@ -295,6 +312,10 @@ def read_file(path: Path) -> Splits:
 
 def signature(folder: Path) -> str:
     """A hash of the names, sizes and times of a folder's pictures, which changes when they do."""
+    if folder.is_file():
+        raise DatasetError(
+            f"{folder} is a file and none that is known: name a folder, a .npz or a .tsv file."
+        )
     if not folder.is_dir():
         raise DatasetError(
             f"there is no folder {folder}: name one with a sub-folder of pictures for each class."
@@ -324,6 +345,9 @@ def read_folder(folder: Path) -> Splits:
         raise DatasetError(
             f"{folder} has train/ and no test/ with classes in it: add one, or move the classes up."
         )
+    other = next((folder / name for name in ("val", "valid", "dev") if (folder / name).is_dir()), None)
+    if sides and other is not None:
+        raise DatasetError(f"{other} stands beside train and test: call it validation, or move it elsewhere.")
     found = {split: _paths(side) for split, side in (sides or {"train": folder}).items()}
     names = tuple(sorted({path.parent.name for path in found["train"]}, key=natural))
     place = {name: i for i, name in enumerate(names)}

@@ -55,7 +55,7 @@ class LookupWorld:
         out: Drawn,
     ) -> None:
         """Draw a new scene for every row of `rows` into `out`; nothing is augmented."""
-        draw_numbers(rows, keys, episodes, *out[:4])
+        draw_numbers(rows, keys, episodes, indices, *out[:4])
 
 
 @kernel
@@ -63,17 +63,22 @@ def draw_numbers(
     rows: NDArray[np.bool_],
     keys: NDArray[np.uint64],
     episodes: NDArray[np.int64],
+    indices: NDArray[np.int64],
     canvas: NDArray[np.int64],
     symbols: NDArray[np.int64],
     boxes: NDArray[np.int64],
     start_gaze: NDArray[np.float32],
 ) -> None:
-    """Fill the rows of canvas (B, N), symbols (B, 1), boxes (B, 1, 4) and start_gaze (B, 1), in place."""
+    """Fill the rows of canvas (B, N), symbols (B, 1), boxes (B, 1, 4) and start_gaze (B, 1), in place.
+
+    indices (B,): -1 for a scene that is not frozen, whose key is another one, so that no seed of an episode
+    leads to the frozen scenes.
+    """
     places = canvas.shape[1]
     for b in range(rows.shape[0]):
         if not rows[b]:
             continue
-        state = begin(keys[b], episodes[b])
+        state = begin(keys[b] if indices[b] >= 0 else mix(keys[b]), episodes[b])
         for place in range(places):
             state += GOLDEN
             canvas[b, place] = 1 + below(places, mix(state))

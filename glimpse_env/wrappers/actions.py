@@ -7,12 +7,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Dict, Discrete, MultiDiscrete
+from gymnasium.vector import VectorWrapper
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from glimpse_env import checks
 from glimpse_env.vector import GlimpseVectorEnv, Info, Observation
-from glimpse_env.wrappers.base import SingleEnv, SingleView, VectorView
+from glimpse_env.wrappers.base import SingleEnv, SingleView, VectorView, glimpse_env_of
 
 CELLS = 9  # a side of a grid over a picture
 MAX_CELLS = 4096  # a side: as many as the largest canvas has pixels
@@ -90,7 +91,7 @@ class GridAction(_Action):
 
     def __init__(self, env: SingleEnv, cells: int | None = None) -> None:
         super().__init__(env, cells=cells)
-        _check_absolute(self.inner)
+        _check_absolute(env)
         self._grid = self.action_space = grid_space(self.inner, cells, _answers(env.action_space))
 
     def action(self, action: Any) -> dict[str, Any]:
@@ -111,7 +112,7 @@ class VectorGridAction(_VectorAction):
 
     def __init__(self, env: Any, cells: int | None = None) -> None:
         super().__init__(env, cells=cells)
-        _check_absolute(self.inner)
+        _check_absolute(env)
         self._grid = self.single_action_space = grid_space(
             self.inner, cells, _answers(env.single_action_space)
         )
@@ -168,7 +169,7 @@ class RelativeGaze(_Action):
     def __init__(self, env: SingleEnv, reach: float = 0.5) -> None:
         super().__init__(env, reach=reach)
         _answers(env.action_space)
-        _check_absolute(self.inner)
+        _check_absolute(env)
         self._reach = np.float32(checks.number("reach", reach, 0.01, 2))  # two units are the whole canvas
 
     def action(self, action: Any) -> dict[str, Any]:
@@ -187,7 +188,7 @@ class VectorRelativeGaze(_VectorAction):
     def __init__(self, env: Any, reach: float = 0.5) -> None:
         super().__init__(env, reach=reach)
         _answers(env.single_action_space)
-        _check_absolute(self.inner)
+        _check_absolute(env)
         self._reach = np.float32(checks.number("reach", reach, 0.01, 2))
 
     def actions(self, actions: Any) -> dict[str, Any]:
@@ -207,7 +208,7 @@ class ScanPath(_Action):
     def __init__(self, env: SingleEnv, cells: int = 3, order: str = "raster", seed: int = 0) -> None:
         super().__init__(env, cells=cells, order=order, seed=seed)
         _answers(env.action_space)
-        _check_absolute(self.inner)
+        _check_absolute(env)
         self.action_space = env.action_space["answer"]  # type: ignore[index]  # a Dict, as _answers has seen
         self.path = scan_path(cells, order, seed, self.inner.sensor.axes)
 
@@ -226,7 +227,7 @@ class VectorScanPath(_VectorAction):
     def __init__(self, env: Any, cells: int = 3, order: str = "raster", seed: int = 0) -> None:
         super().__init__(env, cells=cells, order=order, seed=seed)
         _answers(env.single_action_space)
-        _check_absolute(self.inner)
+        _check_absolute(env)
         self.single_action_space = env.single_action_space["answer"]
         self.action_space = batch_space(self.single_action_space, env.num_envs)
         self.path = scan_path(cells, order, seed, self.inner.sensor.axes)
@@ -253,10 +254,16 @@ def _inner_keys(env: Any) -> dict[tuple[str, ...], dict[str, Any]]:
     return keys
 
 
-def _check_absolute(inner: GlimpseVectorEnv) -> None:
-    """Raise ValueError for an env that takes the gaze for a displacement."""
-    if inner.relative_gaze:
-        raise ValueError("the wrapper says where to look, not how far to move: leave out relative_gaze")
+def _check_absolute(env: Any) -> None:
+    """Raise ValueError for an env that takes the gaze for a displacement, by itself or by a wrapper."""
+    relative = glimpse_env_of(env).relative_gaze
+    while isinstance(env, gymnasium.Wrapper | VectorWrapper):
+        relative |= isinstance(env, RelativeGaze | VectorRelativeGaze)
+        env = env.env
+    if relative:
+        raise ValueError(
+            "the wrapper says where to look, not how far to move: leave out relative_gaze or RelativeGaze"
+        )
 
 
 def _answers(action_space: gymnasium.Space[Any]) -> int:

@@ -109,6 +109,14 @@ class _Kept:
         return seen
 
 
+def one_glimpse(space: gymnasium.Space[Any] | None) -> Dict:
+    """A space of observations of one glimpse each; ValueError where another wrapper changed them."""
+    views = views_of(space, "time")
+    if views["time"].shape != (1,):
+        raise ValueError("the observation is a history already: leave out one of the wrappers")
+    return views
+
+
 class GlimpseHistory(_Shown):
     """The observation becomes every glimpse so far, for agents without memory.
 
@@ -118,7 +126,7 @@ class GlimpseHistory(_Shown):
 
     def __init__(self, env: SingleEnv) -> None:
         super().__init__(env)
-        history = _Kept(views_of(env.observation_space, "time"), 1, self.inner.horizon)
+        history = _Kept(one_glimpse(env.observation_space), 1, self.inner.horizon)
         self._history: _Kept = history
         self.observation_space = history.space
 
@@ -132,7 +140,7 @@ class VectorGlimpseHistory(_VectorShown):
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
-        history = _Kept(views_of(env.single_observation_space, "time"), env.num_envs, self.inner.horizon)
+        history = _Kept(one_glimpse(env.single_observation_space), env.num_envs, self.inner.horizon)
         self._history: _Kept = history
         self.single_observation_space = history.space
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
@@ -192,9 +200,19 @@ def different_words(inner: GlimpseVectorEnv) -> dict[str, int]:
     return {**views, "said": len(inner.answer_names) + 1}
 
 
+def word_ids(views: Dict, words: dict[str, int]) -> dict[str, gymnasium.Space[Any]]:
+    """The spaces of an observation; ValueError where another wrapper has changed its words already."""
+    for key in words.keys() & views.spaces.keys():
+        if not (isinstance(views[key], Box) and views[key].dtype == np.int64):
+            raise ValueError(
+                f"{key} is no longer of word ids but {views[key]}: leave out one of the wrappers"
+            )
+    return dict(views.spaces)
+
+
 def one_hot_space(views: Dict, words: dict[str, int]) -> Dict:
     """The observation space with vectors in place of words."""
-    spaces = dict(views.spaces)
+    spaces = word_ids(views, words)
     for key in words.keys() & spaces.keys():
         shape = spaces[key].shape or ()
         spaces[key] = Box(0, 1, (*(shape[:-1] if key == "said" else shape), words[key]), np.float32)
@@ -212,7 +230,7 @@ def one_hot(observation: Observation, words: dict[str, int]) -> Observation:
 
 def discrete_space(views: Dict, words: dict[str, int]) -> Dict:
     """The observation space with as many values a word as there are words."""
-    spaces = dict(views.spaces)
+    spaces = word_ids(views, words)
     for key in words.keys() & spaces.keys():
         spaces[key] = MultiDiscrete(np.full(spaces[key].shape or (), words[key]))
     return Dict(spaces)
@@ -283,7 +301,7 @@ class VectorWholeCanvas(VectorView):
         self.single_observation_space = _with_space(env.single_observation_space, canvas=canvas)
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
         self._canvas = self.inner.canvas()
-        self._ended = False
+        self._ended = True  # the env may be running already, and a row of it have ended
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """As the environment's own, with the canvas."""
@@ -340,7 +358,7 @@ class VectorSupervision(_VectorShown):
 
 def supervision_spaces(inner: GlimpseVectorEnv, boxes: bool) -> dict[str, gymnasium.Space[Any]]:
     """What `Supervision` adds to an observation, for one episode."""
-    answers, most = len(inner.task.answers), np.iinfo(np.int64).max
+    answers, most = len(inner.task.answers), 2**31  # a box may lie beyond the canvas
     spaces: dict[str, gymnasium.Space[Any]] = {
         "target": Box(-1, answers - 1, (inner.task.length,), np.int64),
         "next": Discrete(answers + 1, start=-1),
