@@ -115,7 +115,7 @@ class Agent(nn.Module, abc.ABC):
         """All steps of a recorded episode, (T, B, …), with gradients; gaze (T, B, axes): those chosen.
 
         Played without a graph, the episode costs less; what its steps say is the same. Raises
-        NotImplementedError of agents whose `recording` is None, which nobody asks for it.
+        NotImplementedError where `recording` is None; callers check first.
         """
         raise NotImplementedError
 

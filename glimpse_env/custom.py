@@ -38,7 +38,7 @@ def register_custom(
     (`data.own`). names: of the classes.
     validation, test: images and labels of these splits; without them each class is shared out, seven of ten
     to train, one to validate, two to test. keywords: as of `GlimpseVectorEnv`; the canvas is as large as the
-    pictures unless canvas_size says otherwise. What is not a picture's own is 0, which is background.
+    pictures unless canvas_size says otherwise. Pixels outside a picture are 0.
 
     Captions: of each picture a list, in place of labels; or images is the path of a folder with pictures and
     a file captions.jsonl (`data.captions`). validation, test: pictures and captions, both or neither. Unless

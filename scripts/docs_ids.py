@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,8 +104,9 @@ def page(env_id: str) -> str:
         "",
         f"![a random scan path]({gif.name})"
         if gif.exists()
-        else f"This id has no picture and no measured bounds: nothing was trained on `{config.dataset}`.",
+        else f"This id has no picture: nothing was trained on `{config.dataset}`.",
         "",
+        *([f"*On `{SHOWN_WITH[env_id]}`.*", ""] if env_id in SHOWN_WITH else []),
         MADE_BY.format(env_id),
         "",
         "| | |",
@@ -129,8 +131,8 @@ def page(env_id: str) -> str:
         "",
         "## Bounds",
         "",
-        "Error in percent on the frozen test scenes, from each experiment's own first gaze; `python "
-        "scripts/report.py` also has the intervals.",
+        "Error in percent on the frozen test scenes, from each experiment's own first gaze, of experiments "
+        "with as many glimpses as this id; `python scripts/report.py` has all, and the intervals.",
         "",
         "| who | error |",
         "|---|---:|",
@@ -182,6 +184,11 @@ def text_page(env_id: str) -> str:
         "",
         f"![a random scan path]({page_path(env_id).with_suffix('.gif').name})",
         "",
+        *(
+            ["*On one of `stories`, of 64 words, in eight glimpses.*", ""]
+            if config.scene == "documents"
+            else []
+        ),
         MADE_BY.format(env_id),
         "",
         "| | |",
@@ -264,7 +271,11 @@ def blind(env_id: str) -> float:
         return 100 * (1 - 1 / config.canvas_size)  # all numbers are equally frequent
     if config.scene == "documents":
         return 100 - KINDS["documents"].guesses["the most frequent entity"]
-    if config.scene in ("numbers", "sentences", "trees", "captions"):
+    if config.scene == "captions":
+        world: Any = single_env(env_id, {}, split="test").vector.world
+        right = Counter(way for i in range(world.num_scenes) for way in set(world.references(i)))
+        return float(100 * (1 - max(right.values()) / world.num_scenes))
+    if config.scene in ("numbers", "sentences", "trees"):
         return 100.0  # there are too many answers for any to be guessed
     if config.scene == "houses":
         numbers = load_layouts("test", pixels=False).digits

@@ -1,8 +1,8 @@
 """Ablavatski, Lu, Cai (2017), "Enriched Deep Recurrent Visual Attention Model" (EDRAM).
 
-The paper reports 0.6 % error on 100x100 cluttered MNIST. Its code draws five distractors, not eight, and test
-canvases of training digits, so that no row of ours is that task; edram-slim-5 has five distractors, on test
-digits.
+The paper reports 0.6 % error on 100x100 cluttered MNIST. Its code draws five distractors, not eight, and
+makes test canvases from training digits, so that no row of ours is that task; edram-slim-5 has five
+distractors, on test digits.
 
 `python scripts/train.py edram-slim` trains a row, `python scripts/evaluate.py` scores it; published rows
 are printed by `python scripts/report.py --group ablavatski2017`. `edram` has the paper's network and loss,

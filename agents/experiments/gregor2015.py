@@ -7,7 +7,7 @@ nats a picture of binary MNIST with attention and 87.40 without, with 64 steps.
 rows stand beside the paper's in `python scripts/report.py --group gregor2015`, nats in `python
 scripts/report.py --nats`. The classifier has a bias of its own for each glimpse, so that an untrained eye
 zooms from the canvas to a digit; the paper has one for all. With such a bias, and Muon, the classifier
-learns more from as many images than with one bias and AdamW; with eight glimpses the gradient that moves a
+learns more from the same images than with one bias and AdamW; with eight glimpses the gradient that moves a
 window is clipped, too (results/LOG.md). Expect the classifiers at the paper's figures. The generators have
 16 steps, a fourth of the paper's on MNIST, and draw-mnist is some nats behind it. draw-house draws SVHN's
 layouts filled with MNIST's digits, not its photographs, so that the paper has no figure for it. CIFAR-10's

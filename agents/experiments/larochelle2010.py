@@ -3,7 +3,7 @@
 A multi-fixation RBM adds up what glimpses show, and a linear controller says where the next one goes. The
 paper's data differ: on faces, 62.7 % of expressions are recognised after six glimpses. Here it stands beside
 RAM, with as many glimpses through the same retina: fixation-rbm-mnist beside ram-mnist, seven glimpses of
-a canvas of 28x28, and fixation-rbm-cluttered beside ram-cluttered, eight of one of 60x60 among clutter. It
+28x28, and fixation-rbm-cluttered beside ram-cluttered, eight of a cluttered 60x60 canvas. It
 trains for 30 epochs from scratch and RAM for far more, so that the rows compare these trainings, and not the
 models as such.
 

@@ -1,14 +1,6 @@
-"""Memory: every recurrent core on the same sequences, and in RAM.
+"""Memory: recurrent cores on the same sequences, and in RAM.
 
-What the literature has, on its own settings and after far more training (ours are in docs/memory.md):
-
-| task | published |
-|---|---|
-| pixels, accuracy % | BN-LSTM 99.0, LSTM 98.9, IRNN 97.0, uRNN 95.1, tanh RNN 35 (Cooijmans et al. 2017) |
-| permuted, accuracy % | BN-LSTM 95.4, uRNN 91.4, LSTM 90.2, IRNN 82.0, tanh RNN 35 |
-| adding, squared error | IRNN, LSTM near 0 at 300 (Le et al. 2015), uRNN at 750 (Arjovsky et al. 2016) |
-| copying | uRNN near 0 to 500 steps; LSTM and RNN stay at the baseline, 10 ln 8 / (length + 20) |
-| characters of tiny Shakespeare, nats | a Transformer of 10.7 million weights 1.4697 in windows (nanoGPT) |
+docs/memory.md tells what the literature reports, on its own settings and after far more training.
 
 `python scripts/train.py char-lstm` trains a row, `python scripts/evaluate.py` scores it. Published rows
 are in docs/memory.md, by `python scripts/report.py --memory`, a table a task. On characters all cores have

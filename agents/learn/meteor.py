@@ -1,7 +1,7 @@
 """METEOR as its version 1.5 counts it (Denkowski, Lavie 2014), but without its table of paraphrases.
 
 Words match if they are the same, have the same stem, or share a set of synonyms. The lists that it is
-distributed with, synonyms from WordNet and words that only serve, are found and not downloaded.
+distributed with, synonyms from WordNet and function words, are found and not downloaded.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Counts(NamedTuple):
 
 
 def meteor(said: Sequence[str], references: Sequence[Sequence[str]]) -> Counts:
-    """How good a text is beside its best reference, words in small letters and marks.
+    """How good a text is beside its best reference, words and punctuation in lower case.
 
     Raises DatasetError where the lists are missing.
     """

@@ -226,7 +226,7 @@ class _Tokens:
 
 
 def tokens(text: str) -> list[str]:
-    """Words and marks in small letters."""
+    """Words and punctuation in lower case."""
     return re.findall(r"\w+|[^\w\s]", text.lower())
 
 

@@ -57,7 +57,7 @@ class WholeCanvasClassifier(AtOnce):
     fully connected layer of `hidden` units (both Mnih et al. 2014). "cnn": Jaderberg et al.'s (2015), see
     parts.convolutions. "convnet": three layers of `hidden` / 8 filters of 5x5, 3x3 and 3x3 with
     stride 2, pooled, then `hidden` units (512 in Ba et al. 2015, whose strides are not told; it is also the
-    yardstick of other canvases, as wide as whom it is compared with).
+    yardstick of other canvases, as wide as the agent beside it).
     length: answers to give, each from logits of its own. Raises ValueError for another network and too
     small a canvas.
     """

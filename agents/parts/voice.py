@@ -44,11 +44,10 @@ class VoiceSettings:
     residual: bool = False
     """Whether a layer, from the second on, adds its output to what it sees."""
     attention: Attention = "general"
-    """How places are compared with what is said (parts/alignment.py); "last" is the encoder's last output at
-    every word, "none" that output to begin with and nothing else. Cells begin empty, where Sutskever et al.
-    take over the encoder's."""
+    """How places are compared with what is said (parts/alignment.py); "last": the encoder's last output at
+    every word; "none": only as the first state. Cells start at zero; Sutskever et al. copy the encoder's."""
     hard: bool = False
-    """Whether a word looks at one place alone, drawn in training and then the likeliest, and not at the
+    """Whether a word attends to one place, sampled in training, else the most probable, and not to the
     weighted mean of all."""
     feeding: Feeding = "none"
     """What the decoder sees beside the last word: nothing; the readout that the last word was scored from

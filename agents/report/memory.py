@@ -61,7 +61,7 @@ def _table(task: str, rows: dict[str, dict[str, dict[int, Line]]]) -> str:
     head = [
         "experiment",
         "core",
-        "weights",
+        "parameters",
         "minutes",
         "seeds",
         *(f"{one} [95 % interval]" for one in told),

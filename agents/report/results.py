@@ -58,7 +58,7 @@ def result_line(
     minutes: float,
     split: str = "test",
 ) -> Line:
-    """One line of results.jsonl: what was measured, on what, how dearly, by which commit.
+    """One line of results.jsonl: what was measured, on what, at what cost, by which commit.
 
     pixels: the numbers that the agent saw; share: for each number of the canvas.
     """

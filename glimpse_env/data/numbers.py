@@ -34,7 +34,7 @@ class Names(NamedTuple):
     """Words of which names are made, in one language, as indices of WORDS.
 
     alone, after: how 0 to 999 end a name that has nothing, or something, before them. thousands, millions:
-    how so many of them are said, at 0 by nothing.
+    how each count is said; at 0 nothing.
     """
 
     alone: tuple[tuple[int, ...], ...]

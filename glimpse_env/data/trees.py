@@ -190,7 +190,7 @@ def matched(said: Sequence[str], right: Sequence[str]) -> tuple[int, int, int]:
 
 
 def f1(agreeing: float, said: float, right: float) -> float:
-    """Twice what agrees by all there are, from 0 to 1; of two empty trees 1."""
+    """F1 = 2 agreeing / (said + right), from 0 to 1; of two empty trees 1."""
     return 2 * agreeing / (said + right) if said + right else 1.0
 
 

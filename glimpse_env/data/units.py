@@ -15,7 +15,7 @@ FORMS = ("<B>", "<M>", "<E>")  # of a letter that begins, goes on or ends a word
 
 
 class WordUnits:
-    """About `most` units, learned from `texts`: what spells words, and as many frequent ones as find room.
+    """About `most` units, learned from `texts`: letters and bytes to spell with, then the commonest words.
 
     spelled: rare words are spelled letter by letter, in letters of three forms (the mixed word/character
     model of Wu et al. 2016, section 4.2), and letters that training lacks in bytes; else they are unknown.

@@ -25,7 +25,7 @@ class CaptionWorld:
 
     Frozen scenes are the pictures of a split in their order; in training one is drawn, and one of its
     captions, which is what teaches; all of them are right. Raises ValueError for unknown captions and
-    DatasetError for missing or damaged ones; what is broken off within a file is found when it is drawn.
+    DatasetError for missing or damaged ones; a truncated picture is found only when it is drawn.
     """
 
     lengths_vary = True

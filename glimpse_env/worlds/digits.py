@@ -173,8 +173,8 @@ def draw_scenes(
     for a random one. images (N, C, h, w), labels (N,). difficulty in [0, 1]: below 1 a digit's offset
     stays near the centre and each distractor appears with that probability (the training curriculum).
     jitter: the offset may leave its range by so many pixels, and the digit the canvas (augmentation).
-    distortion, distortion_share, bent: see `put` (augmentation); digits that are not bent stay as crisp as
-    they are, which a bent one is not quite.
+    distortion, distortion_share, bent: see `put` (augmentation); undistorted digits stay crisp, distorted
+    ones blur slightly.
     Out: canvas (B, C, H, W), digits (B, K), K = 1 or 2, the labels from left to right, boxes (B, K, 4) as
     x, y, width, height in canvas pixels, start_gaze (B, 2), uniform in [-1, 1]².
     """
