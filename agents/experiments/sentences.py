@@ -10,7 +10,7 @@ plain-de-en and plain-numbers have no attention, luong-… attends after each st
 hard-… looks at one place alone, and gaze-… is an eye that sees a few pieces. Some rows test ideas
 of GNMT (Wu et al. 2016): deepN-… has N layers with residual connections and deepN-plain-… without; ahead-…
 reads one way; words-… and mixed-… use other units. The decoder of parse-pointer also sees the next word that
-has no leaf in the tree yet.
+has no leaf in the tree yet, and its encoder is taught parts of speech.
 
 `python scripts/train.py luong-de-en` trains a row, `python scripts/evaluate.py` scores it.
 """
@@ -93,7 +93,7 @@ PARSER = Seq2SeqSettings(
 )
 # A window that goes on from word to word by as much as it has learned, and is led along the diagonal.
 MOVING_PARSER = dataclasses.replace(PARSER, dropout=0.3, local=3, moves=True)
-POINTING_PARSER = dataclasses.replace(PARSER, dropout=0.5, pointer=2)
+POINTING_PARSER = dataclasses.replace(PARSER, dropout=0.5, pointer=2, parts=46)  # of "gum"
 HARD = {"model": {"hard": True}, "learner": HardLooks()}
 SMALL = Seq2SeqSettings(hidden=128, embedding=64, tied=False, dropout=0.0)
 LUONG_SMALL_DE_EN = translation(LUONG_SMALL, 16).but(loop={"learning_rate": 3e-3})
