@@ -265,3 +265,21 @@ def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
         write(tmp_path / "absent" / "new.txt", "")
     assert path.read_text(encoding="utf-8") == "что было"
     assert sorted(one.name for one in tmp_path.iterdir()) == ["folder.png", "kept.txt"]
+
+
+def test_a_table_of_sentences_is_of_means_over_seeds() -> None:
+    line: dict[str, Any] = {
+        "experiment": "parse-pointer", "env_id": "Glimpse/Parse-v0", "env": {}, "sees": "canvas",
+        "metric": "f1", "mode": "deterministic", "parameters": 10, "minutes": 60.0, "seed": 1,
+        "value": 70.0, "ci95": [69, 71],
+    }  # fmt: skip
+    older = {**line, "value": 10.0}
+    second = {**line, "seed": 2, "value": 72.0, "minutes": 80.0}
+    row = tables.sentence_table([older, line, second]).splitlines()[4]
+    half = 12.706 * 2**0.5 / 2**0.5  # Student's, of a deviation of the square root of 2
+    assert row == (
+        f"| parse-pointer | gum | canvas | 10 | 70 | 2 | **71.00** [{71 - half:.2f}, {71 + half:.2f}] | – |"
+    )
+    assert "| 60 | 1 | **70.00** [69.00, 71.00] |" in tables.sentence_table([older, line])
+    with pytest.raises(ValueError, match="parse-pointer has no deterministic figure"):
+        tables.sentence_table([{**line, "mode": "beam"}])

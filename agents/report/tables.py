@@ -180,7 +180,7 @@ TEXT_COLUMNS = {  # metrics of texts: how a table of them is headed, and the mod
 
 
 def sentence_table(lines: list[Line]) -> str:
-    """Markdown tables of what is scored in BLEU, F1 or accuracy, best first: the latest figures of each."""
+    """Markdown tables of what is scored in BLEU, F1 or accuracy, best first: means of the latest figures."""
     out = []
     for metric, (heading, columns) in TEXT_COLUMNS.items():
         found = _text_figures(lines, metric)
@@ -191,8 +191,8 @@ def sentence_table(lines: list[Line]) -> str:
         out += [
             f"{heading[0].upper()}{heading[1:]}:",
             "",
-            f"| experiment | of | sees | parameters | minutes | {' | '.join(heads)} |",
-            f"|---|---|---|---:|---:|{'---:|' * len(heads)}",
+            f"| experiment | of | sees | parameters | minutes | seeds | {' | '.join(heads)} |",
+            f"|---|---|---|---:|---:|---:|{'---:|' * len(heads)}",
         ]
         for name, modes in found.items():
             line = modes["deterministic"]
@@ -207,7 +207,7 @@ def sentence_table(lines: list[Line]) -> str:
             )
             out.append(
                 f"| {name} | {of} | {line['sees']} | {line['parameters']:,} | {line['minutes']:.0f} "
-                f"| {' | '.join(cells)} |"
+                f"| {line['seeds']} | {' | '.join(cells)} |"
             )
         out.append("")
     return "\n".join(out[:-1])
@@ -320,13 +320,25 @@ def figures_of(lines: list[Line], env_id: str, metric: str) -> dict[str, float]:
 
 
 def _text_figures(lines: list[Line], metric: str) -> dict[str, dict[str, Line]]:
-    """The latest lines of each experiment by their modes, best experiment first."""
-    found: dict[str, dict[str, Line]] = {}
+    """The latest figures of each experiment by their modes, means over `seeds`, best experiment first."""
+    latest: dict[str, dict[str, dict[int, Line]]] = {}
     for line in lines:
         if line["metric"] in (metric, f"{metric}_lc"):
-            found.setdefault(line["experiment"], {})[line["mode"]] = line
-    check_whole(found)
+            modes = latest.setdefault(line["experiment"], {})
+            modes.setdefault(line["mode"], {})[line["seed"]] = line
+    check_whole(latest)
+    found = {
+        name: {mode: _over_seeds(list(seeds.values())) for mode, seeds in modes.items()}
+        for name, modes in latest.items()
+    }
     return dict(sorted(found.items(), key=lambda item: -_best_of(item[1])["value"]))
+
+
+def _over_seeds(lines: list[Line]) -> Line:
+    """The first of the lines of several seeds, with their mean figure, its interval and the mean minutes."""
+    value, interval = mean_and_interval(lines)
+    minutes = statistics.mean(line["minutes"] for line in lines)
+    return {**lines[0], "value": value, "ci95": interval, "minutes": minutes, "seeds": len(lines)}
 
 
 def check_whole(rows: Mapping[str, Collection[str]]) -> None:
