@@ -135,7 +135,7 @@ EXPERIMENTS = {
     **budgets("ram-translated", RAM_TRANSLATED, 16, 12, (1.54, 1.22, 1.20), 0.94, share=0.5),
     "fc-translated-64": fully_connected(RAM_TRANSLATED, 64, paper=6.42),
     "fc-translated-256": fully_connected(RAM_TRANSLATED, 256, paper=2.63),
-    "conv-translated": whole_canvas(RAM_TRANSLATED, 400, 2e-3, paper=1.62),
+    "conv-translated": whole_canvas(RAM_TRANSLATED, 1000, 2e-3, paper=1.62),
     **budgets("ram-cluttered", RAM_CLUTTERED, 20, 40, (4.96, 4.08, 4.04), 2.63),
     "fc-cluttered-64": fully_connected(RAM_CLUTTERED, 64, paper=28.58),
     "fc-cluttered-256": fully_connected(RAM_CLUTTERED, 256, paper=11.96),
