@@ -274,7 +274,7 @@ def draw_first_look(played: dict[str, Trajectory]) -> Figure:
     )
     for column, (name, trajectory) in enumerate(played.items()):
         gaze = trajectory.gaze.numpy()
-        _density(panels[0, column], gaze[1], f"{name}: first chosen look")
+        _density(panels[0, column], gaze[1], f"{name}: first choice")
         _density(panels[1, column], gaze[2:].reshape(-1, 2), "all later looks")
     return figure
 
