@@ -37,8 +37,8 @@ WHO = {
     "the dot is the place that counts most.",
     "gaze-digits": "The gazing captioner sees only what lies in the squares, blurred more in the larger "
     "ones; it looks twice for a word, and the second look is shown.",
-    "soft-house": "Soft attention over a house number, whose caption is its digits. Below each picture are the "
-    "glimpses left, the patch around the place that counts most, and the probability of every answer.",
+    "soft-house": "Soft attention over a house number, whose caption is its digits. Below each picture are "
+    "the glimpses left, the patch around the place that counts most, and the probability of every answer.",
 }
 READERS = ("luong-numbers", "hard-numbers", "gaze-numbers")
 
