@@ -436,3 +436,24 @@ def test_omega_is_that_of_explicit_jacobians() -> None:
 def test_an_unknown_core_is_named() -> None:
     with pytest.raises(ValueError, match="got 'gur'"):
         make_core("gur", 3, 3, 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "torchs"), [("relu", "rnn_relu"), ("elman", "rnn_tanh"), ("irnn", "rnn_relu")]
+)
+def test_a_core_in_eval_keeps_what_a_gpu_needs_to_go_backward(
+    kind: str, torchs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    run = getattr(torch, torchs)
+
+    def spy(*given: object) -> object:
+        told.append(bool(given[6]))  # torch's flag of training, without which cuDNN cannot go backward
+        return run(*given)
+
+    monkeypatch.setattr(torch, torchs, spy)
+    made, xs = core(kind).eval(), torch.randn(STEPS, 3, 5)
+    made.unroll(xs, None)
+    with torch.no_grad():
+        made.unroll(xs, None)
+    assert told == [True, False]

@@ -88,7 +88,7 @@ def captions(written: Sequence[str], references: Sequence[Sequence[str]]) -> dic
     """BLEU-1 to BLEU-4, METEOR and CIDEr-D of captions, several references each, by name, in percent.
 
     METEOR (learn/meteor.py) is left out where its lists are not at hand. CIDEr-D (`glimpse_env.scores`)
-    counts how common n-grams are in these references; 1, of at most 10, is 100. The intervals of
+    counts how common n-grams are in these references; 100 is a CIDEr-D of 1. The intervals of
     BLEU and METEOR, which add up before they divide, are those of a bootstrap over captions.
     """
     found = {}

@@ -92,7 +92,10 @@ class TeacherForcing(LoopLearner, Scorer):
             raise ValueError("constrained is of trees: leave it out")
         pointer = model.settings.pointer if isinstance(model, Seq2Seq) else 0
         if pointer and not (isinstance(world, TreeWorld) and pointer == len(LEAVES)):
-            raise ValueError(f"pointer is of trees, which have {len(LEAVES)} kinds of leaves: set it to 0")
+            kinds = len(LEAVES)
+            raise ValueError(
+                f"pointer is of trees, which have {kinds} kinds of leaves: set it to {kinds} there, else to 0"
+            )
         if isinstance(model, Seq2Seq) and model.parts is not None:
             there = len(world.part_names) if isinstance(world, TreeWorld) else 0
             if model.settings.parts != there:
