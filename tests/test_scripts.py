@@ -366,7 +366,7 @@ def test_the_report_is_a_table_of_the_latest_figures(tmp_path: Path) -> None:
     # Three seeds of 1.0, 1.3 and 1.6: a standard error of .3 / sqrt(3), times t = 4.303.
     results.append([{**line, "seed": 2, "value": 1.3}, {**line, "seed": 3, "value": 1.6}], path)
     assert "| 3 | 1.07 | 0.67 | **1.30** [0.55, 2.05] |" in run("report", "--results", path)
-    (merged,) = results.over_seeds(results.read(path)).values()
+    (merged,) = results.latest_over_seeds(results.read(path)).values()
     assert (merged["seed"], merged["value"]) == (1, pytest.approx(1.3))
     assert merged["ci95"] == pytest.approx((0.5547, 2.0453), abs=1e-3)
     results.append([{**line, "experiment": "raster-mnist"}], path)

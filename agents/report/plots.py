@@ -43,7 +43,7 @@ def draw_all(lines: list[Line], folder: Path) -> list[Path]:
     """Draw every picture that `lines`, checkpoints and metrics allow and return the files written."""
     # Without the many that differ in their core alone: those have tables of their own, see memory.py.
     cores = [name for name, experiment in EXPERIMENTS.items() if experiment.group == "memory"]
-    latest = results.over_seeds([line for line in lines if line["experiment"] not in cores])
+    latest = results.latest_over_seeds([line for line in lines if line["experiment"] not in cores])
     trained = [name for name in RAMS if results.pretrained_path(name, 1).exists()]
     played = {name: play_test_scenes(name) for name in trained}
     pictures: dict[str, Callable[[], Figure]] = {

@@ -246,17 +246,20 @@ def mean_and_interval(seeds: list[Line]) -> tuple[float, tuple[float, float]]:
     return mean, (max(0.0, mean - half), mean + half)
 
 
-def over_seeds(lines: list[Line]) -> dict[str, Line]:
-    """The latest deterministic figure of each experiment: its first seed's line, value and ci95 over all."""
+def over_seeds(lines: list[Line]) -> Line:
+    """The first of the lines of several seeds, with their mean figure, its interval and the mean minutes."""
+    value, interval = mean_and_interval(lines)
+    minutes = statistics.mean(line["minutes"] for line in lines)
+    return {**lines[0], "value": value, "ci95": interval, "minutes": minutes, "seeds": len(lines)}
+
+
+def latest_over_seeds(lines: list[Line]) -> dict[str, Line]:
+    """The latest deterministic figures of each experiment, over its seeds."""
     seeds: dict[str, dict[int, Line]] = {}
     for line in lines:
         if line["mode"] == "deterministic":
             seeds.setdefault(line["experiment"], {})[line["seed"]] = line
-    merged = {}
-    for experiment, by_seed in seeds.items():
-        value, interval = mean_and_interval(list(by_seed.values()))
-        merged[experiment] = {**by_seed[min(by_seed)], "value": value, "ci95": interval}
-    return merged
+    return {experiment: over_seeds(list(by_seed.values())) for experiment, by_seed in seeds.items()}
 
 
 def find_checkpoint(source: str, seed: int = 1, others: Sequence[str] = ()) -> Path:

@@ -11,7 +11,7 @@ from agents.experiments.experiment import to_config
 from agents.learn.differentiable import Windows
 from agents.learn.ppo import PPOLearner
 from agents.learn.run import flat
-from agents.report.results import Line, mean_and_interval, on_dataset, problem
+from agents.report.results import Line, mean_and_interval, on_dataset, over_seeds, problem
 from glimpse_env.registry import TABLE
 
 
@@ -328,17 +328,10 @@ def _text_figures(lines: list[Line], metric: str) -> dict[str, dict[str, Line]]:
             modes.setdefault(line["mode"], {})[line["seed"]] = line
     check_whole(latest)
     found = {
-        name: {mode: _over_seeds(list(seeds.values())) for mode, seeds in modes.items()}
+        name: {mode: over_seeds(list(seeds.values())) for mode, seeds in modes.items()}
         for name, modes in latest.items()
     }
     return dict(sorted(found.items(), key=lambda item: -_best_of(item[1])["value"]))
-
-
-def _over_seeds(lines: list[Line]) -> Line:
-    """The first of the lines of several seeds, with their mean figure, its interval and the mean minutes."""
-    value, interval = mean_and_interval(lines)
-    minutes = statistics.mean(line["minutes"] for line in lines)
-    return {**lines[0], "value": value, "ci95": interval, "minutes": minutes, "seeds": len(lines)}
 
 
 def check_whole(rows: Mapping[str, Collection[str]]) -> None:
