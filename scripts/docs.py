@@ -51,14 +51,16 @@ beams; "greedy" takes the most probable word each time. A look is an attention o
 is ln N where all count alike (3.89 for the 49 places of Flickr8k, 5.28 for the 196 of CoDraw) and 0
 where one counts alone, and its travel is from the place that counts most to the next word's. "Words on
 target" (the pointing game) are those that name a digit while the place that counts most lies in that
-digit's box; "a word before" is the same of the look of the word before it, as of "an" in "an eight". For
-CoDraw the table has the share of attention that lies in the box of the thing that a word names: in
-people's captions, each word being given those before it, and in the captioner's own. A look comes before
-its word, and which thing a person will name cannot be known. "Of one look" is the highest share that a
-single fixed place could reach, chosen with the boxes known."""
+digit's box; "a word before" counts instead whether the look of the word before it, such as "an" in "an
+eight", was already in that digit's box; house numbers have no such words, and are low there. For CoDraw
+the table has the share of attention that lies in the box of the thing that a word names, once in people's
+captions, each word being given those before it, and once in the captioner's own. In the former it must look
+before it is told the word, and cannot know which thing a person will name. "Of one look" is the highest share
+that a single fixed place could reach, chosen with the boxes known."""
 METRICS_AND_PEOPLE = """METEOR is that of version 1.5 without its table of paraphrases; CIDEr is 100 times
 CIDEr-D, whose maximum is 10. People's row is the mean over the five captions of a picture, each against
-the other four; the neighbours' is what is said of the twelve training pictures most like it.
+the other four; the neighbours' is that caption of the twelve training pictures most like it which is most
+like the others of them. Both are of Flickr8k, as are all rows but soft-codraw, which compares with none.
 
 ## Metrics against people
 

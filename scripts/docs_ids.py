@@ -104,7 +104,8 @@ def page(env_id: str) -> str:
         "",
         f"![a random scan path]({gif.name})"
         if gif.exists()
-        else f"This id has no picture: nothing was trained on `{config.dataset}`.",
+        else f"This id has no film, and nothing was trained on it: `{config.dataset}` was not at hand. The "
+        "environment downloads it.",
         "",
         *([f"*On `{SHOWN_WITH[env_id]}`.*", ""] if env_id in SHOWN_WITH else []),
         MADE_BY.format(env_id),
@@ -131,8 +132,8 @@ def page(env_id: str) -> str:
         "",
         "## Bounds",
         "",
-        "Error in percent on the frozen test scenes, from each experiment's own first gaze, of experiments "
-        "with as many glimpses as this id; `python scripts/report.py` has all, and the intervals.",
+        "Error in percent on the frozen test scenes, from each experiment's own first gaze; `python "
+        "scripts/report.py` says how many glimpses each takes and what it sees, and has the intervals.",
         "",
         "| who | error |",
         "|---|---:|",
@@ -145,10 +146,11 @@ def page(env_id: str) -> str:
 
 
 def numbered(answers: Sequence[str]) -> str:
-    """How many answers there are, and which; "null" is German for zero."""
+    """How many answers there are, and which."""
     *most, last = answers
     if last == "end":
-        return f"{len(answers)}: `{most[0]}` to `{most[-1]}`, or `end`"
+        zero = ", German for zero," if most[0] == "null" else ""
+        return f"{len(answers)}: from `{most[0]}`{zero} to `{most[-1]}`, or `end`"
     return f"{len(answers)}: `{most[0]}` to `{last}`"
 
 
@@ -191,6 +193,11 @@ def text_page(env_id: str) -> str:
         ),
         MADE_BY.format(env_id),
         "",
+        *(
+            [f"`{config.dataset}` is not downloaded, and has to be put into `GLIMPSE_DATA` first.", ""]
+            if config.dataset == "gum"
+            else []
+        ),
         "| | |",
         "|---|---|",
         f"| observation | `retina` int64 ({config.retina_size},): {words} of the {config.canvas_size} at the "
@@ -219,8 +226,8 @@ def text_page(env_id: str) -> str:
     if kind:
         found = tables.figures_of(results.read(), env_id, kind.metric)
         lines += [
-            f"{kind.unit} on the frozen test scenes; `python scripts/report.py --sentences` also has the "
-            "intervals.",
+            f"{kind.unit} on the frozen test scenes. Rows named gaze-… see glimpses, the others the whole "
+            "text; `python scripts/report.py --sentences` also has the intervals.",
             "",
             f"| who | {kind.metric} |",
             "|---|---:|",

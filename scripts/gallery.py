@@ -74,8 +74,9 @@ def page() -> str:
         "# Gallery of captions",
         f"Each picture shows where the eye was when that word was said. These are the first {EACH} frozen "
         f"test scenes that each captioner is right about and the first {EACH} that it is wrong about, by "
-        "`python scripts/gallery.py`: nobody picked them. A right caption stands in "
-        "brackets above the pictures, and for house numbers below the last. "
+        "`python scripts/gallery.py`: nobody picked them. Above the pictures stands a "
+        "right caption in brackets, and then what the captioner said; for house numbers the right answer "
+        "stands below the last. "
         "[Captions](xu2015.md) says how often each is right.",
     ]
     for name, about in WHO.items():

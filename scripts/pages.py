@@ -23,19 +23,21 @@ def modules(package: str) -> list[str]:
 REFERENCE = {  # the modules of each page
     "environments": [
         *(f"glimpse_env.{name}" for name in ("registry", "vector", "single", "custom", "wrappers", "tasks")),
-        *(f"glimpse_env.{name}" for name in ("scores", "random", "worlds.scene")),
+        *(f"glimpse_env.{name}" for name in ("scores", "random", "worlds.scene", "worlds.digits")),
+        *(f"glimpse_env.data.{name}" for name in ("own", "pairs", "captions")),
         *modules("glimpse_env.sensors"),
     ],
-    "agents": ["agents.agent", *modules("agents.models"), *modules("agents.cores")],
+    "agents": ["agents.agent", "agents.parts.gaze", *modules("agents.models"), *modules("agents.cores")],
     "learning": ["agents.parallel", *modules("agents.learn")],
     "experiments": ["agents.experiments.experiment"],
 }
 LEADERBOARD = """# Leaderboard
 
-Everyone on all frozen test scenes, the best first: the error in percent, with the gaze at the policy's mean
-and a 95 % interval, that of several seeds where there are several. To add a row, score an agent of your own
-on the same scenes ([An agent of your own](own-agent.md)). Sentences, trees and captions are scored by other
-measures: see [Sentences](sentences.md) and [Captions](xu2015.md). [All rows](results/RESULTS.md) say more.
+Every agent on all frozen test scenes, the best first: the error in percent, with the gaze at the policy's
+mean and a 95 % interval, that of several seeds where there are several. To add a row, score an agent of your
+own on the same scenes ([An agent of your own](own-agent.md)). Sentences, trees and captions are scored by
+other measures: see [Sentences](sentences.md) and [Captions](xu2015.md). [All rows](results/RESULTS.md) say
+more.
 
 """
 

@@ -56,7 +56,7 @@ def test_bounds_of_every_id(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other horizons and other modes stay out, and what nobody measured is a dash."""
     pair, cifar = "Glimpse/DigitPair-v0", "Glimpse/CIFAR10-v0"
     line = {"env_id": "Glimpse/MNIST-v0", "mode": "deterministic", "env": {}, "metric": "test_error"}
-    line |= {"seed": 1, "ci95": [0, 100]}
+    line |= {"seed": 1, "minutes": 1, "ci95": [0, 100]}
     lines = [
         {**line, "experiment": "random-mnist", "value": 9.0},
         {**line, "experiment": "random-mnist", "value": 8.0, "mode": "sampled"},

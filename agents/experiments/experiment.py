@@ -104,7 +104,7 @@ class Experiment:
     """An environment, a model, a learner and a loop, composed."""
 
     env_id: str
-    """The id of the environment, or the name of sequences without one (learn/sequences.py)."""
+    """The id of the environment, or the name of sequences without one (agents/learn/sequences.py)."""
     model: ModelSettings
     """What the model is built from."""
     learner: AnyLearner

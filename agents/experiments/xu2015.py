@@ -7,7 +7,8 @@
 | Show, Attend and Tell, hard | 67 | 45.7 | 31.4 | 21.3 | 20.30 |
 
 The papers' pictures are seen by far larger networks that were trained on ImageNet; here the rows …-flickr8k
-have one of 4.6 million weights (parts/eye.py), which is not trained further. Those named …-digits say how
+have one of 4.6 million weights (EfficientNet-Lite0, agents/parts/eye.py, with the extra `captions`), which is
+not trained further. Those named …-digits say how
 digits are arranged, …-house read a house number and …-read two digits, each with a small CNN that is trained
 with the rest; of these it is known where a word should look. gaze-digits sees glimpses alone, through a
 retina, and looks twice before each word.

@@ -137,7 +137,8 @@ def draw_gradients() -> Figure:
     figure, axes = pyplot.subplots(figsize=(10, 5), layout="constrained")
     for i, kind in enumerate(KINDS):
         size = np.maximum(gradient_by_distance(kind), 1e-12)
-        axes.semilogy(size, ("-", "--")[i // 10], color=f"C{i % 10}", label=kind)
+        style = ":" if kind in ("urnn", "deep-transition") else ("-", "--")[i // 10]  # each lies upon another
+        axes.semilogy(size, style, color=f"C{i % 10}", label=kind, zorder=3 if style == ":" else 2)
     axes.set(xlabel="steps back", ylabel="gradient relative to that at 0 steps", ylim=(1e-9, 1e3))
     axes.set_title("How far errors flow back through a core that has learned nothing yet")
     figure.legend(ncols=1, loc="outside right center", frameon=False)

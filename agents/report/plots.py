@@ -240,7 +240,7 @@ def draw_minutes(latest: dict[str, Line]) -> Figure:
             started = max(0, latest[name]["minutes"] - minutes[-1]) if EXPERIMENTS[name].init else 0
             errors = np.maximum([epoch["validation_error"] for epoch in epochs], LEAST)  # of a log axis
             panel.plot(started + minutes, errors, label=name, lw=1)
-        panel.set(yscale="log", ylim=(0.9 * LEAST, 400))
+        panel.set(yscale="log", ylim=(0.9 * LEAST, 2000))
         panel.yaxis.set_major_formatter("{x:g}")
         panel.set_title(problem.removeprefix("Glimpse/"), fontsize=8)
         panel.grid(alpha=0.3, which="both")

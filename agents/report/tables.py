@@ -246,7 +246,7 @@ def caption_table(lines: list[Line], judged: list[Line]) -> str:
     for line in judged:
         if "who" in line:
             cells = [f"{line[metric]:.1f}" for metric in CAPTION_COLUMNS.values()]
-            out.append(f"| {line['who']} | – | – | – | {' | '.join(cells)} | – | – | – |")
+            out.append(f"| {line['who']}, Flickr8k | – | – | – | {' | '.join(cells)} | – | – | – |")
     return "\n".join([*out, *_on_target(lines), *_mass_on_target(lines)])
 
 
