@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 from conftest import OFFLINE
-from scipy.stats import binomtest
+from scipy import stats
 from torch import Tensor, nn
 
 import glimpse_env
 from agents.agent import Agent, Step
 from agents.learn import envs
-from agents.learn.evaluate import evaluate, scoring, wilson
+from agents.learn.evaluate import evaluate, mean_of, scoring, wilson
 from agents.learn.rollout import learning, rollout
 from agents.models.whole_canvas import WholeCanvasClassifier
 from agents.parts.convolutions import PatchConv2d
@@ -71,8 +71,17 @@ def test_a_score_that_fails_leaves_a_model_as_it_was() -> None:
 
 @pytest.mark.parametrize(("wrong", "total"), [(0, 10), (1, 1000), (107, 10_000), (500, 1000), (10, 10)])
 def test_interval_is_scipys_wilson(wrong: int, total: int) -> None:
-    theirs = binomtest(wrong, total).proportion_ci(0.95, method="wilson")
+    theirs = stats.binomtest(wrong, total).proportion_ci(0.95, method="wilson")
     assert wilson(wrong, total) == pytest.approx((100 * theirs.low, 100 * theirs.high), abs=1e-9)
+
+
+def test_the_interval_of_a_mean_is_scipys() -> None:
+    figures = torch.tensor([1.0, 2.0, 4.0, 8.0])
+    low, high = stats.norm.interval(0.95, loc=3.75, scale=stats.sem(figures.numpy()))
+    found = mean_of(figures)
+    assert (found.error, found.scenes) == (3.75, 4)
+    assert found.ci95 == pytest.approx((low, high), rel=1e-4)
+    assert mean_of(figures[:1]).ci95 == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("batch", [1000, 300])

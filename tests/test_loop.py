@@ -23,7 +23,16 @@ from agents.experiments.experiment import from_config, load_agent, to_config
 from agents.learn import checkpoint, loop
 from agents.learn.envs import make_env, parse_keyword, parse_keywords
 from agents.learn.evaluate import evaluate
-from agents.learn.loop import BatchResult, Lesson, Loop, optimizers_of, schedule, train, update_average
+from agents.learn.loop import (
+    BatchResult,
+    Lesson,
+    Loop,
+    check_finite,
+    optimizers_of,
+    schedule,
+    train,
+    update_average,
+)
 from agents.learn.ppo import PPOLoop
 from agents.learn.reinforce import GivenGaze, Reinforce
 from agents.learn.run import Run, RunError, epochs, minutes
@@ -431,6 +440,15 @@ def test_sigma_falls_by_as_much_or_to_the_same_share() -> None:
             assert agent.locator.sigma == pytest.approx(sigma)
 
 
+def test_scenes_become_as_difficult_as_they_are_over_a_share_of_training() -> None:
+    env = make_env(TINY.build(SPEC), "Glimpse/MNIST-v0", 2, **OFFLINE)
+    found = []
+    for progress in (0.0, 0.1, 0.25, 0.75):
+        Reinforce(curriculum=0.25).batch(TINY.build(SPEC), env, [1, 2], progress)
+        found.append(glimpse_env_of(env).difficulty)
+    assert found == [0.0, 0.4, 1.0, 1.0]
+
+
 def test_learning_lowers_the_error(tmp_path: Path) -> None:
     loop = Loop(epochs=3, images_per_epoch=7000, batch_size=64, learning_rate=1e-3, bfloat16=False)
     learner = Reinforce(sigma_start=0.15)
@@ -628,6 +646,27 @@ def test_muon_steps_as_far_in_every_direction_and_leaves_the_rest_to_adam() -> N
         Loop(optimizer="sgd")  # type: ignore[arg-type]
 
 
+def test_what_no_gradient_moves_shrinks_by_the_decay() -> None:
+    """By the learning rate times the decay, whoever moves it (Loshchilov, Hutter 2019)."""
+    network = torch.nn.Sequential(torch.nn.Linear(48, 64), torch.nn.Linear(64, 10))
+    before = [p.detach().clone() for p in network.parameters()]
+    optimizers = optimizers_of(network, Loop(optimizer="muon", learning_rate=0.1, weight_decay=0.5))
+    assert len(optimizers) == 2
+    for p in network.parameters():
+        p.grad = torch.zeros_like(p)
+    for optimizer in optimizers.values():
+        optimizer.step()
+    for p, was in zip(network.parameters(), before, strict=True):
+        torch.testing.assert_close(p.detach(), 0.95 * was)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_no_number_is_refused(loss: float) -> None:
+    with pytest.raises(ValueError, match="not finite in epoch 3: train anew with a lower learning_rate"):
+        check_finite(torch.tensor(loss), 2)
+    check_finite(torch.tensor(1e30), 2)
+
+
 def test_running_statistics_are_averaged_by_copying() -> None:
     mean, now = torch.nn.BatchNorm1d(2), torch.nn.BatchNorm1d(2)
     now(torch.rand(9, 2) + 3)
@@ -654,7 +693,7 @@ class Scripted(Agent):
         return Step(gaze, *parts), (row, time + 1)
 
 
-def play_literal(learner: Reinforce) -> tuple[Tensor, Scripted, Any, Any]:
+def play_literal(learner: GivenGaze) -> tuple[Tensor, Scripted, Any, Any]:
     """The loss of house numbers, two glimpses an answer, played by literal steps: B = 6.
 
     Most answers are made right; one says a wrong digit, one END too early.
@@ -725,6 +764,13 @@ def test_the_hybrid_loss_by_hand(objective: Any) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert right == 4
     assert figures["train_error"].item() == pytest.approx(100 * (1 - right / 6))
+
+
+@pytest.mark.parametrize("objective", ["reinforce", "variational"])
+def test_given_gazes_teach_the_answers_and_the_value_alone(objective: Any) -> None:
+    given, *_ = play_literal(GivenGaze(objective=objective))
+    unpaid, *_ = play_literal(Reinforce(objective=objective, reinforce_weight=0.0))
+    assert given.item() == unpaid.item()
 
 
 def test_a_learned_sigma_is_kept_wide_by_its_entropy() -> None:

@@ -74,6 +74,17 @@ def test_returns_are_what_is_still_to_come() -> None:
     assert losses.returns(reward).tolist() == [[4, 2], [3, 2], [3, 0]]
 
 
+def test_what_is_later_counts_less() -> None:
+    reward = torch.tensor([[1.0, 0.0], [0.0, 2.0], [4.0, 0.0]])
+    assert losses.returns(reward, 0.5).tolist() == [[2, 1], [2, 2], [4, 0]]
+    # A_t = R_t - b_t of such returns.
+    log_prob = torch.zeros(3, 2, requires_grad=True)
+    baseline = torch.tensor([[0.5, 1.0], [1.0, 0.25], [2.0, 1.0]])
+    loss = losses.reinforce(log_prob, reward, baseline, discount=0.5)
+    (gradient,) = torch.autograd.grad(loss, log_prob)
+    assert (-2 * gradient).tolist() == [[1.5, 0], [1, 1.75], [2, -1]]
+
+
 def test_shapes_are_checked() -> None:
     with pytest.raises(ValueError, match="log_prob_tb must have 2 axes"):
         losses.reinforce(torch.zeros(3), torch.zeros(3, 3), torch.zeros(3, 3))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+from conftest import needs_data
 
-from agents.learn import metrics, vectors
+from agents.learn import meteor, metrics, vectors
+from agents.learn.evaluate import Evaluation
 from agents.learn.judging import by_length
 from glimpse_env.data import pairs
 from glimpse_env.worlds.sentences import SentenceWorld
@@ -41,6 +44,61 @@ def test_bleu_by_hand() -> None:
     assert short == pytest.approx(100 * math.exp(1 - 5 / 4))
     with pytest.raises(ValueError, match="a reference for each"):
         metrics.bleu(["a"], [])
+
+
+def texts(count: int) -> tuple[list[str], list[str]]:
+    """Texts of nine words, many of which are those of their references."""
+    rng = np.random.default_rng(0)
+    right = rng.choice(list("abcdefgh"), (count, 9))
+    other = rng.random((count, 9)) < 0.6 * rng.random((count, 1))
+    said = np.where(other, rng.choice(list("abcdefgh"), (count, 9)), right)
+    return [" ".join(one) for one in said], [" ".join(one) for one in right]
+
+
+def half_interval(score: Callable[[list[int]], float], count: int) -> float:
+    """Of a score of texts, by the spread that it has over samples of them, drawn with replacement."""
+    rng = np.random.default_rng(1)
+    return 1.96 * float(np.std([score(rng.integers(count, size=count).tolist()) for _ in range(200)]))
+
+
+def halves(figure: Evaluation) -> tuple[float, float]:
+    low, high = figure.ci95
+    middle = (low + high) / 2
+    assert abs(middle - figure.error) < (high - low) / 4
+    return middle - low, high - middle
+
+
+def test_intervals_of_bleu_are_those_of_other_samples_of_texts() -> None:
+    said, right = texts(50)
+    half = half_interval(
+        lambda rows: metrics.plain_bleu([said[i] for i in rows], [right[i] for i in rows]), 50
+    )
+    assert halves(metrics.bleu(said, right)) == pytest.approx((half, half), rel=0.2)
+    others = [[one, "a b"] for one in right]
+    of_captions = half_interval(
+        lambda rows: metrics.caption_bleu([said[i] for i in rows], [others[i] for i in rows]), 50
+    )
+    assert halves(metrics.bleu_of_captions(said, others)) == pytest.approx((of_captions,) * 2, rel=0.2)
+
+
+def test_the_interval_of_f1_is_that_of_a_mean_where_all_trees_are_alike_large() -> None:
+    """F1 is then the mean over trees of how many of ten brackets agree."""
+    agree = np.random.default_rng(0).binomial(10, 0.7, 500)
+    found = metrics.f1(np.stack([agree, np.full(500, 10), np.full(500, 10)], 1))
+    half = 1.96 * 10 * agree.std() / math.sqrt(500)
+    assert found.error == pytest.approx(10 * agree.mean())
+    assert halves(found) == pytest.approx((half, half), rel=0.15)
+
+
+@needs_data("meteor")
+def test_the_interval_of_meteor_is_that_of_other_samples_of_captions() -> None:
+    said, right = texts(50)
+    counts = np.array(
+        [meteor.meteor(one.split(), [other.split()]) for one, other in zip(said, right, strict=True)]
+    )
+    half = half_interval(lambda rows: 100 * meteor.whole(counts[rows]), 50)
+    found = metrics.captions(said, [[one] for one in right])["meteor"]
+    assert halves(found) == pytest.approx((half, half), rel=0.2)
 
 
 def test_other_metrics_by_hand_and_by_their_libraries() -> None:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from agents.agent import SequenceSpec
 from agents.experiments import Experiment
+from agents.learn import language, sequences
 from agents.learn.language import NextStep, carried, in_windows, influence
 from agents.learn.loop import Loop, Task
 from agents.learn.recall import Recall, error_of, errors, evaluate, with_omega
@@ -196,7 +197,11 @@ def test_streams_are_the_text_in_columns(tmp_path: Path) -> None:
     assert torch.equal((x + 1) % 26, y)
 
 
-def test_windows_are_scored_as_a_plain_loop_would_and_a_carried_state_as_one_pass(tmp_path: Path) -> None:
+def test_windows_are_scored_as_a_plain_loop_would_and_a_carried_state_as_one_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language, "CHUNK", 300)  # several of either to this text
+    monkeypatch.setattr(sequences, "BLOCK", 2)
     rng = np.random.default_rng(0)
     made = text_of(tmp_path, "".join(rng.choice(list("abcd"), 8000)))
     model = CharLM(made.spec, CharLMSettings(hidden=8, embedding=4))
@@ -215,6 +220,18 @@ def test_windows_are_scored_as_a_plain_loop_would_and_a_carried_state_as_one_pas
     assert in_three.scenes == len(nats) == 3
     assert in_three.error == pytest.approx(np.mean(nats), rel=1e-5)
     assert in_three.ci95[0] < in_three.error < in_three.ci95[1]
+
+
+def test_neighbours_are_taken_together_for_an_interval() -> None:
+    """Of 1 3, 2 4 and 9 11 the means are 2, 3 and 10, whose standard deviation is the root of 19."""
+    found = language.with_interval_of_blocks(torch.tensor([1.0, 3, 2, 4, 9, 11]), 2)
+    half = 1.96 * math.sqrt(19) / math.sqrt(3)
+    assert found.ci95 == pytest.approx((5 - half, 5 + half), rel=1e-5)
+    # What is left over is of no block, but of the mean; and there are two blocks or more.
+    longer = language.with_interval_of_blocks(torch.tensor([1.0, 3, 2, 4, 9, 11, 5]), 2)
+    assert longer.ci95 == pytest.approx((5 - half, 5 + half), rel=1e-5)
+    few = language.with_interval_of_blocks(torch.tensor([1.0, 3, 2, 4]), 100)
+    assert few.ci95 == pytest.approx((2.5 - 1.96 / 2, 2.5 + 1.96 / 2), rel=1e-5)  # of 2 and 3
 
 
 # -- models and learners ------------------------------------------------------------------------------------
@@ -236,6 +253,19 @@ def test_a_stretch_begins_with_the_state_that_the_last_one_left(tmp_path: Path) 
     scores, _ = model(streams[:5])
     wanted = F.cross_entropy(scores.flatten(0, 1), streams[1:6].flatten())
     torch.testing.assert_close(lesson.batch([7, 8, 9], 0.0).loss, wanted)
+
+
+def test_streams_begin_anew_before_they_end(tmp_path: Path) -> None:
+    made = text_of(tmp_path, "".join(chr(97 + i % 26) for i in range(6000)))
+    streams = language.Streams(made)
+    places = []
+    for number in range(200):
+        steps, target, state = streams.batch([3] if number == 0 else None, 8)
+        assert steps.shape == target.shape == (5, 8)
+        assert state is None
+        places.append(streams.place)
+    # 5,280 characters to learn from are 660 a stream: 131 stretches of 5, each followed by one more.
+    assert places == [5 * i for i in (*range(1, 132), *range(1, 70))]
 
 
 def test_omega_of_a_model_is_that_of_its_errors_and_jacobians() -> None:

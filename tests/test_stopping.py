@@ -136,6 +136,17 @@ def test_figures_are_errors_in_length_and_of_all_lengths() -> None:
     assert between_distributions(torch.arange(1, 11), torch.arange(12, 2, -1)).error == 2
 
 
+def test_the_interval_of_a_distance_is_that_of_means_where_samples_lie_apart() -> None:
+    generator = torch.Generator().manual_seed(1)
+    near, far = torch.randn(2, 2000, generator=generator) * torch.tensor([[3.0], [4.0]])
+    found = between_distributions(near, far + 100)
+    # The distance is then that of the means, whose variances are 9 and 16 in 2,000.
+    half = 1.96 * math.sqrt((near.var() + far.var()).item() / 2000)
+    assert found.error == pytest.approx((far.mean() + 100 - near.mean()).item(), rel=1e-5)
+    assert found.ci95[1] - found.error == pytest.approx(half, rel=0.2)
+    assert found.error - found.ci95[0] == pytest.approx(half, rel=0.2)
+
+
 def test_stopping_is_asked_of_sequences_that_end(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="asked of 'columns' or 'lines', got 'adding'"):
         ending(Task("adding", {}, Loop(), 1))
