@@ -97,6 +97,17 @@ def test_words_are_detected_by_what_each_place_alone_would_say() -> None:
     assert (found - without).item() == pytest.approx(0.5 * nats / 2, rel=1e-4)
 
 
+def test_a_share_of_a_smoothed_words_probability_is_all_words() -> None:
+    model = captioner(attention="general", feeding="none", dropout=0.0)
+    canvas, target = torch.rand(2, 1, 44, 36), torch.tensor([[1, 2, 8], [3, 8, -1]])
+    scores, _ = model.teach(canvas, target)
+    log_p = scores.log_softmax(1)
+    right = sum(log_p[i, word].item() for i, word in enumerate((1, 2, 8, 3, 8))) / 5
+    plain, smoothed = (Captioning(label_smoothing=by).loss(model, canvas, target) for by in (0.0, 0.2))
+    assert plain.item() == pytest.approx(-right, rel=1e-5)
+    assert smoothed.item() == pytest.approx(-0.8 * right - 0.2 * log_p.mean().item(), rel=1e-5)
+
+
 def test_a_look_alone_says_its_word() -> None:
     """By hand, word after word: the readout of what the look saw, with nothing of what was heard."""
     model = captioner(attention="general", feeding="none", dropout=0.0)

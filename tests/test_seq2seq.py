@@ -367,6 +367,24 @@ def test_hard_looks_climb_what_they_are_paid(objective: Objective) -> None:
     assert (found - exact).norm() < 0.08 * exact.norm()
 
 
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_share_of_a_smoothed_words_probability_is_all_words(hard: bool) -> None:
+    model = model_of({"hard": hard})
+    canvas, target = texts(3, 7, 5), answers(2, 1, 3)
+    learner = HardLooks if hard else TeacherForcing
+    torch.manual_seed(1)
+    plain = learner(label_smoothing=0.0).loss(model, canvas, target)
+    torch.manual_seed(1)
+    smoothed = learner(label_smoothing=0.2).loss(model, canvas, target)
+    torch.manual_seed(1)
+    scores = model.teach_hard(canvas, target, 4).scores if hard else model.teach(canvas, target)[0][:, None]
+    log_p = scores.log_softmax(2)
+    words = target[target >= 0]
+    right = torch.stack([log_p[i, :, word] for i, word in enumerate(words.tolist())])
+    wanted = 0.2 * (right.mean() - log_p.mean())  # a fifth of what all 30 words cost, in place of that
+    torch.testing.assert_close(smoothed - plain, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_hard_looks_and_soft_ones_have_their_own_learners() -> None:
     hard, soft = Seq2SeqSettings(hard=True), Seq2SeqSettings()
     HardLooks().check(hard)
