@@ -17,10 +17,11 @@ from agents.agent import Spec
 from agents.cores import Stack
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.experiments.experiment import to_config
+from agents.learn import reading
 from agents.learn.envs import make_env, single_env
 from agents.learn.loop import Loop
 from agents.learn.pools import Texts
-from agents.learn.reading import Reading, look_through
+from agents.learn.reading import Read, Reading, look_through
 from agents.learn.reinforce import Objective
 from agents.learn.run import Run
 from agents.learn.sentences import (
@@ -499,6 +500,64 @@ def test_a_replay_is_what_was_seen_step_by_step() -> None:
         if t + 1 < len(asked):
             on = read.playing[t + 1]
             assert (read.said[t + 1][on] == asked[t][on]).all()
+
+
+@pytest.mark.parametrize("held", [0.0, 0.9])
+def test_the_loss_of_reading_by_hand(held: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Word by word and gaze by gaze, in plain Python: what is asked, paid, expected and drawn."""
+    experiment = EXPERIMENTS["gaze-numbers"].but(
+        model={"hidden": 16, "embedding": 12, "dropout": 0.0}, env={"glimpses_per_answer": 2}
+    )
+    torch.manual_seed(0)
+    agent = experiment.build(experiment.spec())
+    env = make_env(agent, experiment.env_id, 4, **experiment.env)
+    looked: list[Read] = []
+
+    def noted(*arguments: Any, sample: bool) -> Read:
+        assert sample == (held == 0)  # else the eye reads on
+        looked.append(look_through(*arguments, sample=sample))
+        return looked[0]
+
+    monkeypatch.setattr(reading, "look_through", noted)
+    learner = Reading(held=held, sigma_start=0.2, discount=0.5, gae_lambda=0.5, reinforce_weight=0.25)
+    result = learner.batch(agent, env, [1, 2, 3, 4], 0.5)
+    (read,) = looked
+    assert len(set(read.playing.sum(0).tolist())) > 1
+    nats, gazes, words, wrong = torch.zeros(()), torch.zeros(()), 0, 0
+    for b in range(4):  # as many parts as a batch is replayed in
+        row = Read(*(part[: int(read.playing[:, b].sum()), b : b + 1] for part in read))
+        steps = len(row.next)
+        asked = [int(row.next[t]) if row.due[t] else -1 for t in range(steps)]
+        assert asked[1::2] == row.next[1::2, 0].tolist()
+        assert set(asked[::2]) == {-1}  # at the second of two glimpses
+        known = torch.tensor(asked)[:, None] >= 0
+        scores = iter(agent.replay(row.retina, row.said, row.gaze, row.playing, known))
+        log_prob, expected = agent.valued(row.h, row.gaze, row.chosen)
+        paid = [0.0] * steps
+        for t, word in enumerate(asked):
+            if word >= 0:
+                log_p = next(scores).log_softmax(0)
+                nats = nats - log_p[word]
+                paid[t] = log_p[word].item()
+                words += 1
+                wrong += int(log_p.argmax()) != word
+        # The gaze chosen at step t earns what step t + 1 is paid, and half of what its successor earns.
+        earned, advantage = 0.0, 0.0
+        for t in reversed(range(steps - 1)):
+            earned = paid[t + 1] + 0.5 * earned
+            gazes = gazes + (expected[t, 0] - earned) ** 2 / (steps - 1)
+            later = expected[t + 1, 0].item() if t + 1 < steps - 1 else 0.0
+            advantage = paid[t + 1] + 0.5 * later - expected[t, 0].item() + 0.5 * 0.5 * advantage
+            if not held:
+                gazes = gazes - 0.25 * log_prob[t, 0] * advantage
+    wanted = (nats + reading.GAZES * gazes) / words
+    torch.testing.assert_close(result.loss, wanted, rtol=1e-4, atol=1e-6)
+    weights = list(agent.parameters())
+    ours, theirs = (
+        torch.autograd.grad(loss, weights, materialize_grads=True) for loss in (result.loss, wanted)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-6)
+    assert result.figures["words_wrong"].item() == pytest.approx(100 * wrong / words)
 
 
 def test_an_eye_with_reach_moves_from_where_it_looks() -> None:
