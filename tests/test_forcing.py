@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from agents.agent import SequenceSpec
 from agents.experiments import Experiment
 from agents.learn import forcing
-from agents.learn.language import NextStep, write
-from agents.learn.loop import Loop
+from agents.learn.language import NextStep, Streams, write
+from agents.learn.loop import Loop, Task
 from agents.learn.sequences import Sketch, make_sequences
 from agents.learn.written import NGrams, complete, nearest_class
 from agents.models.char_lm import CharLM, CharLMSettings, Discriminator
@@ -59,6 +59,39 @@ def test_sampling_everything_reads_only_its_own_draws() -> None:
     seen = forcing.scheduled(made, told, target, None, share=1.0)
     as_if = torch.cat([told[:1], torch.full((5, 3), 2)])
     torch.testing.assert_close(seen.state, made(as_if)[1])
+
+
+def test_a_share_of_the_steps_of_every_row_is_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The truth is symbol 1 throughout, and the model draws symbol 2."""
+    made = model()
+    with torch.no_grad():
+        made.head.weight.zero_()
+        made.head.bias.copy_(torch.tensor([0.0, 0, 50, 0, 0]))
+    fed, embed = [], made.embedding.forward
+    monkeypatch.setattr(made.embedding, "forward", lambda told: embed(fed.append(told[0]) or told))
+    truth = torch.ones(20, 500, dtype=torch.long)
+    torch.manual_seed(0)
+    forcing.scheduled(made, truth, truth, None, share=0.25)
+    own = (torch.stack(fed)[1:] == 2).double()
+    assert ((own.mean(1) - 0.25).abs() < 0.07).all()  # of 500 rows a quarter at each step, within 3.6 sigma
+    # Steps of one row are as independent of each other: the variance of their number is 19 * .25 * .75.
+    assert own.sum(0).var().item() == pytest.approx(19 * 0.25 * 0.75, rel=0.2)
+
+
+def test_the_share_that_is_sampled_rises_with_training() -> None:
+    made = make_sequences("characters", {"dataset": "python-docs"})
+    task = Task("characters", {"dataset": "python-docs"}, Loop(batch_size=4), 1)
+    language_model = model(made.spec)
+    taught, sampled = NextStep(), NextStep(forcing="scheduled", sampled=0.5)
+    at_first = [learner.lesson(language_model, task).batch([1], 0.0).loss for learner in (taught, sampled)]
+    assert at_first[0].item() == pytest.approx(at_first[1].item(), rel=1e-5)
+    lesson = sampled.lesson(language_model, task)
+    torch.manual_seed(2)
+    halfway = lesson.batch([1], 0.5).loss
+    steps, target, state = Streams(made).batch([1], 4)
+    torch.manual_seed(2)
+    wanted = forcing.scheduled(language_model, steps, target, state, share=0.25)
+    assert halfway.item() == pytest.approx(wanted.nats.mean().item(), rel=1e-5)
 
 
 def test_surprise_is_of_a_symbol_or_of_all_pixels() -> None:
