@@ -24,6 +24,7 @@ from agents.learn.pools import Pictures, some_of
 from agents.models.captioner import CaptionerSettings
 from glimpse_env import make_custom
 from glimpse_env.data import captions
+from glimpse_env.worlds.captions import CaptionWorld
 
 CAPTION = "Glimpse/Caption-v0"
 
@@ -187,7 +188,7 @@ def test_nothing_drops_out_of_captions_that_are_drawn_and_learned_from(
     spec = Spec((3, 12, 12), (3, 24, 24), 13, (), 5, 5)
     torch.manual_seed(0)
     model = CaptionerSettings(hidden=16, embedding=12, filters=4, dropout=0.5).build(spec)
-    learner, taught = captioning.SelfCritical(samples=3), []
+    learner, taught, shown, paid = captioning.SelfCritical(samples=3), [], [], []
     teach = model.teach
 
     def noted(seen: torch.Tensor, said: torch.Tensor) -> Any:
@@ -195,12 +196,22 @@ def test_nothing_drops_out_of_captions_that_are_drawn_and_learned_from(
         return teach(seen, said)
 
     monkeypatch.setattr(model, "teach", noted)
+    batch = Pictures.batch
+    monkeypatch.setattr(Pictures, "batch", lambda *given: shown.append(batch(*given)) or shown[-1])
+    monkeypatch.setattr(
+        CaptionWorld, "score", lambda _, told, ways: paid.append((told, ways)) or float(len(paid))
+    )
     lesson = learner.lesson(model, task)
     model.train()
-    result = lesson.batch([0, 1], 0.0)
+    result = lesson.batch([1, 2], 0.0)
     assert torch.isfinite(result.loss)
     assert model.training
     ((training, said),) = taught
+    # Three captions of each of two pictures are paid by what is right for theirs.
+    assert [ways for _, ways in paid] == [ways for ways in shown[0].ways for _ in range(3)]
+    assert shown[0].ways[0] != shown[0].ways[1]
+    assert [told for told, _ in paid] == [[word for word in row if 0 <= word < 12] for row in said.tolist()]
+    assert result.figures["paid"].item() == 3.5
     assert not training
     assert not (said == 11).any()  # <other>
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
