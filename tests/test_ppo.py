@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,3 +108,51 @@ def test_a_resumed_run_ends_with_the_same_weights_and_sb3_leaves_no_folder(
 def test_bad_settings_are_named(part: str, field: str, value: object) -> None:
     with pytest.raises(ValueError, match=field):
         TINY.but(**{part: {field: value}})
+
+
+def test_settings_reach_sb3_and_its_episodes_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def learn(model: PPO, steps: int, callback: Any) -> None:
+        told.append((steps, model.lr_schedule(1.0), model.ent_coef, model.gamma, model.n_epochs))
+        infos = [{"is_success": True}, {}, {"is_success": False}]
+        for rewards, dones in (([0, -0.5, 0], [0, 0, 0]), ([1, -0.25, 0], [1, 0, 1])):
+            callback({"rewards": np.array(rewards), "dones": np.array(dones), "infos": infos}, {})
+        model.num_timesteps = steps
+
+    monkeypatch.setattr(PPO, "learn", learn)
+    experiment = TINY.but(learner={"entropy_weight": 0.25, "n_epochs": 3}, loop={"learning_rate": 0.01})
+    config = to_config("ppo-mnist", experiment, experiment.spec())
+    run = Run(tmp_path, config, resume=False, overwrite=False)
+    metrics = list(experiment.train(run, experiment.build(experiment.spec()), quiet=True))
+    assert told == [(112, 0.01, 0.25, 1.0, 3), (112, 0.005, 0.25, 1.0, 3)]
+    # In each of two epochs two episodes end, one of them right, and all rows are paid 0.25.
+    assert [(one["train_error"], one["reward"], one["env_steps"]) for one in metrics] == [
+        (50.0, 0.125, 112),
+        (50.0, 0.125, 224),
+    ]
+
+
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_gaze_is_drawn_cell_by_cell(recurrent: bool) -> None:
+    """By the softmax of its biases, nearly all that an action goes by before anything is learned."""
+    torch.manual_seed(0)
+    agent = SB3Policy(Spec((1, 8, 8), (1, 28, 28), 10, (), 1, 7), cells=3, recurrent=recurrent).eval()
+    glimpse = {"retina": torch.rand(1, 1, 8, 8), "gaze": torch.zeros(1, 2), "time": torch.zeros(1, 1)}
+    with torch.no_grad():
+        agent.policy.action_net.bias.copy_(torch.linspace(-1, 1, 16))
+        step, _ = agent(
+            {key: part.expand(4000, *part.shape[1:]) for key, part in glimpse.items()}, None, True
+        )
+        mean, _ = agent(glimpse, None, False)
+        columns, rows = (torch.linspace(-1, 1, 16)[part].softmax(0) for part in (slice(0, 3), slice(3, 6)))
+    cells = (step.gaze + 1).round().long()
+    assert torch.equal(cells.float() - 1, step.gaze)
+    for axis, wanted in enumerate((columns, rows)):
+        shares = torch.bincount(cells[:, axis], minlength=3) / 4000
+        torch.testing.assert_close(shares, wanted, atol=0.03, rtol=0)
+    assert mean.gaze.tolist() == [[1, 1]]
+    log_p = (columns[cells[:, 0]] * rows[cells[:, 1]]).log()
+    torch.testing.assert_close(step.log_prob, log_p, atol=0.1, rtol=0)
