@@ -32,6 +32,7 @@ from agents.models.draw import DRAWClassifier, DRAWClassifierSettings
 from agents.models.edram import EDRAM, IDENTITY, EDRAMSettings, SlimEDRAM, SlimEDRAMSettings
 from agents.models.stn import SpatialTransformer, SpatialTransformerSettings
 from agents.models.whole_canvas import WholeCanvasClassifier, WholeCanvasSettings
+from agents.parts.convolutions import keep_variance
 from agents.parts.windows import affine_read
 from glimpse_env.wrappers import glimpse_env_of
 
@@ -264,6 +265,40 @@ def test_the_slim_one_begins_where_its_heat_map_is_hottest() -> None:
     _, windows = look_through(agent, torch.rand(2, 1, 100, 100), 1)
     # A flat map's mean is its middle cell, the seventh of 13, around pixel 49.5.
     torch.testing.assert_close(windows[0, 0], torch.tensor([[0.3, 0, 0], [0, 0.3, 0]]))
+
+
+def test_the_slim_ones_window_goes_on_from_where_it_was() -> None:
+    agent = SlimEDRAM((1, 100, 100), 10)
+    move = torch.tensor([0.01, 0, 0.1, 0, -0.02, -0.2])
+    with torch.no_grad():
+        agent.emission.bias.copy_(move)  # its weights begin at 0
+    _, windows = look_through(agent, torch.rand(2, 1, 100, 100), 4)
+    torch.testing.assert_close(windows[:, 1:] - windows[:, :-1], move.view(2, 3).expand(2, 3, 2, 3))
+
+
+def test_edrams_window_is_neither_mirrored_nor_wider_than_the_canvas() -> None:
+    agent = EDRAM((1, 60, 60), 10, glimpses=2).eval()
+    with torch.no_grad():
+        agent.emission.bias.copy_(torch.tensor([-1.0, -1, 0.5, 0.5, 9, 9]))
+    _, windows = look_through(agent, torch.rand(2, 1, 60, 60), 2)
+    half, one = torch.tanh(torch.tensor([0.5, 1.0])).tolist()
+    wanted = torch.tensor([[0, -one, half], [half, 1, 1]])
+    torch.testing.assert_close(windows, wanted.expand(2, 2, 2, 3))
+
+
+def test_rectified_layers_keep_the_variance_of_what_they_see() -> None:
+    """Ten of 256 units: pre-activations with twice the mean square of unit inputs, at the end as at first."""
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(256, 256) for _ in range(10)]
+    keep_variance(layers)
+    h, squares = torch.randn(2000, 256), []
+    for layer in layers:
+        assert not layer.bias.any()
+        z = layer(h)
+        squares.append(z.square().mean().item())
+        h = z.relu()
+    assert squares[0] == pytest.approx(2, rel=0.05)
+    assert squares[-1] == pytest.approx(2, rel=0.4)
 
 
 def test_draw_begins_with_the_whole_canvas_and_ends_with_a_digit() -> None:
