@@ -17,7 +17,7 @@ from agents.agent import Agent, Spec, Step
 from agents.learn import captioning
 from agents.learn.captioning import Captioning
 from agents.learn.envs import make_env
-from agents.learn.looks import mass_on_target, movement, on_target, own_mass_on_target
+from agents.learn.looks import looks_while, mass_on_target, movement, on_target, own_mass_on_target
 from agents.learn.loop import Loop, Task
 from agents.models.captioner import CaptionerSettings
 from glimpse_env import make_custom
@@ -86,7 +86,10 @@ def test_on_target_is_within_the_box_of_what_is_named(beside: bool) -> None:
     task = Task(CAPTION, {"glimpses_per_answer": 1}, Loop(), 1)
     found = on_target(Pointing(beside), task, "test")["on target"]  # type: ignore[arg-type]
     assert found.error == 100 if not beside else found.error < 1  # in another of that name
-    assert found.scenes > 1500
+    env = gymnasium.make_vec(CAPTION, 1000, "vector_entry_point", split="test", glimpses_per_answer=1)
+    assert env.unwrapped.num_scenes == 1000
+    env.reset(options={"index": np.arange(1000)})
+    assert found.scenes == env.present_scenes().boxes.any(-1).sum()  # words that name something
 
 
 def test_a_look_may_be_a_word_before_what_is_named() -> None:
@@ -160,6 +163,22 @@ def test_attention_on_what_a_captioner_names_itself(tmp_path: Path, monkeypatch:
     nothing = (0, words[2:], looks[2:], looks[2:])
     monkeypatch.setattr("agents.learn.looks.looks_while", lambda *_: iter([nothing]))
     assert own_mass_on_target(model, task, "validation", said[2:]) == {}
+
+
+def test_looks_are_those_of_a_captioner_that_says_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is taught by, all words at once."""
+    model = captioner(attention="general", feeding="above", layers=2, hard=True)
+    views = [torch.rand(2, 1, 44, 36), torch.rand(1, 1, 44, 36)]
+    monkeypatch.setattr("agents.learn.looks.frozen_views", lambda *_: iter(views))
+    said = [[1, 2], [3], [4, 5, 6]]
+    found = list(looks_while(model, Task(CAPTION, {}, Loop(), 1), "test", said))
+    assert [first for first, *_ in found] == [0, 2]
+    for (first, words, weights, looks), view in zip(found, views, strict=True):
+        assert [[w for w in row if w >= 0] for row in words.tolist()] == said[first : first + len(view)]
+        _, taught = model.teach(view, words)
+        assert torch.equal(looks[words >= 0], taught[words >= 0])
+        assert torch.equal(weights.argmax(2)[words >= 0], taught.argmax(2)[words >= 0])
+        assert (weights.amax(2) < 1).all()  # what a hard look is drawn by
 
 
 def test_movement_is_that_of_looks_one_knows(monkeypatch: pytest.MonkeyPatch) -> None:
