@@ -81,7 +81,7 @@ class Reading(Reinforce, Scorer):
             nats = F.cross_entropy(scores, target, reduction="none")
             loss = loss + nats.sum() / inner.num_envs
             paid = torch.zeros_like(log_prob).masked_scatter(asked >= 0, -nats.detach())
-            looked = part.playing[1:] & (part.next[1:] >= 0)
+            looked = part.playing[1:]
             value = baseline[:-1] * looked
             if held:
                 gaze_loss = losses.baseline_error(value, losses.returns(paid[1:], self.discount))
