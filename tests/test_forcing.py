@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from agents.agent import SequenceSpec
 from agents.experiments import Experiment
-from agents.learn import forcing
+from agents.learn import forcing, written
 from agents.learn.language import NextStep, Streams, write
 from agents.learn.loop import Loop, Task
 from agents.learn.sequences import Sketch, make_sequences
@@ -235,10 +235,49 @@ def test_a_digit_is_completed_below_its_middle_and_judged_by_its_neighbour() -> 
     assert set(rows.unique().tolist()) == {0.0, 1.0}
     labels = torch.tensor(load("mnist-5k", "train").labels[:1000])
     assert torch.equal(nearest_class(rows, "mnist-5k"), labels)  # each is its own neighbour
-    made = CharLM(sketch.spec, CharLMSettings(**PLAIN))
+    made = CharLM(sketch.spec, CharLMSettings(**PLAIN)).eval()
+    torch.manual_seed(3)
     whole = complete(made, rows[:, :5])
     assert torch.equal(whole[:14], rows[:14, :5])
     assert not torch.equal(whole[14:], rows[14:, :5])
+    # Row by row, each drawn from what is said of it when all that is above it has been read.
+    torch.manual_seed(0)  # as whoever scores a model does
+    for place in range(14, 28):
+        scores, _ = made(torch.cat([told[:1, :5], whole[:place]]))
+        assert torch.equal(made.draw(scores[-1]), whole[place])
+
+
+def test_texts_are_judged_by_what_was_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_sequences("characters", {"dataset": "python-docs"})
+    parts = {split: "".join(made.spec.alphabet[i] for i in part) for split, part in made.text.items()}
+    counted, judged = [], []
+
+    class Noting:
+        def __init__(self, text: str, symbols: int) -> None:
+            counted.append((text, symbols))
+
+        def nats(self, text: str) -> float:
+            judged.append(text)
+            return 1.0 + len(judged) % 2
+
+    monkeypatch.setattr(written, "NGrams", Noting)
+    monkeypatch.setattr(written, "TEXTS", 4)
+    monkeypatch.setattr(written, "LENGTH", 30)
+    language_model = model(made.spec)
+    assert written.nats_of_own_text(language_model, made).error == 1.5
+    assert written.nats_of_training_text(made).error == 1.5
+    assert counted == [(parts["validation"] + parts["test"], len(made.spec.alphabet))] * 2
+    own, real = judged[:4], judged[4:]
+    assert [len(one) for one in judged] == [30] * 8
+    assert all(one in parts["train"] and one not in parts["test"] for one in real)
+    assert len(set(own)) == len(set(real)) == 4
+    torch.manual_seed(0)  # as whoever scores a model does
+    symbols, state, columns = torch.full((4,), made.spec.alphabet.index("\n")), None, []
+    for _ in range(30):
+        scores, state = language_model.eval()(symbols[None], state)
+        symbols = language_model.draw(scores[0])
+        columns.append(symbols)
+    assert own == ["".join(made.spec.alphabet[i] for i in row) for row in torch.stack(columns, 1)]
 
 
 def test_the_next_row_is_asked_pixel_by_pixel() -> None:
