@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import json
@@ -415,6 +416,9 @@ def test_a_word_that_stands_for_all_others_is_paid_nothing(
     said = env.world.score(right, [right])
     assert said < env.world.score([a, runs], [right])
     assert env.world.score([other], [right]) == 0
+    corpus = [[captions.caption_words(text) for text in several] for several in SAID[:3]]
+    slowly = slow_cider(["a", "", "runs"], [["a", "<other>", "runs"]], corpus)
+    assert said == pytest.approx(slowly / 10)
     assert captioning.unsayable(env) == [other]
     assert captioning.unsayable(vector(1)) == []
 
@@ -512,6 +516,51 @@ def test_words_have_the_box_of_the_one_thing_they_name() -> None:
         assert (world.boxes_of(scene, said.tolist()) == known).all()
     assert world.boxes[:20, 0].any()
     assert (world.boxes_of(0, world.answers_of("in the for")) == 0).all()
+
+
+@needs_data(f"codraw/{codraw.SCENES}")
+def test_things_are_drawn_as_large_as_they_are_far_and_turned_as_they_are() -> None:
+    for depth, scale in enumerate((1.0, 0.7, 0.49)):
+        thing = codraw.Thing("hb0_10", 250.0, 200.0, depth, False)
+        with Image.open(codraw.find("Pngs/hb0_10s.png")) as art:
+            width, height = art.size
+        (box,) = codraw.boxes_of(["boy"], [thing])
+        assert box is not None
+        assert box[2:] == pytest.approx((scale * width / 500, scale * height / 400))
+        empty, seen, turned = (
+            codraw.paint(things, 200).astype(int)
+            for things in ((), (thing,), (dataclasses.replace(thing, turned=True),))
+        )
+        changed = np.argwhere((np.abs(seen - empty) > 8).any(0))
+        (top, left), (bottom, right) = changed.min(0), changed.max(0)
+        x, y, width, height = (200 * part for part in box)
+        assert (left, right, top, bottom) == pytest.approx((x, x + width, y, y + height), abs=4)
+        inside = (slice(None), slice(int(y + 2), int(y + height - 2)), slice(int(x + 2), int(x + width - 2)))
+        mirrored = np.abs(turned[:, :, ::-1] - seen)[inside].mean()
+        assert 3 * mirrored < np.abs(turned - seen)[inside].mean()
+
+
+@needs_data(f"codraw/{codraw.SCENES}")
+def test_what_is_said_of_codraw_corrects_nothing_and_names_something() -> None:
+    given = captions.load("codraw", "validation")
+    said = [caption for several in given.captions for caption in several]
+    assert len(said) > 1000
+    assert all(3 <= len(caption) <= 20 and not codraw.CORRECTING & set(caption) for caption in said)
+    assert all(any(boxes) for several in given.boxes for boxes in several)
+
+
+@needs_data(f"codraw/{codraw.SCENES}")
+def test_the_caption_that_teaches_is_any_and_its_words_have_their_boxes() -> None:
+    env = vector(300, dataset="codraw", split="validation", canvas_size=100, glimpses_per_answer=1)
+    env.reset(seed=0)
+    scenes, places = env.present_scenes(), []
+    for item, target, boxes, ways in zip(env.items, scenes.target, scenes.boxes, env.ways, strict=True):
+        places.append([row.tolist() for row in ways].index(target.tolist()))
+        said = [word for word in target.tolist() if 0 <= word < env.task.end]
+        wanted = env.world.boxes_of(item, said)
+        known = np.array(said) < len(env.world.names) - 1  # but for rare words, which no answer is
+        assert (boxes[: len(said)][known] == wanted[known]).all()
+    assert len(set(places)) > 3
 
 
 @pytest.mark.skipif(not meteor.at_hand(), reason="needs METEOR's lists: set GLIMPSE_DATA to what has meteor/")
