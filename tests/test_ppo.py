@@ -117,9 +117,10 @@ def test_settings_reach_sb3_and_its_episodes_are_counted(
 
     def learn(model: PPO, steps: int, callback: Any) -> None:
         told.append((steps, model.lr_schedule(1.0), model.ent_coef, model.gamma, model.n_epochs))
-        infos = [{"is_success": True}, {}, {"is_success": False}]
-        for rewards, dones in (([0, -0.5, 0], [0, 0, 0]), ([1, -0.25, 0], [1, 0, 1])):
-            callback({"rewards": np.array(rewards), "dones": np.array(dones), "infos": infos}, {})
+        infos = [{"is_success": True}, {}, {"is_success": False}, *[{}] * 5]
+        for rewards, dones in (([-0.25, -0.5, 0], [0, 0, 0]), ([1, -0.25, 0], [1, 0, 1])):
+            at = {"rewards": np.pad(rewards, (0, 5)), "dones": np.pad(dones, (0, 5)), "infos": infos}
+            callback(at, {})
         model.num_timesteps = steps
 
     monkeypatch.setattr(PPO, "learn", learn)
@@ -128,10 +129,10 @@ def test_settings_reach_sb3_and_its_episodes_are_counted(
     run = Run(tmp_path, config, resume=False, overwrite=False)
     metrics = list(experiment.train(run, experiment.build(experiment.spec()), quiet=True))
     assert told == [(112, 0.01, 0.25, 1.0, 3), (112, 0.005, 0.25, 1.0, 3)]
-    # In each of two epochs two episodes end, one of them right, and all rows are paid 0.25.
+    # In each of two epochs two episodes end, one of them right and paid 0.75.
     assert [(one["train_error"], one["reward"], one["env_steps"]) for one in metrics] == [
-        (50.0, 0.125, 112),
-        (50.0, 0.125, 224),
+        (50.0, 0.375, 112),
+        (50.0, 0.375, 224),
     ]
 
 

@@ -69,17 +69,20 @@ class PPOLearner(Learner):
 
 
 class _Successes:
-    """Counts the episodes that ended and those that were right, and shows them: a callback of SB3."""
+    """Counts the episodes that ended, those that were right and what they were paid: a callback of SB3."""
 
-    def __init__(self, bar: tqdm[Any]) -> None:
+    def __init__(self, bar: tqdm[Any], rows: int) -> None:
         self.bar = bar
         self.episodes = self.right = 0
         self.paid = 0.0
+        self.present = np.zeros(rows)  # what the episodes were paid that are still played
 
     def __call__(self, at: dict[str, Any], _: dict[str, Any]) -> bool:
-        self.paid += float(at["rewards"].sum())
+        self.present += at["rewards"]
         for row in np.flatnonzero(at["dones"]):
             self.episodes += 1
+            self.paid += float(self.present[row])
+            self.present[row] = 0
             self.right += at["infos"][row]["is_success"]
         self.bar.update(len(at["dones"]))
         if self.episodes:
@@ -143,7 +146,7 @@ def train_ppo(
         agent.train()
         label = f"epoch {epoch + 1}/{loop.epochs}"
         with tqdm(desc=label, unit=" steps", unit_scale=True, disable=quiet, leave=False) as bar:
-            counted = _Successes(bar)
+            counted = _Successes(bar, learner.num_envs)
             model.learn(loop.steps_per_epoch, counted)
         seconds = time.perf_counter() - began
         right = counted.right / max(counted.episodes, 1)
