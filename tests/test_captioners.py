@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from agents.learn import checkpoint, features, metrics
 from agents.learn.captioning import Captioning, HardCaptioning, SelfCritical
 from agents.learn.loop import Loop, Task
 from agents.learn.reading import Reading
-from agents.models.captioner import CaptionerSettings
+from agents.models.captioner import FAINT, CaptionerSettings
 from agents.models.gaze_captioner import GazeCaptionerSettings
 from agents.parts import beam, eye
 from agents.report import results
@@ -110,6 +111,18 @@ KINDS: list[dict[str, Any]] = [
     {"attention": "general", "feeding": "above", "layers": 3},
     {"attention": "general", "hard": True},
 ]
+
+
+def test_a_place_says_in_waves_where_it_lies() -> None:
+    """By sines and cosines of its line, then of its column, four waves each."""
+    place = captioner().place.detach() / FAINT  # of 6 lines and 5 columns
+    for line in range(6):
+        for column in range(5):
+            wanted = []
+            for at, count in ((line, 6), (column, 5)):
+                turns = [math.pi * count ** (power / 3) for power in (-3, -2, -1, 0)]
+                wanted += [wave(at * turn) for wave in (math.sin, math.cos) for turn in turns]
+            torch.testing.assert_close(place[5 * line + column], torch.tensor(wanted), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("across", "beside"), [(61, 2), (29, 0.5), (21, 0.5)])

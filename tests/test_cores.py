@@ -335,6 +335,28 @@ def test_bn_lstm_is_its_formula_with_statistics_of_each_step() -> None:
     torch.testing.assert_close(made(x[:1], (h[:1], c[:1], 1))[0], made(x, (h, c, 1))[0][:1])
 
 
+def test_the_noise_that_a_batch_normalised_sequence_begins_with() -> None:
+    """Its variance is 0.01, and of it a twentieth is in what is kept: the gates are four copies of h."""
+    made = core("bn-lstm").train()
+    assert isinstance(made, BNLSTM)
+    made(torch.randn(5000, 5), None)
+    noise = (made.variance_h[0] - 0.95) / 0.05
+    torch.testing.assert_close(noise, torch.full((16,), 0.01), rtol=0.1, atol=0)
+    made.eval()
+    x = torch.randn(3, 5)
+    assert torch.equal(made(x, None)[0], made(x, (torch.zeros(3, 4), torch.zeros(3, 4), 0))[0])
+
+
+def test_a_layer_normalised_cell_begins_as_its_weight_says() -> None:
+    made = core("ln-lstm")
+    assert isinstance(made, LNLSTM)
+    h, c = made.begin_from(torch.rand(3, 4))
+    assert torch.equal(c, made.begin[1].expand(3, 4))
+    assert torch.equal(torch.cat(made.initial(2)), made.begin.repeat_interleave(2, 0))
+    assert c.abs().min() > 0
+    assert h.shape == c.shape
+
+
 def test_the_deep_steps_are_their_formulas() -> None:
     x, h = torch.randn(3, 5), torch.rand(3, 4)
     for shortcut in (True, False):
