@@ -8,7 +8,11 @@ import numpy as np
 import pytest
 
 from agents.learn import meteor, metrics
+from agents.learn.evaluate import Evaluation
+from agents.parts.eye import WHOLE
+from agents.report import judgements
 from agents.report.judgements import Judged, agreement
+from glimpse_env.data.captions import Captioned
 
 REFERENCE = "a brown dog runs over the green grass"
 
@@ -60,3 +64,40 @@ def test_one_wrong_word_of_eight_is_an_eighth() -> None:
     assert of["TER"](near, [REFERENCE]) == pytest.approx(-100 / 8)
     assert of["BLEU-1"](near, [REFERENCE]) == pytest.approx(100 * 7 / 8)
     assert of["ROUGE-L"](near, [REFERENCE]) == pytest.approx(7 / 8)
+
+
+def test_people_are_compared_with_the_others_and_neighbours_with_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = (("a dog runs", "a dog runs fast"), ("a dog runs", "cats sleep"), ("a red car", "a car"))
+    asked = (("one", "two", "three"), ("four", "five", "six"))
+    said = {
+        split: tuple(tuple(tuple(one.split()) for one in several) for several in given)
+        for split, given in (("train", known), ("test", asked))
+    }
+    given = {split: Captioned(("p",) * len(several), several) for split, several in said.items()}
+    seen = {"train": np.zeros((3, 10 + WHOLE)), "test": np.zeros((2, 10 + WHOLE))}
+    seen["train"][:, -WHOLE:][:, :2] = [[1, 0.1], [5, -0.5], [0, 1]]
+    seen["test"][:, -WHOLE:][:, :2] = [[0.1, 0], [0.1, 3]]
+    compared: list[tuple[list[str], list[list[str]]]] = []
+
+    def noted(written: list[str], references: list[list[str]]) -> dict[str, Evaluation]:
+        compared.append((list(written), [list(others) for others in references]))
+        return {"bleu1": Evaluation(float(len(compared)), (0.0, 2.0 * len(compared)), 2)}
+
+    monkeypatch.setattr(judgements.captions, "load", lambda _, split: given[split])
+    monkeypatch.setattr(judgements, "features_of", lambda _, split, size: seen[split].astype(np.float16))
+    monkeypatch.setattr(judgements.metrics, "captions", noted)
+    assert judgements.people("test") == {"bleu1": Evaluation(2.0, (0.0, 4.0), 2)}  # of 1, 2 and 3
+    assert compared == [
+        (["one", "four"], [["two", "three"], ["five", "six"]]),
+        (["two", "five"], [["one", "three"], ["four", "six"]]),
+        (["three", "six"], [["one", "two"], ["four", "five"]]),
+    ]
+    del compared[:]
+    judgements.neighbours("test", near=2)
+    # The first picture is like the two of dogs, whatever their brightness; the second like a car, then a dog.
+    ((written, references),) = compared
+    assert written[0] == "a dog runs"
+    assert written[1] in ("a car", "a red car", "a dog runs", "a dog runs fast")
+    assert references == [["one", "two", "three"], ["four", "five", "six"]]
