@@ -90,6 +90,9 @@ def test_features_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("agents.learn.features._computed", never)
     np.testing.assert_array_equal(features.features_of(dataset, "validation", 32), found)
+    for split, size in (("validation", 40), ("test", 32)):  # which are others
+        with pytest.raises(AssertionError):
+            features.features_of(dataset, split, size)
     (kept,) = (tmp_path / "glimpse_env" / "features").iterdir()
     kept.write_bytes(b"no array")
     features._features.cache_clear()

@@ -52,6 +52,27 @@ def test_right_captions_of_a_picture_teach_at_once(learner: Captioning | HardCap
     pool.env.close()
 
 
+def test_features_are_those_of_the_picture_that_a_caption_is_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    said = [[f"picture {word}"] for word in "abcdefghijklmnopqrst"]
+    inner = make_custom(pictures(20), captions=said, split="train", canvas_size=24).unwrapped.vector
+    env = {"dataset": inner.dataset, "canvas_size": 24, "glimpses_per_answer": 1}
+    task = Task(CAPTION, env, Loop(batch_size=8, images_per_epoch=8), 1)
+    number = torch.arange(inner.num_scenes, dtype=torch.float16)[:, None].numpy()
+    monkeypatch.setattr("agents.learn.pools.known_features", lambda *_: number)
+    pool = Pictures(captioner(), task)
+    seen = set()
+    for shown in (pool.batch([1]), pool.batch(None), pool.batch(None)):
+        for (picture,), told in zip(shown.canvas.int().tolist(), shown.target.tolist(), strict=True):
+            seen.add(picture)
+            words = [word for word in told if 0 <= word < len(inner.world.names)]
+            assert tuple(inner.world.names[word] for word in words) == inner.world.references(picture)[0]
+    assert len(seen) > 5
+    pool.env.close()
+
+
 def test_captions_that_teach_are_drawn_alike() -> None:
     ways = torch.tensor([[[1, 0], [2, 0], [3, 0]], [[4, 0], [-1, -1], [-1, -1]]]).repeat(3000, 1, 1)
     torch.manual_seed(0)
