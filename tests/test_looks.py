@@ -14,7 +14,7 @@ from conftest import OFFLINE, SAID, captioner, pictures
 from torch.nn import functional as F
 
 from agents.agent import Agent, Spec, Step
-from agents.learn import captioning
+from agents.learn import captioning, envs
 from agents.learn.captioning import Captioning
 from agents.learn.envs import make_env
 from agents.learn.looks import looks_while, mass_on_target, movement, on_target, own_mass_on_target
@@ -99,6 +99,28 @@ def test_a_look_may_be_a_word_before_what_is_named() -> None:
     assert found["on target"].error < 10  # where nothing is named next it looks into the corner
     early = on_target(Pointing(False, early=2), task, "test")  # type: ignore[arg-type]
     assert early["on target, a word before"].error < 10
+
+
+def test_looks_of_every_scene_count_once_whatever_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = Task(CAPTION, {"glimpses_per_answer": 1}, Loop(), 1)
+    torch.manual_seed(0)
+    model = CaptionerSettings(hidden=8, embedding=6, filters=2).build(
+        Spec((4, 12, 12), (1, 100, 100), 19, (), 12, 12)
+    )
+    found = []
+    for rows in (1000, 300):  # of 1,000 scenes, so that the last of four batches is filled up
+        monkeypatch.setattr(envs, "MOST_ROWS", rows)
+        said = Captioning().answers(model, task, "test", 1)
+        looks = list(looks_while(model, task, "test", said))
+        scenes = [len(words) for _, words, _, _ in looks]
+        assert sum(scenes) == len(said) == 1000
+        found.append((on_target(model, task, "test"), mass_on_target(model, task, "test"), said))
+    assert found[0][2] == found[1][2]
+    for one, other in zip(found[0][:2], found[1][:2], strict=True):
+        assert one.keys() == other.keys()
+        for mode in one:
+            assert one[mode].scenes == other[mode].scenes
+            assert one[mode].error == pytest.approx(other[mode].error, rel=1e-4)
 
 
 def test_attention_on_target_is_counted_word_by_word(monkeypatch: pytest.MonkeyPatch) -> None:

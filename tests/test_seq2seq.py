@@ -17,7 +17,7 @@ from agents.agent import Spec
 from agents.cores import Stack
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.experiments.experiment import to_config
-from agents.learn import reading
+from agents.learn import envs, reading
 from agents.learn.envs import make_env, single_env
 from agents.learn.loop import Loop
 from agents.learn.pools import Texts
@@ -640,13 +640,17 @@ def test_both_learn_translate_and_are_resumed(tmp_path: Path, model: Any, learne
     assert found["up to 8 words"].error == spoken.error  # no name is longer
 
 
-def test_what_is_written_is_what_the_environment_heard() -> None:
+def test_what_is_written_is_what_the_environment_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(envs, "MOST_ROWS", 300)  # so that the last batch is filled up
     experiment = EXPERIMENTS["luong-de-en"].but(
         model={"hidden": 16, "embedding": 12}, env={**OFFLINE, "canvas_size": 30, "horizon": 31}
     )
     model = experiment.build(experiment.spec())
     greedy = translate(model, experiment.task, "test", beams=1)
     acted = written(model, experiment.task, "test", sample=False)
+    count = single_env(experiment.env_id, experiment.env, split="test").vector.num_scenes
+    assert len(greedy) == len(acted) == count
+    assert count % 300
     # Words that are as probable as each other but for rounding may go either way.
     assert sum(a == b for a, b in zip(greedy, acted, strict=True)) > 0.98 * len(acted)
 
