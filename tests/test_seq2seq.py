@@ -38,6 +38,7 @@ from agents.parts import alignment, beam
 from agents.parts.gaze import GazePolicy
 from agents.parts.vocabulary import turned
 from agents.show import alignment as show_alignment
+from glimpse_env.sensors.words import read_words
 
 SPEC = Spec((5,), (20,), 30, (), 12, 12, 30, 1)  # 20 places of 29 words, 12 answers of 29 words and END
 END = 29
@@ -536,6 +537,41 @@ def test_a_replay_is_what_was_seen_step_by_step() -> None:
         if t + 1 < len(asked):
             on = read.playing[t + 1]
             assert (read.said[t + 1][on] == asked[t][on]).all()
+
+
+@pytest.mark.parametrize("size", [1, 4, 5])
+def test_an_eye_remembers_each_word_at_its_place(size: int) -> None:
+    """All that its windows showed by then, and 0 elsewhere."""
+    torch.manual_seed(0)
+    agent = ReadingAgentSettings(hidden=8, embedding=6).build(SPEC._replace(retina=(size,))).eval()
+    text, wanted = np.random.default_rng(0).integers(1, 30, (1, 20)), np.zeros((1, 20), np.int64)
+    state, window = agent.initial(1), np.empty((1, size), np.int64)
+    for gaze in (-1.0, 0.97, -0.3, 0.1, 1.0, -0.9):
+        read_words(text, np.array([[gaze]], np.float32), window)
+        first = math.floor((float(np.float32(gaze)) + 1) / 2 * 19 + 1 - size / 2)
+        for place in range(max(first, 0), min(first + size, 20)):
+            wanted[0, place] = text[0, place]
+        observation = {"retina": torch.from_numpy(window.copy()), "gaze": torch.tensor([[gaze]])}
+        _, _, state = agent.read({**observation, "said": torch.tensor([[-1]])}, state)
+        assert state[1].tolist() == wanted.tolist()
+    assert 0 < (wanted == 0).sum() < 20
+
+
+def test_an_eye_begins_by_reading_on_and_may_have_seen_nothing() -> None:
+    torch.manual_seed(0)
+    agent = ReadingAgentSettings(hidden=8, embedding=6, stride=3, reach=0.5).build(SPEC).eval()
+    torch.nn.init.zeros_(agent.locator.weight)
+    nothing = torch.zeros(2, 5, dtype=torch.long)
+    observation = {
+        "retina": nothing, "gaze": torch.tensor([[-1.0], [0.0]]), "said": torch.tensor([[-1], [-1]])
+    }  # fmt: skip
+    step, _ = agent(observation, agent.initial(2), False)
+    places = (step.gaze - observation["gaze"]) * 19 / 2  # of 20
+    torch.testing.assert_close(places, torch.full((2, 1), 3.0))
+    assert step.logits.isfinite().all()  # of the first place, which is empty
+    _, h, (_, words, _) = agent.read(observation, agent.initial(2))
+    first = agent._words(words[:, :1]) + agent.place.weight[0]
+    torch.testing.assert_close(agent._remember(h[None], words, words[None] > 0)[0], first[:, 0])
 
 
 @pytest.mark.parametrize("held", [0.0, 0.9])
