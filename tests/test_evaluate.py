@@ -55,6 +55,14 @@ def test_in_training_an_early_end_is_wrong_but_ends_nothing() -> None:
     assert learning(ending, envs.make_env(Constant(3), MNIST, 2, **OFFLINE)) is ending
 
 
+def test_who_is_over_is_paid_no_more() -> None:
+    env = envs.make_env(Constant(1, 11), "Glimpse/HouseNumbers-v0", 50, step_cost=0.125, **OFFLINE)
+    played = rollout(learning(Constant(1, 11), env), env, sample=False, seed=0)
+    assert (~played.playing).any()
+    assert (played.reward[~played.playing] == 0).all()
+    assert (played.reward[played.playing] != 0).all()  # each glimpse costs
+
+
 def test_an_episode_that_is_cut_off_is_not_right() -> None:
     env = VectorSupervision(GlimpseVectorEnv(20, max_episode_steps=2, **OFFLINE))
     assert not rollout(Constant(3), env, sample=False, seed=0).correct.any()
