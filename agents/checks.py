@@ -1,9 +1,17 @@
-"""Settings, checked: each fault is one sentence that names the field."""
+"""Settings and what is read of files, checked: each fault is one sentence that names the field."""
 
 from __future__ import annotations
 
 import math
 from typing import Any, get_args
+
+
+def finite(value: Any) -> bool:
+    """Whether this is a number, and a finite one."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def positive(settings: object, *names: str) -> None:

@@ -52,6 +52,21 @@ def integer(name: str, value: Any, least: int, most: int | None = None) -> int:
     raise ValueError(f"{name} must be an integer {bounds}, got {value!r}")
 
 
+def plain(value: Any) -> Any:
+    """NumPy's integers as Python's, for those of few bits overflow in what is made of them; else `value`."""
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def array(given: Any) -> NDArray[Any]:
+    """`given` as an array; lists of unequal lengths as one object, which has no shape."""
+    try:
+        return np.asarray(given)
+    except ValueError:
+        whole = np.empty((), object)
+        whole[()] = given
+        return whole
+
+
 def number(name: str, value: Any, least: float, most: float = math.inf) -> float:
     """`value` as a float if it is a finite number from `least` to `most`, else ValueError."""
     good = (
@@ -119,16 +134,13 @@ def action(actions: Any, batch: tuple[int, ...], axes: int) -> tuple[NDArray[np.
 
 def _as_array(key: str, value: Any, dtype: np.dtype[Any], kinds: str, shape: tuple[int, ...]) -> NDArray[Any]:
     """`value` as a contiguous array of `dtype`, or a ValueError that names the action's key."""
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        raise ValueError(f"action[{key!r}] must be an array of shape {shape}, got {value!r}") from None
-    if array.shape != shape or array.dtype.kind not in kinds:
+    given = array(value)
+    if given.shape != shape or given.dtype.kind not in kinds:
         raise ValueError(
-            f"action[{key!r}] must be {dtype} of shape {shape}, got {array.dtype} of shape {array.shape}"
+            f"action[{key!r}] must be {dtype} of shape {shape}, got {given.dtype} of shape {given.shape}"
         )
     with np.errstate(over="ignore"):  # a gaze that is too large for 32 bits is infinite, and clipped
-        return np.asarray(array, dtype, order="C")
+        return np.asarray(given, dtype, order="C")
 
 
 def reset_options(options: Any) -> dict[str, Any]:
@@ -156,10 +168,7 @@ def reset_mask(mask: Any, num_envs: int) -> NDArray[np.bool_]:
 
 def scene_indices(index: Any, rows: NDArray[np.bool_], num_scenes: int, split: str) -> NDArray[np.int64]:
     """options["index"] as one frozen scene a row (B,), in range wherever `rows` is true."""
-    try:
-        given = np.asarray(index)
-    except ValueError:  # lists of unequal lengths
-        given = np.asarray(None)
+    given = array(index)
     big = given.dtype == object and all(isinstance(i, int) for i in given.flat)  # too big for 64 bits
     if not (given.dtype.kind in "iu" or big) or given.shape not in ((), (len(rows),)):
         raise ValueError(

@@ -18,6 +18,7 @@ from glimpse_env.data import images as data
 from glimpse_env.registry import SINGLE, VECTOR
 from glimpse_env.worlds import digits
 from glimpse_env.worlds.captions import MAX_CANVAS
+from glimpse_env.worlds.sentences import MOST_PLACES
 
 
 def register_custom(
@@ -92,6 +93,9 @@ def _made(
 ) -> tuple[str, dict[str, Any]]:
     """The name of a data set, and the keywords of an environment of its kind."""
     keywords = {key: one.item() if isinstance(one, np.generic) else one for key, one in keywords.items()}
+    for key, one in keywords.items():
+        if isinstance(one, np.ndarray):
+            raise ValueError(f"{key} must be one value, got {one!r}")
     if "dataset" in keywords:
         raise ValueError("dataset is made of what is given: leave it out")
     if isinstance(given, np.ndarray) and given.dtype.kind in "UO" and given.ndim == 1:
@@ -103,7 +107,7 @@ def _made(
     listed = isinstance(given, Path) and (given / captioned.LISTED).is_file()
     if captions is not None or listed:
         return _captioned(given, labels, names, captions, validation, test, keywords)
-    in_file = isinstance(given, Path) and given.suffix.lower() == ".tsv"
+    in_file = isinstance(given, Path) and given.suffix.lower() == ".tsv" and not given.is_dir()
     if not in_file and (isinstance(given, Path) or not _is_text(given)):
         dataset = _dataset(given, labels, names, validation, test)
         side = max(data.load(dataset, "train").images.shape[2:])
@@ -121,7 +125,10 @@ def _made(
             raise ValueError("sentences need labels: what each of them becomes")
         dataset = pairs.store(given, labels, validation, test)
     made = {"scene": "sentences", "task": "read", "start_gaze": "begin", "retina_size": 5, **keywords}
-    made.setdefault("canvas_size", pairs.longest(dataset, "", made.get("units", "pieces")))
+    longest = pairs.longest(dataset, "", made.get("units", "pieces"))
+    if longest > MOST_PLACES:
+        raise ValueError(f"a sentence may have {MOST_PLACES} pieces, got one of {longest}: make it shorter")
+    made.setdefault("canvas_size", longest)
     if "glimpses_per_answer" not in made:
         made.setdefault("horizon", checks.integer("canvas_size", made["canvas_size"], 1) + 1)
     return dataset, made

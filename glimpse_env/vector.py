@@ -117,7 +117,10 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         **unknown: Any,
     ) -> None:
         checks.keywords(unknown, (*KEYWORDS, "num_envs", "autoreset_mode"), "a Glimpse environment")
-        self.num_envs = checks.integer("num_envs", num_envs, 1)
+        self.num_envs = num_envs = checks.integer("num_envs", num_envs, 1)
+        canvas_size, digits, retina_size, scales, context = map(
+            checks.plain, (canvas_size, digits, retina_size, scales, context)
+        )
         if not isinstance(dataset, str):
             raise ValueError(f"dataset must be a name, as 'mnist-5k' or 'folder:PATH', got {dataset!r}")
         self.dataset, self.split = files.whole_name(dataset), checks.choice("split", split, random.SPLITS)
@@ -136,6 +139,11 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         if glimpses_per_answer is not None:
             share = checks.integer("glimpses_per_answer", glimpses_per_answer, 1)
             self.horizon = share * self.task.length
+            if self.task.length > MAX_HORIZON:
+                raise ValueError(
+                    f"{self.task.length} answers are too many for the {MAX_HORIZON} glimpses that an episode "
+                    "may have: choose shorter texts, or a smaller canvas_size of trees"
+                )
             if self.horizon > MAX_HORIZON:
                 raise ValueError(
                     f"glimpses_per_answer must be at most {MAX_HORIZON // self.task.length} for "
@@ -174,7 +182,7 @@ class GlimpseVectorEnv(VectorEnv[Observation, dict[str, Any], NDArray[Any]]):
         self.distortion_share = checks.number("distortion_share", distortion_share, 0, 1)
         self.constant_info = checks.flag("constant_info", constant_info)
         if max_episode_steps is not None:
-            checks.integer("max_episode_steps", max_episode_steps, 1)
+            max_episode_steps = checks.integer("max_episode_steps", max_episode_steps, 1)
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = checks.autoreset_mode(autoreset_mode)
         self.render_mode = (

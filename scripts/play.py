@@ -14,6 +14,7 @@ comparison know space and right alone; any other key closes the window.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import os
 import sys
@@ -70,6 +71,7 @@ from glimpse_env.worlds.trees import TreeWorld
 MOVED, BARS = 80, " ▁▂▃▄▅▆▇█"  # characters of a text that are shown with how much they move the last output
 UNTRAINED = ("random", "person")
 MOST_EPISODES = 1000  # that are recorded at once
+MOST_LENGTH = 1_000_000  # characters that are written
 TAKES = {  # what one sees: the options that mean something for it
     "draws pictures": ("dataset", "env", "split", "index", "episodes", "out"),
     "dreams of pictures": ("index", "episodes", "dream", "out"),
@@ -164,11 +166,7 @@ def main(arguments: list[str]) -> None:
     options.env_id = options.env_id or (known.env_id if known else "Glimpse/MNIST-v0")
     player, env = seat(agent, known, config, options)
     players = [(options.player, player, env)]
-    if options.index + options.episodes > env.vector.num_scenes:
-        raise ValueError(
-            f"--index and --episodes must stay within the {options.split} scenes, "
-            f"0 to {env.vector.num_scenes - 1}"
-        )
+    check_scenes(options, env)
     if options.compare is not None:
         agent, theirs, config = other
         players.append((options.compare, *seat(agent, theirs or known, config, options, second=True)))
@@ -214,8 +212,8 @@ def write(model: CharLM, options: argparse.Namespace) -> None:
     """Write text in the terminal, and below its end how much each character moves the core's last output."""
     torch.manual_seed(options.index)
     model.eval()
-    if options.length < 1:
-        raise ValueError(f"--length must be at least 1, got {options.length}")
+    if not 1 <= options.length <= MOST_LENGTH:
+        raise ValueError(f"--length must be from 1 to {MOST_LENGTH:,}, got {options.length}")
     text = opening(model.spec.alphabet) if options.prompt is None else options.prompt
     writing = language.write(model, text, options.temperature)
     first = next(writing)  # which says what is wrong with the prompt
@@ -240,6 +238,8 @@ def say(model: Seq2Seq, experiment: Experiment, config: dict[str, Any], options:
     env = single_env(experiment.env_id, experiment.env)
     constrained = isinstance(experiment.learner, TeacherForcing) and experiment.learner.constrained
     text = options.text
+    if options.interactive and isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # so that what is no UTF-8 is named, and no end
     if options.interactive and sys.stdin is None:
         raise ValueError("--interactive reads what is typed, and standard input is closed: leave it out")
     while True:
@@ -348,9 +348,18 @@ def seat(
 def changes(options: argparse.Namespace) -> dict[str, int | float | str]:
     """The environment's keywords that --env and --dataset give."""
     given = parse_keywords(options.env)
-    if options.dataset and "dataset" in given:
+    if options.dataset is not None and "dataset" in given:
         raise ValueError("the data set is given twice, by --dataset and by --env: leave one of them out")
-    return {**given, "dataset": options.dataset} if options.dataset else given
+    return {**given, "dataset": options.dataset} if options.dataset is not None else given
+
+
+def check_scenes(options: argparse.Namespace, env: GlimpseEnv) -> None:
+    """Raise ValueError for scenes that a split does not have."""
+    if options.index + options.episodes > env.vector.num_scenes:
+        raise ValueError(
+            f"--index and --episodes must stay within the {options.split} scenes, "
+            f"0 to {env.vector.num_scenes - 1}"
+        )
 
 
 def draw(model: DRAW, experiment: Any, options: argparse.Namespace) -> None:
@@ -364,6 +373,7 @@ def draw(model: DRAW, experiment: Any, options: argparse.Namespace) -> None:
                 f"{options.player} draws pictures of shape {model.shape}, got {shape}: "
                 "choose another --dataset"
             )
+        check_scenes(options, single_env(env_id, keywords, split=options.split))
         env = make_scenes(env_id, keywords, options.split, options.episodes)
         index = np.arange(options.index, options.index + options.episodes)
         canvas = env.reset(options={"index": index})[0]["canvas"]

@@ -31,7 +31,7 @@ from agents.experiments import EXPERIMENTS
 from agents.learn import run
 from agents.learn.files import locked, write
 from agents.report import results
-from glimpse_env.checks import did_you_mean
+from glimpse_env.checks import did_you_mean, is_utf8
 
 HERE = Path(__file__).parent
 RESULTS, TABLE = "results.jsonl", "table.md"
@@ -84,7 +84,7 @@ def train_trial(trial: Trial) -> str:
     again = ["--resume"] if (trial.folder / run.CONFIG).exists() else []
     trial.folder.parent.mkdir(parents=True, exist_ok=True)
     log = trial.folder.with_name(f"{trial.folder.name}.log")
-    with log.open("a", encoding="utf-8") as said, contextlib.redirect_stdout(said):
+    with log.open("a", encoding="utf-8", errors="backslashreplace") as said, contextlib.redirect_stdout(said):
         try:
             with contextlib.redirect_stderr(said):
                 train.main([*trial.arguments, *again])
@@ -242,7 +242,7 @@ def collect(plan: list[Trial], folder: Path) -> str:
     Raises ValueError for a results.jsonl that is damaged.
     """
     path, ours = folder / RESULTS, lines_of(plan)
-    again = {line["folder"] for line in ours}
+    again = [line["folder"] for line in ours]
     with locked(path):
         lines = [line for line in results_in(path) if line["folder"] not in again] + ours
         write(path, "".join(json.dumps(line) + "\n" for line in lines))
@@ -267,6 +267,8 @@ def plan_of(names: list[str], seeds: list[int], changes: list[str], folder: Path
             raise ValueError(f"there is no experiment {name!r}{did_you_mean(name, EXPERIMENTS)}")
     axes: dict[str, list[str]] = {}
     for change in changes:
+        if not is_utf8(change):
+            raise ValueError(f"--set {change!r} is not UTF-8: type it anew")
         key, equals, values = change.partition("=")
         nothing = key.startswith("env.") and not values  # as in env.pair=, which has none
         if not (key and equals and (nothing or all(values.split(",")))):

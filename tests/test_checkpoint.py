@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
+from agents.experiments.experiment import load_agent
 from agents.learn import checkpoint
 from agents.learn.checkpoint import CheckpointError
 from agents.models.dram import DRAM
 from agents.models.ram import RAM
+from agents.report import results
 
 
 def test_round_trip_keeps_tensors_and_config(tmp_path: Path) -> None:
@@ -28,6 +32,48 @@ def test_damaged_and_missing_files_end_in_one_sentence(tmp_path: Path, content: 
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"a\.safetensors"):
+        checkpoint.load(path)
+
+
+def edited(path: Path, *keys: str, value: Any) -> Path:
+    """A published checkpoint with another value in its config."""
+    tensors, config = checkpoint.load(results.pretrained_path("lookup-10", 1))
+    part = config
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    checkpoint.save(path, tensors, config)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("model", "hidden"), 256.0),
+        (("model", "core"), []),
+        (("seed",), 1.5),
+        (("seed",), True),
+        (("experiment",), []),
+        (("training_minutes",), [1]),
+        (("spec", "retina"), []),
+        (("spec", "num_answers"), -1),
+        (("spec", "words"), 1.5),
+    ],
+)
+def test_a_config_of_other_kinds_ends_in_one_sentence(
+    tmp_path: Path, keys: tuple[str, ...], value: object
+) -> None:
+    path = edited(tmp_path / "a.safetensors", *keys, value=value)
+    with pytest.raises(
+        (CheckpointError, ValueError), match=r"retrain it with that|fit into memory|core must be one of"
+    ):
+        load_agent(path)
+
+
+def test_a_config_that_is_nested_without_end_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file({"w": torch.zeros(1)}, path, {"config": "[" * 200_000})
+    with pytest.raises(CheckpointError, match="is damaged"):
         checkpoint.load(path)
 
 

@@ -307,8 +307,18 @@ def test_damaged_runs_are_named(tmp_path: Path) -> None:
     with pytest.raises(checkpoint.CheckpointError, match="not one to resume from"):
         run_all(tmp_path, TINY, resume=True)
     last.write_bytes(kept)
+    tensors, config = checkpoint.load(last)
+    for change in ({"epoch": "x"}, {"epoch": None}, {"epoch": 1.5}, {"epoch": -1}, {"best": "x"}):
+        checkpoint.save(last, tensors, {**config, **change})
+        with pytest.raises(checkpoint.CheckpointError, match="not one to resume from"):
+            run_all(tmp_path, TINY, resume=True)
+    last.write_bytes(kept)
     good = metrics.read_bytes()
-    for line in (b'{"epoch": 1, "lo', b"\xff\xfe", b'{"epoch": 1}', b"[1]", b"x"):
+    many = b'{"epoch": 1, "minutes": 1' + b"0" * 400 + b"}"
+    for line in (
+        b'{"epoch": 1, "lo', b"\xff\xfe", b'{"epoch": 1}', b"[1]", b"x", many, b"[" * 200_000,
+        b'{"epoch": 1, "minutes": NaN}',
+    ):  # fmt: skip
         metrics.write_bytes(good + line)
         with pytest.raises(RunError, match=rf"line 2 of {metrics} is not the metrics of an epoch"):
             minutes(tmp_path)

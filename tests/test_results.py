@@ -139,6 +139,16 @@ def test_attention_has_a_table_beside_looks_that_never_move() -> None:
     assert "| new | **24.00** [23.00, 25.00] | 13.0 | **55.00** [54.00, 56.00] | 22.0 |" in table
     assert "words on target" not in table  # which has no lines
     assert "attention of" not in tables.caption_table([], [])
+    for lacking, says in (
+        (lines[:1], "old has no figure 'mass on target, one look'"),
+        ([line("some", "beam", 20.0, "bleu4")], "some has no figure 'greedy bleu4'"),
+        ([line("some", "on target", 90.0, "on_target")], "some has no figure 'error'"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            tables.caption_table(lacking, [])
+    assert "| people, Flickr8k | – | – | – | 60.0 | – |" in tables.caption_table(
+        [], [{"who": "people", "bleu1": 60.0}]
+    )
 
 
 def test_students_quantiles_are_scipys() -> None:
@@ -281,5 +291,5 @@ def test_a_table_of_sentences_is_of_means_over_seeds() -> None:
         f"| parse-pointer | gum | canvas | 10 | 70 | 2 | **71.00** [{71 - half:.2f}, {71 + half:.2f}] | – |"
     )
     assert "| 60 | 1 | **70.00** [69.00, 71.00] |" in tables.sentence_table([older, line])
-    with pytest.raises(ValueError, match="parse-pointer has no deterministic figure"):
+    with pytest.raises(ValueError, match="parse-pointer has no figure 'deterministic'"):
         tables.sentence_table([{**line, "mode": "beam"}])

@@ -19,6 +19,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from glimpse_env.data import files, own
 from glimpse_env.data.images import DIGITS, load
 from glimpse_env.random import SPLITS
+from glimpse_env.registry import with_dataset
 from glimpse_env.sensors.retina import look
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.vector import GlimpseVectorEnv
@@ -387,6 +388,31 @@ def test_clutter_needs_other_images_than_the_scenes_own() -> None:
 def test_seeds_of_numpy_are_seeds(seed: Any) -> None:
     env, plain = make(2), make(2)
     assert_same(env.reset(seed=seed)[0], plain.reset(seed=[3, 4])[0])
+
+
+@pytest.mark.parametrize(
+    ("env_id", "keywords"),
+    [
+        ("Glimpse/MNIST-v0", {"retina_size": 12, "context": 10, "horizon": 100}),
+        ("Glimpse/ClutteredMNIST100-v0", {"canvas_size": 200, "scales": 4, "distractors": 3}),
+        ("Glimpse/DigitPair-v0", {"digits": 2, "max_episode_steps": 30, "jitter": 2}),
+        ("Glimpse/Lookup-v0", {"canvas_size": 40, "retina_size": 5, "context": 1}),
+    ],
+)
+def test_integers_of_few_bits_are_integers(env_id: str, keywords: dict[str, int]) -> None:
+    keywords |= {"num_envs": 200}
+    given = {key: np.uint8(value) for key, value in keywords.items()}
+    dataset = with_dataset(env_id, "mnist-5k")
+    plain, small = (
+        gymnasium.make_vec(env_id, vectorization_mode="vector_entry_point", **one, **dataset)
+        for one in (keywords, given)
+    )
+    assert plain.observation_space == small.observation_space
+    assert_same(plain.reset(seed=1)[0], small.reset(seed=1)[0])
+    plain.action_space.seed(0)
+    for _ in range(3):
+        action = plain.action_space.sample()
+        assert_same(plain.step(action)[0], small.step(action)[0])
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "x", [1], True, [True, 2], [1, -1], [1, 2.0]])

@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args
 import torch
 import tyro
 
+from agents import checks
 from agents.agent import SequenceSpec, Spec
 from agents.device import seeded
 from agents.learn import checkpoint
@@ -46,6 +47,7 @@ from agents.models.stn import SpatialTransformerSettings
 from agents.models.stopper import StopperSettings
 from agents.models.transformer import TransformerSettings
 from agents.models.whole_canvas import CNNSettings, WholeCanvasSettings
+from glimpse_env.data.files import DatasetError
 
 ModelSettings = (
     RAMSettings
@@ -239,6 +241,10 @@ def from_config(config: dict[str, Any]) -> tuple[Experiment, Spec | SequenceSpec
     def build(record: dict[str, Any]) -> Any:
         return KINDS[record["kind"]](**{key: value for key, value in record.items() if key != "kind"})
 
+    if type(config["experiment"]) is not str or type(config["seed"]) is not int:
+        raise TypeError("experiment is a name, and seed an integer")
+    if not all(checks.finite(config.get(key, 0)) for key in ("training_minutes", "init_minutes")):
+        raise TypeError("minutes are finite numbers")
     experiment = Experiment(
         env_id=config["env_id"],
         env=config["env"],
@@ -249,7 +255,18 @@ def from_config(config: dict[str, Any]) -> tuple[Experiment, Spec | SequenceSpec
         seed=config["seed"],
     )
     shapes: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in config["spec"].items()}
+    for name, shape in shapes.items():
+        sides = shape if isinstance(shape, tuple) else (shape,)
+        if not all(isinstance(side, str) or (isinstance(side, int) and side >= 0) for side in sides):
+            raise ValueError(f"spec.{name} is {shape!r}")
     return experiment, (SequenceSpec if experiment.is_sequence else Spec)(**shapes)
+
+
+def _foreign(path: Path, error: Exception) -> checkpoint.CheckpointError:
+    return checkpoint.CheckpointError(
+        f"{path} was made by another version of this project, or not by scripts/train.py ({error!r}): "
+        "retrain it with that."
+    )
 
 
 def load_agent(path: Path, device: torch.device | str = "cpu") -> tuple[Any, Experiment, dict[str, Any]]:
@@ -258,13 +275,15 @@ def load_agent(path: Path, device: torch.device | str = "cpu") -> tuple[Any, Exp
     try:
         experiment, spec = from_config(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise checkpoint.CheckpointError(
-            f"{path} was made by another version of this project, or not by scripts/train.py ({error!r}): "
-            "retrain it with that."
-        ) from None
+        raise _foreign(path, error) from None
     if any(name.startswith("optimizer.") for name in tensors):
         raise checkpoint.CheckpointError(f"{path} is what a run goes on from: name the run's folder.")
-    agent = experiment.build(spec)
+    try:
+        agent = experiment.build(spec)
+    except (DatasetError, ValueError):  # which say what is wrong
+        raise
+    except Exception as error:  # of settings of another kind than theirs torch raises anything
+        raise _foreign(path, error) from None
     checkpoint.load_weights(agent, tensors, path)
     agent.eval()
     return agent.to(device), experiment, config

@@ -15,7 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from agents.learn.files import write_whole
+from agents.learn.files import parsed, write_whole
 
 PACKAGES = ("glimpse_env", "gymnasium", "numpy", "torch")
 
@@ -54,8 +54,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         # Read at once, for a training may replace the file, and nowhere replaces one that is mapped.
         data = path.read_bytes()
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        return load_tensors(data), json.loads(header["__metadata__"]["config"])
+        header = parsed(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return load_tensors(data), parsed(header["__metadata__"]["config"])
     except PermissionError:
         raise CheckpointError(f"{path} may not be read: see to its permissions.") from None
     except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:

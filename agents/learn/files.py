@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,6 +51,14 @@ def write_together(fills: Mapping[Path, Callable[[Path], Any]]) -> None:
     finally:
         for temporary in made.values():
             temporary.unlink(missing_ok=True)
+
+
+def parsed(text: str | bytes) -> Any:
+    """What a text says in JSON; ValueError for what is none, or is nested too deeply to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON that is nested too deeply") from None
 
 
 def locked(path: Path) -> FileLock:

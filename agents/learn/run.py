@@ -13,8 +13,9 @@ from typing import Any
 from filelock import Timeout
 from torch import Tensor
 
+from agents import checks
 from agents.learn import checkpoint
-from agents.learn.files import locked, write, write_together
+from agents.learn.files import locked, parsed, write, write_together
 
 CONFIG, METRICS, LAST, BEST = "config.json", "metrics.jsonl", "last.safetensors", "best.safetensors"
 FILES = (CONFIG, METRICS, LAST, BEST)  # nothing else is ever written into the folder, or removed from it
@@ -94,18 +95,19 @@ class Run:
         own = json.loads(json.dumps(self.config))
         if own.keys() <= saved.keys() and _recipe(saved, own) != _recipe(own, own):
             return {}  # of a run that this one was replacing when it was killed
-        if not saved.keys() >= {"epoch", "best"}:
+        epoch, best = saved.get("epoch"), saved.get("best")
+        if not (isinstance(epoch, int) and epoch >= 0 and isinstance(best, int | float)):
             raise checkpoint.CheckpointError(
                 f"{self.last} is a checkpoint, but not one to resume from: restore it, or start anew from it "
                 "with --init."
             )
         told = len(epochs(self.folder))
-        if told < saved["epoch"]:
+        if told < epoch:
             raise RunError(
-                f"{self.folder / METRICS} has {told} of {saved['epoch']} epochs: restore it, or start "
+                f"{self.folder / METRICS} has {told} of {epoch} epochs: restore it, or start "
                 "anew with --overwrite."
             )
-        self.epoch, self.best = saved["epoch"], saved["best"]
+        self.epoch, self.best = epoch, best
         return tensors
 
     def finish_epoch(
@@ -210,7 +212,7 @@ def config_in(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parsed(path.read_text(encoding="utf-8"))
     except ValueError:
         config = None
     parts = ("model", "learner", "loop")
@@ -227,11 +229,11 @@ def epochs(folder: Path) -> list[dict[str, Any]]:
     found = []
     for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
         try:
-            metrics = json.loads(line)
+            metrics = parsed(line)
         except ValueError:
             metrics = None
         whole = isinstance(metrics, dict) and metrics.keys() >= {"epoch", "minutes"}
-        if not (whole and all(isinstance(metrics[key], int | float) for key in ("epoch", "minutes"))):
+        if not (whole and all(checks.finite(metrics[key]) for key in ("epoch", "minutes"))):
             raise RunError(f"line {number} of {path} is not the metrics of an epoch: restore the file.")
         found.append(metrics)
     return found

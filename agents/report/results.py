@@ -16,12 +16,13 @@ import gymnasium
 import torch
 from torch import Tensor
 
+from agents import checks
 from agents.agent import SequenceSpec, count_parameters, device_of
 from agents.experiments import EXPERIMENTS, Experiment
 from agents.learn import run
 from agents.learn.envs import single_env
 from agents.learn.evaluate import Evaluation, Mode
-from agents.learn.files import locked, write
+from agents.learn.files import locked, parsed, write
 from agents.learn.loop import Scorer
 from agents.models.draw import DRAWSettings
 from glimpse_env.checks import did_you_mean
@@ -130,7 +131,7 @@ def read(path: Path = RESULTS, keys: Collection[str] = KEYS) -> list[Line]:
     lines = []
     for number, text in enumerate(path.read_bytes().splitlines(), 1):
         try:
-            line = json.loads(text)
+            line = parsed(text)
         except ValueError:  # no JSON, or no UTF-8
             line = None
         if not (isinstance(line, dict) and line.keys() >= set(keys) and _is_told(line)):
@@ -144,11 +145,7 @@ def read(path: Path = RESULTS, keys: Collection[str] = KEYS) -> list[Line]:
 
 def _is_told(line: Line) -> bool:
     """Whether what stands in a line is of the kind that its key says, and finite where it is a number."""
-
-    def finite(value: Any) -> bool:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        return number and math.isfinite(value)
-
+    finite = checks.finite
     kinds: dict[str, Callable[[Any], bool]] = {
         **dict.fromkeys(("value", "minutes", "share", "seed", "pixels", "parameters"), finite),
         **dict.fromkeys(

@@ -198,13 +198,8 @@ def sentence_table(lines: list[Line]) -> str:
             line = modes["deterministic"]
             wanted = [(mode,) for mode in columns.values()] + list(lower.values())
             cells = [_figure(modes, *names) for names in wanted]
-            env = line["env"]
-            of = (
-                env.get("pair")
-                or env.get("dataset")
-                or TABLE[line["env_id"]].pair
-                or TABLE[line["env_id"]].dataset
-            )
+            env, known = line["env"], TABLE.get(line["env_id"])
+            of = env.get("pair") or env.get("dataset") or (known and (known.pair or known.dataset)) or "–"
             out.append(
                 f"| {name} | {of} | {line['sees']} | {line['parameters']:,} | {line['minutes']:.0f} "
                 f"| {line['seeds']} | {' | '.join(cells)} |"
@@ -234,6 +229,7 @@ def caption_table(lines: list[Line], judged: list[Line]) -> str:
         "| entropy of looks, nats | travel of looks, widths |",
         f"|---|---|---:|---:|{'---:|' * (len(CAPTION_COLUMNS) + 3)}",
     ]
+    check_whole(found, "bleu4", "greedy bleu4")
     for name, metrics in sorted(found.items(), key=lambda item: -item[1]["bleu4"]["value"]):
         line = metrics["bleu4"]
         cells = [_plain(metrics, metric, 1) for metric in CAPTION_COLUMNS.values()]
@@ -245,7 +241,7 @@ def caption_table(lines: list[Line], judged: list[Line]) -> str:
         )
     for line in judged:
         if "who" in line:
-            cells = [f"{line[metric]:.1f}" for metric in CAPTION_COLUMNS.values()]
+            cells = [f"{line[one]:.1f}" if one in line else "–" for one in CAPTION_COLUMNS.values()]
             out.append(f"| {line['who']}, Flickr8k | – | – | – | {' | '.join(cells)} | – | – | – |")
     return "\n".join([*out, *_on_target(lines), *_mass_on_target(lines)])
 
@@ -264,6 +260,7 @@ def _on_target(lines: list[Line]) -> list[str]:
         "| experiment | sees | parameters | minutes | wrong, % | words on target, % | a word before, % |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
+    check_whole(found, "error", "on target", "on target, a word before")
     for name, parts in sorted(found.items(), key=lambda item: item[1]["error"]["value"]):
         line = parts["error"]
         cells = [_bold(one) for one in (line, parts["on target"], parts["on target, a word before"])]
@@ -289,6 +286,8 @@ def _mass_on_target(lines: list[Line]) -> list[str]:
         row = f"| {name}"
         for mode in ("mass on target", "mass on target, own words"):
             still = f"{mode}, one look"
+            if mode in parts:
+                check_whole({name: parts}, still)
             row += f" | {_bold(parts[mode])} | {parts[still]['value']:.1f}" if mode in parts else " | – | –"
         out.append(f"{row} |")
     return out if found else []
@@ -334,11 +333,14 @@ def _text_figures(lines: list[Line], metric: str) -> dict[str, dict[str, Line]]:
     return dict(sorted(found.items(), key=lambda item: -_best_of(item[1])["value"]))
 
 
-def check_whole(rows: Mapping[str, Collection[str]]) -> None:
-    """Raise ValueError for an experiment without its main figure."""
+def check_whole(rows: Mapping[str, Collection[str]], *figures: str) -> None:
+    """Raise ValueError for an experiment without one of its figures, or the main one where none is named."""
     for name, modes in rows.items():
-        if "deterministic" not in modes:
-            raise ValueError(f"{name} has no deterministic figure: restore the file, or publish it anew")
+        for figure in figures or ("deterministic",):
+            if figure not in modes:
+                raise ValueError(
+                    f"{name} has no figure {figure!r}: restore the file, or publish the experiment anew"
+                )
 
 
 def _best_of(modes: dict[str, Line]) -> Line:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -280,10 +281,11 @@ def read_file(path: Path) -> Splits:
     """The data set in a .npz file, as the module says; DatasetError for one that cannot be used."""
     if not path.is_file():
         raise DatasetError(f"there is no file {path}: name a .npz file with images and labels.")
-    with (
-        files.reading(path, "write it again, with images and labels"),
-        np.load(io.BytesIO(path.read_bytes())) as data,
-    ):
+    with files.reading(path, "write it again, with images and labels"):
+        packed = io.BytesIO(path.read_bytes())
+        if not zipfile.is_zipfile(packed):
+            raise ValueError("it is no .npz file")
+    with files.reading(path, "write it again, with images and labels"), np.load(packed) as data:
         arrays = {key: data[key] for key in data.files}
     train = arrays.get("train_images", arrays.get("images"))
     labels = arrays.get("train_labels", arrays.get("labels"))
@@ -294,6 +296,9 @@ def read_file(path: Path) -> Splits:
         for split in ("validation", "test")
         if f"{split}_images" in arrays
     }
+    for key in ("images", "labels"):
+        if {key, f"train_{key}"} <= arrays.keys():
+            raise DatasetError(f"{path} holds {key} and train_{key}, which are the same: leave one out.")
     unknown = arrays.keys() - NPZ_KEYS
     if unknown:
         raise DatasetError(f"{path} holds {min(unknown)!r}: it may have {', '.join(NPZ_KEYS)}.")
@@ -304,7 +309,10 @@ def read_file(path: Path) -> Splits:
         )
     names = arrays.get("names")
     try:
-        more["channels_first"] = bool(arrays.get("channels_first", False))
+        first = arrays.get("channels_first", np.array(False))
+        if first.dtype != np.bool_ or first.size != 1:
+            raise ValueError(f"channels_first must be True or False, got {first!r}")
+        more["channels_first"] = bool(first)
         return to_splits(train, labels, None if names is None else names.tolist(), **more)
     except ValueError as error:
         raise DatasetError(f"{path}: {error}.") from None

@@ -125,7 +125,7 @@ class VectorGridAction(_VectorAction):
 
 def from_box(action: Any, batch: tuple[int, ...], axes: int, answers: int) -> dict[str, Any]:
     """Gaze and scores, (*batch, axes + answers), -> gaze (*batch, axes) and answer (*batch)."""
-    action, shape = np.asarray(action), (*batch, axes + answers)
+    action, shape = checks.array(action), (*batch, axes + answers)
     if action.shape != shape or action.dtype.kind not in "fiu" or np.isnan(action).any():
         raise ValueError(
             f"action must be {axes + answers} numbers without NaN, in shape {shape}, got {action}"
@@ -139,13 +139,13 @@ def grid_space(inner: GlimpseVectorEnv, cells: int | None, answers: int) -> Mult
     """A cell of each axis, then the answer; ValueError for fewer than two cells a side."""
     if cells is None:
         cells = CELLS if inner.sensor.axes == 2 else max(inner.world.canvas_shape[0], 2)
-    checks.integer("cells", cells, 2, MAX_CELLS)
+    cells = checks.integer("cells", cells, 2, MAX_CELLS)
     return MultiDiscrete([*[cells] * inner.sensor.axes, answers])
 
 
 def from_grid(action: Any, batch: tuple[int, ...], space: MultiDiscrete) -> dict[str, Any]:
     """Cells and answer (*batch, axes + 1), of `space`, -> gaze (*batch, axes) and answer (*batch)."""
-    action, numbers = np.asarray(action), len(space.nvec)
+    action, numbers = checks.array(action), len(space.nvec)
     if (
         action.shape != (*batch, numbers)
         or not np.issubdtype(action.dtype, np.integer)
@@ -239,8 +239,7 @@ class VectorScanPath(_VectorAction):
 
 def scan_path(cells: int, order: str = "raster", seed: int = 0, axes: int = 2) -> NDArray[np.float32]:
     """Gazes (cells ** axes, axes) of a ScanPath; ValueError for no cells, an unknown order or a bad seed."""
-    checks.integer("cells", cells, 1, MAX_CELLS)
-    checks.integer("seed", seed, 0)
+    cells, seed = checks.integer("cells", cells, 1, MAX_CELLS), checks.integer("seed", seed, 0)
     checks.choice("order", order, ("raster", "permutation"))
     middles = ((2 * np.arange(cells, dtype=np.float32) + 1) / cells - 1).astype(np.float32)
     path: NDArray[np.float32] = middles[:, None]
