@@ -420,6 +420,17 @@ def test_what_a_file_has_that_is_not_known_is_named(tmp_path: Path) -> None:
         np.savez(tmp_path / "own.npz", images=IMAGES, labels=LABELS, **more)
         with pytest.raises(DatasetError, match=says):
             glimpse_env.make_custom(tmp_path / "own.npz")
+    for arrays, says in (
+        ({"images": IMAGES, "train_images": IMAGES, "labels": LABELS}, "images and train_images, which are"),
+        ({"images": IMAGES, "labels": LABELS, "channels_first": np.array([1, 0])}, "must be True or False"),
+        ({"images": IMAGES, "labels": LABELS, "channels_first": np.array("False")}, "must be True or False"),
+    ):
+        np.savez(tmp_path / "own.npz", **arrays)
+        with pytest.raises(DatasetError, match=says):
+            glimpse_env.make_custom(tmp_path / "own.npz")
+    (tmp_path / "own.npz").write_bytes(pickle.dumps(IMAGES))
+    with pytest.raises(DatasetError, match=r"own\.npz cannot be read .* it is no \.npz file"):
+        glimpse_env.make_custom(tmp_path / "own.npz")
     np.save(tmp_path / "own.npy", IMAGES)
     with pytest.raises(DatasetError, match="is a file and none that is known"):
         glimpse_env.make_custom(tmp_path / "own.npy")
@@ -437,6 +448,21 @@ def test_keywords_of_numpy_can_be_told_as_json() -> None:
     env = glimpse_env.make_custom(IMAGES, LABELS, horizon=np.int64(3), step_cost=np.float32(0.5))
     made: Any = gymnasium.make(gymnasium.envs.registration.EnvSpec.from_json(env.spec.to_json()))
     assert made.unwrapped.vector.horizon == 3
+
+
+def test_keywords_are_one_value_and_texts_are_not_too_long(tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"canvas_size must be one value, got array\(\[9, 9\]\)"):
+            glimpse_env.make_custom(IMAGES, LABELS, canvas_size=np.array([9, 9]))
+    with pytest.raises(ValueError, match="a sentence may have 4096 pieces, got one of"):
+        glimpse_env.make_custom(["a b " * 3000] * 20, ["c d"] * 20)
+    with pytest.raises(ValueError, match="12289 answers are too many for the 10000 glimpses"):
+        gymnasium.make("Glimpse/Parse-v0", dataset="grammar", canvas_size=4096, glimpses_per_answer=1)
+    for name in "ab":
+        (tmp_path / "x.tsv" / name).mkdir(parents=True)
+        for i in range(10):
+            Image.new("L", (8, 8), i).save(tmp_path / "x.tsv" / name / f"{i}.png")
+    assert glimpse_env.make_custom(tmp_path / "x.tsv").unwrapped.vector.answer_names == ("a", "b")
 
 
 def test_a_sum_is_of_several_digits() -> None:

@@ -277,6 +277,17 @@ def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == ["folder.png", "kept.txt"]
 
 
+def test_what_is_written_through_a_link_is_the_file_behind_it(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    file, link = tmp_path / "folder" / "page.md", tmp_path / "link.md"
+    file.write_text("old", encoding="utf-8")
+    link.symlink_to("folder/page.md")
+    write(link, "new")
+    assert link.is_symlink()
+    assert file.read_text(encoding="utf-8") == "new"
+    assert [path.name for path in tmp_path.rglob("*.md")] == ["link.md", "page.md"]
+
+
 def test_a_table_of_sentences_is_of_means_over_seeds() -> None:
     line: dict[str, Any] = {
         "experiment": "parse-pointer", "env_id": "Glimpse/Parse-v0", "env": {}, "sees": "canvas",

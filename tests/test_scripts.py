@@ -570,6 +570,24 @@ def test_ctrl_d_ends_a_conversation(monkeypatch: pytest.MonkeyPatch) -> None:
         play.main(["luong-numbers", "--interactive"])
 
 
+def test_what_is_typed_in_another_encoding_ends_no_conversation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    typed = io.TextIOWrapper(io.BytesIO(b"\xff\xfe\ntwo\n"), encoding="utf-8", errors="strict")
+    monkeypatch.setattr(sys, "stdin", typed)
+    told = run("play", "luong-numbers", "--interactive")
+    assert told.index("is not UTF-8") < told.index("zwei")
+
+
+def test_what_is_beyond_all_scenes_or_text_is_named() -> None:
+    many = run(
+        "play", "draw-mnist", "--dataset", "mnist-5k", "--index", 2**63 - 1, "--out", "d.png", fails=True
+    )
+    assert "--index and --episodes must stay within the test scenes" in many
+    assert "from 1 to 1,000,000" in run("play", "char-lstm", "--length", 10**21, fails=True)
+    assert "there is no dataset ''" in run("play", "random", "--dataset", "", "--out", "x.png", fails=True)
+
+
 def test_what_is_not_published_cannot_be_reproduced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reproduce.results, "read", lambda: [])
     assert "lookup-10 of seed 1 is not published" in run("reproduce", "lookup-10", fails=True)

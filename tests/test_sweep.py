@@ -166,6 +166,7 @@ def test_what_is_true_or_false_is_a_flag_to_train():
         (["edram", "edram"], [1], [], "named twice"),
         (["edram"], [1, 1], [], "named twice"),
         (["edram"], [1], ["clip"], "'clip' is not KEY=VALUE"),
+        (["edram"], [1], ["model.core=\udcff"], "is not UTF-8"),
         (["edram"], [1], ["clip=1,,2"], "is not KEY=VALUE"),
         (["edram"], [1], ["clip=1", "clip=2"], "names 'clip' twice"),
         (["edram"], [1], ["learning_rate=1", "learning-rate=2"], "names 'learning_rate' twice"),

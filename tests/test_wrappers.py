@@ -105,9 +105,12 @@ def test_bad_settings_and_actions_of_wrappers_are_named() -> None:
         with pytest.raises(ValueError, match="action"):
             relative.step(action)
     box = BoxAction(env)
-    for action in (np.zeros(12, complex), np.zeros(12, bool), ["x"] * 12):
+    for action in (np.zeros(12, complex), np.zeros(12, bool), ["x"] * 12, [[1, 2], [3]]):
         with pytest.raises(ValueError, match="12 numbers"):
             box.step(action)
+    with pytest.raises(ValueError, match=r"cells below 9 and an answer below 10, .* got \[\[1, 2\], \[3\]\]"):
+        GridAction(env).step([[1, 2], [3]])
+    assert len(ScanPath(env, cells=np.uint8(200)).path) == 40_000
 
 
 def test_only_dict_actions_can_be_wrapped() -> None:

@@ -32,7 +32,11 @@ def write_whole(path: Path, fill: Callable[[Path], Any]) -> None:
 
 
 def write_together(fills: Mapping[Path, Callable[[Path], Any]]) -> None:
-    """As `write_whole` with each, but that nothing is renamed until all are written; then in their order."""
+    """As `write_whole` with each, but that nothing is renamed until all are written; then in their order.
+
+    Of a link it is the file behind it that is written.
+    """
+    fills = {path.resolve() if path.is_symlink() else path: fill for path, fill in fills.items()}
     made = {path: path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}") for path in fills}
     try:
         for path, fill in fills.items():
