@@ -261,4 +261,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (DatasetError, OSError, ValueError) as error:
-        sys.exit(f"bench.py: {error}")
+        sys.exit(f"bench.py: {terminal.sentence(error)}")

@@ -125,4 +125,4 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit("demo.py: stopped")
     except train.REFUSED as error:
-        sys.exit(f"demo.py: {error}")
+        sys.exit(f"demo.py: {terminal.sentence(error)}")

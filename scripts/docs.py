@@ -132,4 +132,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (DatasetError, OSError, ValueError) as error:
-        sys.exit(f"docs.py: {error}")
+        sys.exit(f"docs.py: {terminal.sentence(error)}")

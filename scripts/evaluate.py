@@ -267,4 +267,4 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit("evaluate.py: stopped; nothing was published")
     except (checkpoint.CheckpointError, run.RunError, DatasetError, OSError, ValueError) as error:
-        sys.exit(f"evaluate.py: {error}")
+        sys.exit(f"evaluate.py: {terminal.sentence(error)}")

@@ -122,4 +122,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (CheckpointError, DatasetError, OSError, ValueError) as error:
-        sys.exit(f"gallery.py: {error}")
+        sys.exit(f"gallery.py: {terminal.sentence(error)}")

@@ -56,4 +56,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (DatasetError, OSError) as error:
-        sys.exit(f"judge.py: {error}")
+        sys.exit(f"judge.py: {terminal.sentence(error)}")

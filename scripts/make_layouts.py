@@ -41,4 +41,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (DatasetError, OSError) as error:
-        sys.exit(f"make_layouts.py: {error}")
+        sys.exit(f"make_layouts.py: {terminal.sentence(error)}")

@@ -159,4 +159,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (CheckpointError, DatasetError, OSError) as error:
-        sys.exit(f"pin.py: {error}")
+        sys.exit(f"pin.py: {terminal.sentence(error)}")

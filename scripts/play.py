@@ -412,4 +412,4 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit("play.py: stopped")
     except (CheckpointError, DatasetError, NoDisplayError, OSError, ValueError) as error:
-        sys.exit(f"play.py: {error}")
+        sys.exit(f"play.py: {terminal.sentence(error)}")

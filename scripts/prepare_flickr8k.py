@@ -111,4 +111,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (DatasetError, OSError) as error:
-        sys.exit(f"prepare_flickr8k.py: {error}")
+        sys.exit(f"prepare_flickr8k.py: {terminal.sentence(error)}")

@@ -103,4 +103,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (CheckpointError, DatasetError, OSError, ValueError) as error:
-        sys.exit(f"report.py: {error}")
+        sys.exit(f"report.py: {terminal.sentence(error)}")

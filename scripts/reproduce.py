@@ -76,4 +76,4 @@ if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except (CheckpointError, DatasetError, OSError, ValueError) as error:
-        sys.exit(f"reproduce.py: {error}")
+        sys.exit(f"reproduce.py: {terminal.sentence(error)}")

@@ -348,4 +348,4 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit("sweep.py: stopped; the same command goes on after each run's last whole epoch")
     except (OSError, ValueError, run.RunError) as error:
-        sys.exit(f"sweep.py: {error}")
+        sys.exit(f"sweep.py: {terminal.sentence(error)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import sys
 from pathlib import Path
@@ -25,6 +26,28 @@ def _stopped(kind: type[BaseException], error: BaseException, trace: TracebackTy
         print(f"{Path(sys.argv[0]).name}: stopped", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
+
+
+WRONG = {  # by the number of an error of the system: what is wrong, and what to do
+    errno.ENOENT: "there is none: name another",
+    errno.EEXIST: "it is a file, where a folder is needed: name another",
+    errno.ENOTDIR: "a file stands where a folder is needed: name another",
+    errno.EISDIR: "it is a folder, where a file is needed: name another",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.ENOSPC: "the disk is full: free some space",
+    errno.EPIPE: "who read what is printed has stopped",
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS), "that is not permitted: see to its permissions"
+    ),
+}
+
+
+def sentence(error: Exception) -> str:
+    """What an error says; of the system's own errors, which have a number and a file, what is to be done."""
+    if not isinstance(error, OSError) or error.errno not in WRONG:
+        return str(error)
+    where = "the terminal" if error.filename is None else error.filename
+    return f"{where}: {WRONG[error.errno]}"
 
 
 def short(figure: float) -> str:

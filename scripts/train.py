@@ -140,4 +140,4 @@ if __name__ == "__main__":
         sys.exit("train.py: stopped; --resume goes on after the last whole epoch")
     except REFUSED as error:
         one = f", rank {os.environ['RANK']}" if "RANK" in os.environ else ""
-        sys.exit(f"train.py{one}: {error}")
+        sys.exit(f"train.py{one}: {terminal.sentence(error)}")

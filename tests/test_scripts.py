@@ -30,6 +30,7 @@ import play
 import pygame
 import pytest
 import reproduce
+import terminal
 import torch
 from conftest import ROOT
 from PIL import Image
@@ -60,7 +61,7 @@ def run(script: str, *arguments: object, fails: bool = False) -> str:
             failed = error.code not in (0, None)
         except ENDS as error:  # as every script ends
             failed = True
-            print(error, file=sys.stderr)
+            print(terminal.sentence(error), file=sys.stderr)
     assert failed == fails, err.getvalue()
     return err.getvalue() if fails else out.getvalue()
 
@@ -586,6 +587,30 @@ def test_what_is_beyond_all_scenes_or_text_is_named() -> None:
     assert "--index and --episodes must stay within the test scenes" in many
     assert "from 1 to 1,000,000" in run("play", "char-lstm", "--length", 10**21, fails=True)
     assert "there is no dataset ''" in run("play", "random", "--dataset", "", "--out", "x.png", fails=True)
+
+
+def test_errors_of_the_system_say_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for script, arguments, says in (
+        (
+            "report",
+            ["--write", tmp_path],
+            f"{tmp_path}: it is a folder, where a file is needed: name another",
+        ),
+        ("report", ["--write", tmp_path / "no.md"], f"{tmp_path}/no.md: there is none: name another"),
+        ("report", ["--results", tmp_path / "no"], f"{tmp_path}/no: there is none: name another"),
+        ("report", ["--pictures", file], f"{file}: it is a file, where a folder is needed: name another"),
+        (
+            "sweep",
+            ["ram-demo", "--folder", file / "x"],
+            "a file stands where a folder is needed: name another",
+        ),
+        ("play", ["random", "--out", tmp_path / f"{'n' * 300}.png"], "the name is too long"),
+    ):
+        assert says in run(script, *arguments, fails=True)
+    assert terminal.sentence(BrokenPipeError(32, "Broken pipe")).startswith("the terminal: who read what")
+    assert terminal.sentence(OSError("as it is")) == "as it is"
 
 
 def test_what_is_not_published_cannot_be_reproduced(monkeypatch: pytest.MonkeyPatch) -> None:
