@@ -277,6 +277,13 @@ def test_a_file_is_whole_or_what_it_was(tmp_path: Path) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == ["folder.png", "kept.txt"]
 
 
+def test_an_interval_over_seeds_ends_where_the_figures_do() -> None:
+    errors = [{"metric": "test_error", "value": value} for value in (2.0, 90.0)]
+    assert results.mean_and_interval(errors) == (46.0, (0.0, 100.0))
+    nats = [{"metric": "nats", "value": value} for value in (200.0, 202.0)]
+    assert results.mean_and_interval(nats)[1] == pytest.approx((201 - 12.706, 201 + 12.706), rel=1e-4)
+
+
 def test_what_is_written_through_a_link_is_the_file_behind_it(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     file, link = tmp_path / "folder" / "page.md", tmp_path / "link.md"

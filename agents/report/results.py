@@ -240,7 +240,8 @@ def mean_and_interval(seeds: list[Line]) -> tuple[float, tuple[float, float]]:
             f"intervals are for up to {max(STUDENT)} seeds, got {len(values)}: extend results.STUDENT"
         )
     half = STUDENT[len(values)] * statistics.stdev(values) / math.sqrt(len(values))
-    return mean, (max(0.0, mean - half), mean + half)
+    most = 100.0 if seeds[0].get("metric") in ("test_error", "validation_error") else math.inf
+    return mean, (max(0.0, mean - half), min(most, mean + half))
 
 
 def over_seeds(lines: list[Line]) -> Line:
