@@ -89,7 +89,7 @@ def train_trial(trial: Trial) -> str:
             with contextlib.redirect_stderr(said):
                 train.main([*trial.arguments, *again])
         except train.REFUSED as error:
-            return str(error)
+            return terminal.sentence(error)
         except SystemExit:  # of tyro, which has said why
             return f"train.py refused its settings: read {log}"
         except Exception as error:  # a defect, which the other runs need not share
@@ -242,7 +242,7 @@ def collect(plan: list[Trial], folder: Path) -> str:
     Raises ValueError for a results.jsonl that is damaged.
     """
     path, ours = folder / RESULTS, lines_of(plan)
-    again = [line["folder"] for line in ours]
+    again = {line["folder"] for line in ours}
     with locked(path):
         lines = [line for line in results_in(path) if line["folder"] not in again] + ours
         write(path, "".join(json.dumps(line) + "\n" for line in lines))

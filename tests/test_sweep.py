@@ -222,6 +222,10 @@ def test_a_run_that_lost_epochs_is_told_and_keeps_its_result(tmp_path):
     config = metrics.with_name("config.json")
     config.write_text(config.read_text(encoding="utf-8").replace('"epochs": 2', '"epochs": "x"'), "utf-8")
     assert not sweep.is_done(sweep.Trial("", {}, 1, metrics.parent))
+    line = json.dumps({**json.loads(results.splitlines()[0]), "folder": []})
+    (tmp_path / "results.jsonl").write_text(line, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"line 1 of .* is not a JSON object .* each of its kind"):
+        sweep.main([*command, "--folder", str(tmp_path)])
     (tmp_path / "results.jsonl").write_text(results.replace("validation", "other"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"line 1 of .* has no figure of validation"):
         sweep.main([*command, "--folder", str(tmp_path)])

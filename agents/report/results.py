@@ -149,7 +149,7 @@ def _is_told(line: Line) -> bool:
     kinds: dict[str, Callable[[Any], bool]] = {
         **dict.fromkeys(("value", "minutes", "share", "seed", "pixels", "parameters"), finite),
         **dict.fromkeys(
-            ("experiment", "env_id", "agent", "sees", "metric", "mode"), lambda v: type(v) is str
+            ("experiment", "env_id", "agent", "sees", "metric", "mode", "folder"), lambda v: type(v) is str
         ),
         **dict.fromkeys(("env", "settings"), lambda v: type(v) is dict),
         "ci95": lambda v: isinstance(v, list) and len(v) == 2 and all(map(finite, v)),
