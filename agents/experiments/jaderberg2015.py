@@ -47,7 +47,7 @@ EXPERIMENTS = {
     "st-fcn": longer(ST_CNN, 300, model=FCN, paper=2.0),
     "cnn-cluttered16": longer(ST_CNN, 16, model=CNNSettings(), learner=CrossEntropy(), paper=3.5),
     "fcn-cluttered16": longer(
-        ST_CNN, 1200, model=WholeCanvasSettings("fc"), learner=CrossEntropy(), paper=13.2
+        ST_CNN, 2200, model=WholeCanvasSettings("fc"), learner=CrossEntropy(), paper=13.2
     ),
     "st-cnn-cluttered100": ST_CNN100,
     "st-fcn-cluttered100": longer(ST_CNN100, 100, model=FCN),
