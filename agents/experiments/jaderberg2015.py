@@ -4,10 +4,9 @@ Test error in percent on 60x60 canvases with sixteen distractors of 6x6, as the 
 CNN 3.5, ST-FCN 2.0, ST-CNN 1.7.
 
 `python scripts/train.py st-cnn` trains a row and `python scripts/evaluate.py` scores it; published rows
-stand beside the paper's in `python scripts/report.py --group jaderberg2015`. Expect the convolutional
-networks at the paper's figures or below, the fully connected ones above. cnn-cluttered16 has a few more
-parameters than st-cnn. On 100x100 a spatial transformer needs a curriculum: without it, its first window
-meets too few digits to learn from.
+stand beside the paper's in `python scripts/report.py --group jaderberg2015`. Expect all but
+st-fcn at the paper's figures or below. cnn-cluttered16 has a few more parameters than st-cnn. On 100x100
+a spatial transformer needs a curriculum: without it, its first window meets too few digits to learn from.
 """
 
 from __future__ import annotations
