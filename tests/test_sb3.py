@@ -25,11 +25,14 @@ def single(history: bool, **keywords: Any) -> gymnasium.Env:
 
 
 @pytest.mark.parametrize("history", [False, True])
-@pytest.mark.parametrize("early_answer", [False, True])
-def test_step_by_step_as_sb3s_own(history: bool, early_answer: bool) -> None:
-    """Against SB3's DummyVecEnv over the single env and the same wrappers, terminal observations included."""
-    ours = GlimpseVecEnv(ID, 3, history=history, early_answer=early_answer, **OFFLINE)
-    theirs = DummyVecEnv([lambda: single(history, early_answer=early_answer)] * 3)
+@pytest.mark.parametrize("keywords", [{}, {"early_answer": True}, {"horizon": 4, "max_episode_steps": 4}])
+def test_step_by_step_as_sb3s_own(history: bool, keywords: dict[str, Any]) -> None:
+    """Against SB3's DummyVecEnv over the single env and the same wrappers, terminal observations included.
+
+    An episode that ends by itself at its last step is not truncated.
+    """
+    ours = GlimpseVecEnv(ID, 3, history=history, **keywords, **OFFLINE)
+    theirs = DummyVecEnv([lambda: single(history, **keywords)] * 3)
     assert ours.observation_space == theirs.observation_space
     assert ours.action_space == theirs.action_space
     for vec in (ours, theirs):

@@ -74,7 +74,7 @@ class GlimpseVecEnv(VecEnv):
         for row in np.flatnonzero(done):  # SB3 asks for one dict a row
             infos[row] = {
                 "terminal_observation": info["final_obs"][row],
-                "TimeLimit.truncated": bool(truncated[row]),
+                "TimeLimit.truncated": bool(truncated[row] and not terminated[row]),
                 "is_success": bool(terminated[row] and info["final_info"]["correct"][row]),
             }
         return observation, reward.astype(np.float32), done, infos
