@@ -25,8 +25,10 @@ SHARES = (85, 5, 10)  # percent of the numbers from a thousand on that are a spl
 
 
 class NumberWorld:
-    """Numbers of one to nine digits, or of four to nine, all lengths alike likely, as `places` words.
+    """Numbers of one to nine digits, to train, or of four to nine, as `places` words.
 
+    All lengths are alike likely, but that of the longer ones 15 percent are not to train and drawn anew: each
+    of the three short lengths is then an eighth of what trains, each of the six long ones a tenth.
     Word id n + 1 is the English word n, for id 0 is outside. Raises ValueError for too few places and
     DatasetError where num2words is not installed.
     """
