@@ -416,3 +416,13 @@ def test_a_published_captioner_describes_a_photograph_without_its_data(
         checkpoint.save(path, model.state_dict(), {**config, results.WORDS: damaged})
         with pytest.raises(checkpoint.CheckpointError, match="are damaged: restore"):
             play.main([str(path), "--image", photo])
+
+
+def test_a_word_leaves_the_state_it_is_said_from_as_it_was() -> None:
+    """Without `said` the last word is in the state: asked twice from one, a captioner says the same."""
+    torch.manual_seed(0)
+    model = CaptionerSettings(hidden=16, embedding=16, filters=2).build(CAPTIONER_SPEC).eval()
+    seen = {"canvas": torch.rand(2, 1, 44, 36)}
+    _, state = model(seen, None, False)
+    once, again = (model(seen, state, False)[0].logits for _ in range(2))
+    assert torch.equal(once, again)

@@ -173,7 +173,7 @@ class Voice(Agent):
         if "said" in observation:
             logits, state = self.say(observation["said"][:, 0] + 1, state)
         else:
-            heard = state.pop("spoken", state["weights"].new_zeros(len(state["weights"]), dtype=torch.long))
+            heard = state.get("spoken", state["weights"].new_zeros(len(state["weights"]), dtype=torch.long))
             logits, state = self.say(heard, state)
             state["spoken"] = logits.argmax(-1) + 1
         zeros = logits.new_zeros(len(logits))
