@@ -43,7 +43,7 @@ def longer(experiment: Experiment, epochs: int, **changes: object) -> Experiment
 FCN = SpatialTransformerSettings("fcn")
 EXPERIMENTS = {
     "st-cnn": ST_CNN,
-    "st-fcn": longer(ST_CNN, 300, model=FCN, paper=2.0),
+    "st-fcn": longer(ST_CNN, 1200, model=FCN, paper=2.0),
     "cnn-cluttered16": longer(ST_CNN, 16, model=CNNSettings(), learner=CrossEntropy(), paper=3.5),
     "fcn-cluttered16": longer(
         ST_CNN, 2200, model=WholeCanvasSettings("fc"), learner=CrossEntropy(), paper=13.2
