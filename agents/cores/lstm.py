@@ -85,7 +85,10 @@ def _torchs_order(weight: Tensor) -> Tensor:
 
 
 class GRU(Core):
-    """The gated recurrent unit, with the reset gate after the product, as in torch; the output is h."""
+    """The gated recurrent unit, with the reset gate after the product, as in torch; the output is h.
+
+    In mixed precision its state is in bfloat16, as an LSTM's is, and forgets what changes it very little.
+    """
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__(inputs, width)
