@@ -43,6 +43,9 @@ def test_a_line_becomes_words_and_symbols() -> None:
     assert " ".join(tree.symbols) == "(S (NP XX XX ) (VP XX (ADVP XX ) ) . )"
     assert tree.parts == ("DT", "NN", "VBZ", "RP", ".")
     assert trees.parse("( (S (UH Yes)))") == (("Yes",), ("(S", "XX", ")"), ("UH",))
+    assert trees.parse("(ROOT (UH Yes))") == (("Yes",), ("XX",), ("UH",))
+    several = ("(ROOT", "(NP", "XX", ")", "(VP", "XX", ")", ")")  # a root of several stays, to hold them
+    assert trees.parse("(ROOT (NP (NN a)) (VP (VB b)))").symbols == several
 
 
 @pytest.mark.parametrize(
@@ -178,6 +181,26 @@ def test_frozen_scenes_are_the_trees_and_training_hides_rare_words() -> None:
     assert world.encode(again) == [i - 1 for i in scenes.canvas[0] if i]
 
 
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ("(S XX (NP XX ) )", {("S", 0, 2): 1, ("NP", 1, 2): 1}),
+        ("XX (NP XX )", None),  # a word outside
+        ("(NP XX ) (NP XX )", None),  # two trees
+        ("(NP XX XX ) )", None),
+        ("(NP XX XX", None),
+        ("(NP XX )", None),  # a word left out
+        ("(NP XX XX XX )", None),
+        ("(NP (NP ) XX XX )", None),
+        ("", None),
+    ],
+)
+def test_a_tree_is_one_bracket_with_all_words(
+    said: str, found: dict[tuple[str, int, int], int] | None
+) -> None:
+    assert trees.brackets(said.split(), ["XX", "XX"]) == found
+
+
 def test_a_tree_is_paid_by_its_brackets() -> None:
     env: Any = gymnasium.make_vec(PARSE, 2, "vector_entry_point", split="test", reward="score", **OFFLINE)
     env.reset(options={"index": 3})
@@ -213,7 +236,7 @@ class Anything:
 def test_well_formed_answers_are_trees_of_the_sentence(
     length: int, seed: int, beams: int, spare: int
 ) -> None:
-    labels, most = 4, length + 1 + spare
+    labels, most = 4, length + 3 + spare  # one bracket around all, and END
     speaker = brackets.WellFormed(Anything(2 + labels + 2, seed), 2, labels, most)
     canvas = torch.zeros(3, 10, dtype=torch.long)
     canvas[:, :length] = 1
@@ -328,9 +351,7 @@ def test_a_tree_is_drawn_over_its_words(tmp_path: Path) -> None:
     assert [child.middle for child in grown.children] == [0.5, 2.5, 4]
     assert grown.height == 3
     assert show_tree.grown(read.words, read.symbols[:-1]) is None
-    several = show_tree.grown(["a", "b"], ["XX", "(NP", "XX", ")"])
-    assert several is not None
-    assert (several.name, several.height) == ("", 2)
+    assert show_tree.grown(["a", "b"], ["XX", "(NP", "XX", ")"]) is None  # two trees
     deep = show_tree.grown(["a", "b"], [*["(NP"] * 60, "XX", "XX", *[")"] * 60])
     assert deep is not None
     assert (deep.middle, deep.height) == (0.5, 60)

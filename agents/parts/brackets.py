@@ -12,7 +12,7 @@ IN_A_ROW = 8  # brackets that open one after the other
 
 
 class WellFormed:
-    """A speaker that closes what it opened and names each word of the text once.
+    """A speaker that says one tree, in which each word of the text is named once.
 
     Its answers are `leaves` kinds of words, `labels` opening brackets, one that closes, and END. There is no
     bracket around nothing, no more than IN_A_ROW open one after the other, and none opens without room for
@@ -44,14 +44,16 @@ class WellFormed:
         room = state["room"] - (heard > 0).long()
         own = {"depth": depth, "in_a_row": in_a_row, "left": left, "room": room}
         scores, after = self.speaker.say(heard, {**state, **own})
-        more = left > 0
+        more, outside = left > 0, depth == 0
         opening = more & (in_a_row < IN_A_ROW) & (room >= left + depth + 3)  # itself, what closes it, and END
         allowed = torch.cat(
             [
-                more[:, None].expand(-1, self.leaves),
+                (more & ~(outside & (left > 1)))[:, None].expand(-1, self.leaves),
                 opening[:, None].expand(-1, self.labels),
-                ((depth > 0) & (in_a_row == 0))[:, None],
-                (~more & (depth == 0))[:, None],
+                (~outside & (in_a_row == 0) & ~((depth == 1) & more))[
+                    :, None
+                ],  # the last one holds all words
+                (~more & outside)[:, None],
             ],
             1,
         )

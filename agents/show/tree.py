@@ -37,7 +37,7 @@ class Node(NamedTuple):
 
 
 def grown(words: Sequence[str], symbols: Sequence[str]) -> Node | None:
-    """The tree that symbols say of a sentence, under one root, or None where they are no tree of it."""
+    """The tree that symbols say of a sentence, or None where they are no tree of it."""
     if brackets(symbols, [LEAVES[0]] * len(words)) is None:
         return None
     coming = iter(enumerate(words))
@@ -52,13 +52,13 @@ def grown(words: Sequence[str], symbols: Sequence[str]) -> Node | None:
             else:
                 return
 
-    top = tuple(children(iter(symbols)))
-    return top[0] if len(top) == 1 else Node("", top)
+    (top,) = children(iter(symbols))
+    return top
 
 
 def in_terminal(tree: Node, before: str = "") -> str:
     """A line a bracket or word, what is in it below it and further right."""
-    lines = [tree.name or "·"]
+    lines = [tree.name]
     for i, child in enumerate(tree.children):
         last = i + 1 == len(tree.children)
         lines.append(
@@ -80,12 +80,11 @@ def save(path: Path, aligned: Aligned, tree: Node) -> None:
     )
 
     def draw(node: Node) -> None:
-        if node.name:
-            above.text(
-                node.middle, node.height, node.name, ha="center", va="center", fontsize=10,
-                color="tab:blue" if node.children else "black",
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-            )  # fmt: skip
+        above.text(
+            node.middle, node.height, node.name, ha="center", va="center", fontsize=10,
+            color="tab:blue" if node.children else "black",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip
         for child in node.children:
             above.plot(  # slanted for one row, then straight down: a longer slant could cross other brackets
                 [node.middle, child.middle, child.middle],

@@ -140,8 +140,10 @@ def parse(line: str) -> Tree:
         raise ValueError("brackets are not closed" if opened else "it has no words")
     if _closed_at(symbols) < len(symbols) - 1:
         raise ValueError("there is more than one tree")
-    root = symbols[0] in ("(ROOT", "(TOP")
-    return Tree(tuple(words), tuple(symbols[1:-1] if root else symbols), tuple(parts))
+    inner = symbols[1:-1]
+    if symbols[0] in ("(ROOT", "(TOP") and _closed_at(inner) == len(inner) - 1:  # it holds one tree
+        symbols = inner
+    return Tree(tuple(words), tuple(symbols), tuple(parts))
 
 
 def _closed_at(symbols: Sequence[str]) -> int:
@@ -155,12 +157,17 @@ def _closed_at(symbols: Sequence[str]) -> int:
 
 
 def brackets(symbols: Sequence[str], leaves: Sequence[str]) -> Counter[tuple[str, int, int]] | None:
-    """The labelled spans of symbols over those of `leaves` that are words, or None for no tree of them."""
+    """The labelled spans of symbols over those of `leaves` that are words, or None where they are no tree.
+
+    A tree is one bracket with all leaves in it, or a single leaf.
+    """
     words = np.concatenate([[0], np.cumsum([leaf == WORD for leaf in leaves])])
     found: Counter[tuple[str, int, int]] = Counter()
     opened: list[tuple[str, int]] = []
     read = 0
-    for symbol in symbols:
+    for place, symbol in enumerate(symbols):
+        if place and not opened:
+            return None  # the tree is whole already
         if symbol in LEAVES:
             read += 1
             if read > len(leaves):
