@@ -637,8 +637,14 @@ def test_an_eye_with_reach_moves_from_where_it_looks() -> None:
     with torch.no_grad():
         policy.bias.fill_(math.atanh(0.4))
         policy.weight.zero_()
-    gaze, _ = policy.look(torch.randn(4, 3), False, torch.tensor([[-1.0], [0.0], [0.5], [0.95]]))
+    h, present = torch.randn(4, 3), torch.tensor([[-1.0], [0.0], [0.5], [0.95]])
+    gaze, _ = policy.look(h, False, present)
     torch.testing.assert_close(gaze[:, 0], torch.tensor([-0.8, 0.2, 0.7, 1.0]))
+    torch.testing.assert_close(policy.mean(h, present)[:, 0], torch.tensor([-0.8, 0.2, 0.7, 1.15]))
+    # At the end of a text it learns to come back: d log N(g; m, 0.1²) / d m = (g - m) / 0.01.
+    policy.log_prob(torch.tensor([[0.9]]), h[3:], present[3:]).sum().backward()
+    assert policy.bias.grad is not None
+    assert policy.bias.grad.item() == pytest.approx((0.9 - 1.15) / 0.01 * 0.5 * (1 - 0.4**2), rel=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
 from torch.nn import functional as F
 
 from agents.agent import SequenceSpec
@@ -145,6 +148,27 @@ def test_the_interval_of_a_distance_is_that_of_means_where_samples_lie_apart() -
     assert found.error == pytest.approx((far.mean() + 100 - near.mean()).item(), rel=1e-5)
     assert found.ci95[1] - found.error == pytest.approx(half, rel=0.2)
     assert found.error - found.ci95[0] == pytest.approx(half, rel=0.2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=2, max_size=40))
+def test_the_distance_of_lengths_is_scipys(pairs: list[tuple[int, int]]) -> None:
+    said, true = torch.tensor(pairs).t().contiguous()
+    found = between_distributions(said, true)
+    assert found.error == pytest.approx(stats.wasserstein_distance(said, true), abs=1e-5)
+    assert found.scenes == len(pairs)
+
+
+def test_the_interval_of_a_distance_holds_it_as_often_as_it_says() -> None:
+    """Of lengths from 10 on, each as likely as the next: of 10 and of 20 of them, whose distance is 5."""
+    generator = torch.Generator().manual_seed(2)
+    held = 0
+    for _ in range(400):
+        said = 10 + torch.randint(10, (200,), generator=generator)
+        true = 10 + torch.randint(20, (200,), generator=generator)
+        low, high = between_distributions(said, true).ci95
+        held += low <= 5 <= high
+    assert 0.92 < held / 400 < 0.98
 
 
 def test_stopping_is_asked_of_sequences_that_end(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from agents.learn.sequences import Ended, Ending, make_sequences
 from agents.models.stopper import Stopper, StopperSettings
 
 SCORED = 2000  # sequences of a split that are completed
-RESAMPLED = 400  # times, for an interval
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,19 +62,17 @@ class WhenToStop(LoopLearner, Scorer):
 
 
 def between_distributions(said: Tensor, true: Tensor) -> Evaluation:
-    """The earth mover's distance between two samples of lengths (N,) each, with its bootstrapped interval.
+    """The earth mover's distance between two samples of lengths, (N,) each, with its interval.
 
-    Two samples of one distribution are not 0 apart either, so that 0 is not to be expected.
+    Two samples of one distribution are not 0 apart either, so that 0 is not to be expected. By Kantorovich's
+    duality the distance is the mean of f(said) - f(true), whose f rises by one a step where more of the true
+    sequences have ended than of the said ones, and falls where fewer have. The interval is that mean's.
     """
-
-    def distance(a: Tensor, b: Tensor) -> Tensor:
-        return (a.sort().values - b.sort().values).abs().float().mean()
-
-    generator = torch.Generator().manual_seed(0)
-    drawn = [torch.randint(len(said), (2, len(said)), generator=generator) for _ in range(RESAMPLED)]
-    each = torch.stack([distance(said[a], true[b]) for a, b in drawn])
-    low, high = each.quantile(0.025).item(), each.quantile(0.975).item()
-    return Evaluation(distance(said, true).item(), (low, high), len(said))
+    lengths = torch.cat([said, true]).sort().values
+    ended = [torch.searchsorted(one.sort().values, lengths, right=True) / len(one) for one in (said, true)]
+    slope = (ended[1] - ended[0]).sign()[:-1] * lengths.diff()
+    f = F.pad(slope.cumsum(0), (1, 0))
+    return mean_of(f[torch.searchsorted(lengths, said)] - f[torch.searchsorted(lengths, true)])
 
 
 def ending(task: Task) -> Ending:

@@ -34,12 +34,12 @@ class GazePolicy(nn.Linear):
         nn.init.zeros_(self.bias)
 
     def look(self, h: Tensor, sample: bool, present: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The next gaze (B, axes), raw and detached, a draw or the mean, and its log-density (B,).
+        """The next gaze (B, axes), detached: a draw, or the mean on the canvas; and its log-density (B,).
 
         present: where the eye looks now, (B, axes); with reach alone.
         """
         mean = self.mean(h, present)
-        gaze = self._drawn(mean.detach()) if sample else mean.detach()
+        gaze = self._drawn(mean.detach()) if sample else mean.detach().clamp(-1, 1)
         return gaze, gaussian_log_prob(gaze, mean, self._log_sigma(h))
 
     def glance(self, h: Tensor, sample: bool) -> Tensor:
@@ -52,9 +52,9 @@ class GazePolicy(nn.Linear):
         return mean + sigma * parallel.randn_like(mean)
 
     def mean(self, h: Tensor, present: Tensor | None = None) -> Tensor:
-        """The policy's mean (…, axes); see `look`."""
+        """The policy's mean (…, axes); see `look`. With reach it may lie outside, where it still learns."""
         mean = torch.tanh(self(h))
-        return mean if present is None else (present + self.reach * mean).clamp(-1, 1)
+        return mean if present is None else present + self.reach * mean
 
     def log_prob(self, gaze: Tensor, h: Tensor, present: Tensor | None = None) -> Tensor:
         """The log-density (…,) of a gaze (…, axes) that was chosen; see `look`."""
