@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from agents.agent import SequenceSpec
 from agents.experiments import Experiment
 from agents.learn import forcing, written
+from agents.learn.evaluate import scoring
 from agents.learn.language import NextStep, Streams, write
 from agents.learn.loop import Loop, Task
 from agents.learn.sequences import Sketch, make_sequences
@@ -241,7 +242,8 @@ def test_a_digit_is_completed_below_its_middle_and_judged_by_its_neighbour() -> 
         made.embedding.weight.mul_(10)  # so that each row is told by what was above it
         made.head.weight.mul_(10)
     given = torch.randint(2, (28, 5, 28)).float()
-    whole = complete(made, given)
+    with scoring(made, 0):
+        whole = complete(made, given)
     assert torch.equal(whole[:14], given[:14])
     assert not torch.equal(whole[14:], given[14:])
     # Row by row, each drawn from what is said of it when all that is above it has been read.
@@ -249,6 +251,25 @@ def test_a_digit_is_completed_below_its_middle_and_judged_by_its_neighbour() -> 
     for place in range(14, 28):
         scores, _ = made(torch.cat([torch.zeros(1, 5, 28), whole[:place]]))
         assert torch.equal(made.draw(scores[-1]), whole[place])
+
+
+def test_no_two_digits_are_completed_by_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    sketch = make_sequences("sketch", {"dataset": "mnist-5k"})
+    assert isinstance(sketch, Sketch)
+    blank = CharLM(sketch.spec, CharLMSettings(**PLAIN)).eval()
+    with torch.no_grad():
+        blank.head.weight.zero_()  # so that what is drawn depends on the draws alone
+    halves = []
+
+    def noting(rows: torch.Tensor, dataset: str) -> torch.Tensor:
+        halves.append(rows[14:].transpose(0, 1).flatten(1))
+        return torch.zeros(rows.shape[1], dtype=torch.long)
+
+    monkeypatch.setattr(written, "nearest_class", noting)
+    written.error_of_completed(blank, sketch, "train")
+    drawn = torch.cat(halves)
+    assert drawn.shape == (2000, 14 * 28)
+    assert len(drawn.unique(dim=0)) == 2000
 
 
 def test_texts_are_judged_by_what_was_held_out(monkeypatch: pytest.MonkeyPatch) -> None:

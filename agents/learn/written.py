@@ -103,7 +103,8 @@ def error_of_completed(model: CharLM, sketch: Sketch, split: str) -> Evaluation:
 
     The neighbour is the training digit with the fewest different pixels.
     """
-    return _misnamed(sketch, split, lambda rows: complete(model, rows))
+    with scoring(model, 0):
+        return _misnamed(sketch, split, lambda rows: complete(model, rows))
 
 
 def error_of_true_digits(sketch: Sketch, split: str) -> Evaluation:
@@ -122,16 +123,15 @@ def _misnamed(sketch: Sketch, split: str, shown: Callable[[Tensor], Tensor]) -> 
 
 
 def complete(model: CharLM, rows: Tensor) -> Tensor:
-    """Rows (T, B, n) with the second half drawn by the model, a row after the other."""
+    """Rows (T, B, n) with the second half drawn by the model, a row after the other; see `scoring`."""
     half = len(rows) // 2
     drawn = list(rows[:half])
-    with scoring(model, 0):
-        seen = torch.cat([torch.zeros_like(rows[:1]), rows[:half]]).to(device_of(model))
-        scores, state = model(seen)
-        while len(drawn) < len(rows):
-            row = model.draw(scores[-1])
-            drawn.append(row.cpu())
-            scores, state = model(row[None], state)
+    seen = torch.cat([torch.zeros_like(rows[:1]), rows[:half]]).to(device_of(model))
+    scores, state = model(seen)
+    while len(drawn) < len(rows):
+        row = model.draw(scores[-1])
+        drawn.append(row.cpu())
+        scores, state = model(row[None], state)
     return torch.stack(drawn)
 
 
