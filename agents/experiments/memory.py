@@ -43,10 +43,7 @@ def copying(core: Kind, hidden: int, learning_rate: float, length: int, epochs: 
 def digits(
     order: str, core: Kind, hidden: int, learning_rate: float, epochs: int, images: int = 55_000
 ) -> Experiment:
-    """MNIST, read row by row or pixel by pixel; `images` make an epoch.
-
-    Over 784 pixels a state is not to be in bfloat16, where a gate that forgets a thousandth forgets nothing.
-    """
+    """MNIST, read row by row or pixel by pixel; `images` make an epoch."""
     loop = Loop(
         epochs=epochs,
         images_per_epoch=images,
@@ -54,7 +51,6 @@ def digits(
         learning_rate=learning_rate,
         clip=1.0,
         average=0.99,
-        bfloat16=order == "rows" or core in PRECISE,
     )
     return Experiment(order, SequenceSettings(core, hidden), Recall(), loop)
 
@@ -136,7 +132,6 @@ TEN_MINUTES_OF_TEXT: dict[Kind, tuple[int, float, int]] = {  # hidden, learning 
     "stacked": (256, 5e-3, 4),
     "residual": (256, 5e-3, 4),
 }
-PRECISE: tuple[Kind, ...] = ("chrono-lstm", "irnn", "orthogonal", "urnn")  # whose states are always float32
 WAYS: tuple[Way, ...] = ("symbol", "coin", "countdown")
 CORES: dict[Kind, int] = {  # in RAM: epochs
     "relu": 10, "elman": 10, "identity-context": 10, "jordan": 10, "irnn": 10, "scrn": 9, "urnn": 8,
