@@ -56,7 +56,8 @@ eight", was already in that digit's box; house numbers have no such words, and a
 the table has the share of attention that lies in the box of the thing that a word names, once in people's
 captions, each word being given those before it, and once in the captioner's own. In the former it must look
 before it is told the word, and cannot know which thing a person will name. "Of one look" is the highest share
-that a single fixed place could reach, chosen with the boxes known."""
+that a single fixed place could reach, chosen with the boxes known. Intervals of looks and of attention take
+all words as independent, which those about one picture are not, and are somewhat too narrow."""
 METRICS_AND_PEOPLE = """METEOR is that of version 1.5 without its table of paraphrases; CIDEr is 100 times
 CIDEr-D, whose maximum is 10. People's row is the mean over the five captions of a picture, each against
 the other four; the neighbours' is that caption of the twelve training pictures most like it which is most
