@@ -24,6 +24,7 @@ from agents.learn.judging import judged, world_of
 from agents.learn.loop import Loop, Task
 from agents.learn.pools import Texts
 from agents.learn.sentences import HardLooks, TeacherForcing, translate
+from agents.learn.swaps import Swaps
 from agents.models.seq2seq import Seq2SeqSettings
 from agents.parts import beam, brackets
 from agents.show import alignment
@@ -461,6 +462,88 @@ def test_parts_of_speech_are_taught_with_the_words_that_have_them(reverse: bool)
     learner = experiment.learner
     both = learner.loss_with_parts(model, drawn) - learner.loss(model, drawn.canvas, drawn.target)
     assert both.item() == pytest.approx(total / words, rel=1e-4)
+
+
+def test_swapped_constituents_obey_the_grammar() -> None:
+    world = TreeWorld("grammar", "train", 136)
+    swaps, generator, changed = Swaps(world), np.random.default_rng(0), 0
+    for tree in range(500):
+        read, said, parts = (row[tree].copy() for row in (world.source, world.target, world.parts))
+        before = said.copy()
+        swaps.swap(tree, read, said, parts, generator)
+        changed += not np.array_equal(before, said)
+        names = [world.names[symbol] for symbol in said if symbol >= 0]
+        told = [world.part_names[part] for part in parts if part >= 0]
+        assert [len(told)] * 2 == [int((read > 0).sum()), sum(name in trees.LEAVES for name in names)]
+        coming, stack = iter(told), list[tuple[str, list[str]]]([("", [])])
+        for name in names:
+            if name in trees.LEAVES:
+                stack[-1][1].append(next(coming))
+            elif name != trees.CLOSE:
+                stack[-1][1].append(name[1:])
+                stack.append((name[1:], []))
+            else:
+                label, children = stack.pop()
+                assert tuple(children) in trees.GRAMMAR[label]
+        for word, part in zip(read, told, strict=False):
+            assert PART_OF.get(world.tokens[word], part) == part
+    assert changed > 200
+
+
+def test_a_constituent_is_swapped_for_one_of_its_kind(tmp_path: Path) -> None:
+    one, two = "(S (NP (DT the) (NN eye)) (VP (VB is)))", "(S (NP (DT a) (JJ big) (NN dog)) (VP (VB is)))"
+    path = tmp_path / "trees.txt"
+    path.write_text("\n".join([one, two] * 10), encoding="utf-8")
+    world = TreeWorld(f"file:{path}", "train", 6)
+    swaps, generator = Swaps(world), np.random.default_rng(0)
+    world.hidden[:] = 0
+    first = world.encode("the eye is")
+    tree = next(i for i, row in enumerate(world.source) if row[:3].tolist() == [word + 1 for word in first])
+    seen = set()
+    for _ in range(50):
+        read, said, parts = (row[tree].copy() for row in (world.source, world.target, world.parts))
+        swaps.swap(tree, read, said, parts, generator)
+        told = " ".join(world.part_names[part] for part in parts if part >= 0)
+        seen.add((
+            " ".join(world.tokens[word] for word in read if word), world.write(said[said >= 0].tolist()), told
+        ))  # fmt: skip
+    assert seen == {
+        ("the eye is", "(S (NP XX XX ) (VP XX ) )", "DT NN VB"),
+        ("a big dog is", "(S (NP XX XX XX ) (VP XX ) )", "DT JJ NN VB"),
+    }
+    world.hidden[:] = 1
+    for _ in range(20):  # what is new is read as its class, what was there as it is
+        read, said, parts = (row[tree].copy() for row in (world.source, world.target, world.parts))
+        swaps.swap(tree, read, said, parts, generator)
+        if (read > 0).sum() == 4:
+            assert " ".join(world.tokens[word] for word in read if word) == "<a> <a> <a> is"
+    read, said, parts = world.source[tree, :3].copy(), world.target[tree].copy(), world.parts[tree, :3].copy()
+    for _ in range(20):  # there is no room for the longer one
+        swaps.swap(tree, read, said, parts, generator)
+        assert said[said >= 0].tolist() == world.answers_of("(S (NP XX XX ) (VP XX ) )")
+
+
+def test_training_draws_swapped_trees_and_tells_what_is_none() -> None:
+    task = Task(PARSE, OFFLINE, Loop(batch_size=8), 1)
+    experiment = EXPERIMENTS["parse-luong"].but(env=OFFLINE, model={"hidden": 8})
+    model = experiment.build(experiment.spec())
+    world = world_of(task, "train")
+    assert isinstance(world, TreeWorld)
+    known = {tuple(one[one >= 0].tolist()) for one in world.target}
+    for swapped, least, most in ((0.0, 0, 0), (0.9, 50, 256)):
+        torch.manual_seed(0)
+        pool = Texts(model, task, swapped)
+        said = [
+            row[row >= 0].tolist()
+            for number in range(32)
+            for row in pool.batch(None if number else [1]).target
+        ]
+        pool.env.close()
+        assert len(said) == 256
+        assert least <= sum(tuple(one[:-1]) not in known for one in said) <= most
+    numbers = EXPERIMENTS["luong-numbers"]
+    with pytest.raises(ValueError, match="constituents are swapped in trees"):
+        TeacherForcing(swapped=0.5).lesson(model, Task(numbers.env_id, {}, Loop(), 1))
 
 
 def test_pointers_and_parts_of_speech_are_of_trees_and_of_soft_looks() -> None:

@@ -15,6 +15,7 @@ from agents.agent import Agent, device_of
 from agents.learn.envs import make_env
 from agents.learn.features import known_features
 from agents.learn.loop import Task
+from agents.learn.swaps import Swaps
 from agents.models.captioner import Captioner
 from glimpse_env.worlds.trees import TreeWorld
 from glimpse_env.wrappers import VectorSupervision, glimpse_env_of
@@ -62,30 +63,39 @@ class Taught(NamedTuple):
 
 
 class Texts(Pool[Taught]):
-    """Texts, sorted by length so that a batch has little padding."""
+    """Texts, sorted by length so that a batch has little padding.
+
+    swapped: the share of sentences to parse in which a constituent is exchanged (`swaps.Swaps`).
+    """
 
     AT_ONCE = 32
 
-    def __init__(self, agent: Agent, task: Task) -> None:
+    def __init__(self, agent: Agent, task: Task, swapped: float = 0.0) -> None:
         rows = self.AT_ONCE * task.loop.batch_size
         super().__init__(agent, task, make_env(agent, task.env_id, rows, **{**task.env, "split": "train"}))
+        world = glimpse_env_of(self.env).world
+        self.swapped = swapped
+        self.swaps = Swaps(world) if swapped and isinstance(world, TreeWorld) else None
 
     def _draw(self, seeds: list[int] | None) -> Iterator[Taught]:
         observation, _ = self.env.reset(seed=seeds)
-        canvas, target = (torch.from_numpy(observation[key]) for key in ("canvas", "target"))
+        inner = glimpse_env_of(self.env)
+        texts, symbols = observation["canvas"].copy(), observation["target"].copy()
+        parts = inner.world.parts[inner.items] if isinstance(inner.world, TreeWorld) else None
+        if self.swaps is not None and parts is not None:
+            generator = np.random.default_rng(int(torch.randint(2**62, ())))
+            for row in np.flatnonzero(generator.random(len(texts)) < self.swapped):
+                self.swaps.swap(int(inner.items[row]), texts[row], symbols[row], parts[row], generator)
+        canvas, target = torch.from_numpy(texts), torch.from_numpy(symbols)
         read, said = (canvas > 0).sum(1), (target >= 0).sum(1)
         order = torch.from_numpy(np.lexsort((said.numpy(), read.numpy())))
-        inner = glimpse_env_of(self.env)
-        parts = (
-            torch.from_numpy(inner.world.parts[inner.items]) if isinstance(inner.world, TreeWorld) else None
-        )
         for i in torch.randperm(self.AT_ONCE).tolist():
             rows = order[i * self.size : (i + 1) * self.size]
             longest = max(int(read[rows].max()), 1)
             yield Taught(
                 canvas[rows, :longest].to(self.device),
                 target[rows, : int(said[rows].max())].to(self.device),
-                None if parts is None else parts[rows, :longest].long().to(self.device),
+                None if parts is None else torch.from_numpy(parts[rows, :longest]).long().to(self.device),
             )
 
 

@@ -57,10 +57,12 @@ class TeacherForcing(LoopLearner, Scorer):
     """The weight of the penalty on looks that lie off the diagonal (`off_diagonal`), in nats."""
     constrained: bool = False
     """Whether trees that are said are held to be well formed (parts/brackets.py)."""
+    swapped: float = 0.0
+    """The share of sentences to parse in which training exchanges a constituent (learn/swaps.py)."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for a number out of range."""
-        checks.share(self, "label_smoothing")
+        checks.share(self, "label_smoothing", "swapped")
         checks.positive(self, "beams")
         checks.not_negative(self, "length_weight", "coverage_weight", "diagonal_weight")
 
@@ -90,6 +92,8 @@ class TeacherForcing(LoopLearner, Scorer):
         world = world_of(task, "train")
         if self.constrained and not isinstance(world, TreeWorld):
             raise ValueError("constrained is of trees: leave it out")
+        if self.swapped and not isinstance(world, TreeWorld):
+            raise ValueError("constituents are swapped in trees: set swapped to 0")
         pointer = model.settings.pointer if isinstance(model, Seq2Seq) else 0
         if pointer and not (isinstance(world, TreeWorld) and pointer == len(LEAVES)):
             kinds = len(LEAVES)
@@ -112,7 +116,7 @@ class TeacherForcing(LoopLearner, Scorer):
 
     def pool(self, model: Any, task: Task) -> Any:
         """Where batches come from: `batch(seeds)` gives what is `Taught`."""
-        return Texts(model, task)
+        return Texts(model, task, self.swapped)
 
     def validation(self, model: Any, task: Task) -> Callable[[Any], dict[str, float]]:
         """What a model is validated by."""
