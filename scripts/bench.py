@@ -27,7 +27,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -257,8 +256,4 @@ def ap_gym_speed(batch: int) -> float | None:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except (DatasetError, OSError, ValueError) as error:
-        sys.exit(f"bench.py: {terminal.sentence(error)}")
+    terminal.run(main, (DatasetError, ValueError))

@@ -119,10 +119,4 @@ def _train_all(folder: Path, settings: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit("demo.py: stopped")
-    except train.REFUSED as error:
-        sys.exit(f"demo.py: {terminal.sentence(error)}")
+    terminal.run(main, train.REFUSED)

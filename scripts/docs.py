@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import sys
 from types import ModuleType
 
 import docs_ids as ids
@@ -129,8 +128,4 @@ def paper_page(module: ModuleType) -> str:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except (DatasetError, OSError, ValueError) as error:
-        sys.exit(f"docs.py: {terminal.sentence(error)}")
+    terminal.run(main, (DatasetError, ValueError))

@@ -135,7 +135,7 @@ def main(arguments: list[str]) -> None:
     if elsewhere:
         own = experiment.env if options.on in (None, experiment.env_id) else {}
         env = {**own, **parse_keywords(options.env)}
-        experiment = experiment.but(env_id=options.on or experiment.env_id, env=env)
+        experiment = experiment.but(env_id=experiment.env_id if options.on is None else options.on, env=env)
         check_fits(agent, name, spec_in(config), experiment.env_id, env)
     dataset = results.dataset_of(experiment.env_id, experiment.env)
     if (results.dataset_of(trained.env_id, trained.env), dataset) == ("mnist", "mnist-5k"):
@@ -191,7 +191,7 @@ def evaluate_by_learner(
     model: Any, experiment: Experiment, config: dict[str, Any], path: Path, options: argparse.Namespace
 ) -> None:
     """Print, and publish where asked, the figures of a model that its learner scores."""
-    if options.on or options.env or options.mode or options.backward:
+    if options.on is not None or options.env or options.mode or options.backward:
         raise ValueError(
             f"{config['experiment']} is scored by its learner: leave out --on, --env, --mode and --with"
         )
@@ -261,10 +261,8 @@ def is_played(config: dict[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit("evaluate.py: stopped; nothing was published")
-    except (checkpoint.CheckpointError, run.RunError, DatasetError, OSError, ValueError) as error:
-        sys.exit(f"evaluate.py: {terminal.sentence(error)}")
+    terminal.run(
+        main,
+        (checkpoint.CheckpointError, run.RunError, DatasetError, ValueError),
+        stopped="stopped; nothing was published",
+    )

@@ -8,7 +8,6 @@ with them. It needs MNIST.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +117,4 @@ def draw(agent: Any, experiment: Experiment, indices: list[int], path: Path) -> 
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except (CheckpointError, DatasetError, OSError, ValueError) as error:
-        sys.exit(f"gallery.py: {terminal.sentence(error)}")
+    terminal.run(main, (CheckpointError, DatasetError, ValueError))

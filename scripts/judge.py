@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 import terminal
@@ -52,8 +51,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except (DatasetError, OSError) as error:
-        sys.exit(f"judge.py: {terminal.sentence(error)}")
+    terminal.run(main, (DatasetError,))

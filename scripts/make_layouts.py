@@ -6,7 +6,6 @@ Reads svhn-layout/svhn_layout.npz in the folder GLIMPSE_DATA names. Not needed t
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +36,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except (DatasetError, OSError) as error:
-        sys.exit(f"make_layouts.py: {terminal.sentence(error)}")
+    terminal.run(main, (DatasetError,))

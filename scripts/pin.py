@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +154,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except (CheckpointError, DatasetError, OSError) as error:
-        sys.exit(f"pin.py: {terminal.sentence(error)}")
+    terminal.run(main, (CheckpointError, DatasetError))

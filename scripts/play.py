@@ -36,6 +36,7 @@ from agents.experiments.experiment import load_agent, spec_in
 from agents.learn import language
 from agents.learn.checkpoint import CheckpointError
 from agents.learn.envs import check_fits, parse_keywords, single_env, spec_of
+from agents.learn.files import check_place
 from agents.learn.generative import Generative, binary_generator, make_scenes, pictures
 from agents.learn.sentences import TeacherForcing
 from agents.learn.sequences import opening
@@ -123,6 +124,8 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in FORMATS:
         raise ValueError(f"--out {options.out} must end in one of {', '.join(FORMATS)}")
+    if options.out is not None:
+        check_place(options.out)  # before anything is played or said
     if not 0 <= options.index < 2**63 or not 1 <= options.episodes <= MOST_EPISODES:
         raise ValueError(f"--index must be from 0 to 2**63 - 1 and --episodes 1 to {MOST_EPISODES:,}")
     if options.player == "person" and (options.out is not None or options.compare is not None):
@@ -406,10 +409,4 @@ def show(frames: Iterable[tuple[Frame, float]]) -> None:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit("play.py: stopped")
-    except (CheckpointError, DatasetError, NoDisplayError, OSError, ValueError) as error:
-        sys.exit(f"play.py: {terminal.sentence(error)}")
+    terminal.run(main, (CheckpointError, DatasetError, NoDisplayError, ValueError))

@@ -13,7 +13,6 @@ import argparse
 import gzip
 import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -107,8 +106,4 @@ def _squashed(path: Path) -> bytes:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except (DatasetError, OSError) as error:
-        sys.exit(f"prepare_flickr8k.py: {terminal.sentence(error)}")
+    terminal.run(main, (DatasetError,))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import terminal
@@ -99,8 +98,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except (CheckpointError, DatasetError, OSError, ValueError) as error:
-        sys.exit(f"report.py: {terminal.sentence(error)}")
+    terminal.run(main, (CheckpointError, DatasetError, ValueError))

@@ -72,8 +72,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except (CheckpointError, DatasetError, OSError, ValueError) as error:
-        sys.exit(f"reproduce.py: {terminal.sentence(error)}")
+    terminal.run(main, (CheckpointError, DatasetError, ValueError))

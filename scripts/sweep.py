@@ -154,7 +154,7 @@ def epochs_of(trial: Trial) -> list[dict[str, Any]]:
         found = run.epochs(trial.folder)
     except run.RunError:
         return []
-    return found if all(map(is_scored, found)) else []
+    return found if all(map(is_scored, found)) and len(set(map(figure_of, found))) <= 1 else []
 
 
 def is_done(trial: Trial) -> bool:
@@ -214,14 +214,13 @@ def results_in(path: Path) -> list[dict[str, Any]]:
 
 def table(lines: list[dict[str, Any]]) -> str:
     """The sweep as a table, the best setting of each experiment first; unfinished runs do not count."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for line in lines:
         if line["done"]:
             settings = ", ".join(f"{key}={value}" for key, value in line["settings"].items()) or "its own"
-            groups.setdefault((line["experiment"], settings), []).append(line)
+            groups.setdefault((line["experiment"], settings, figure_of(line)), []).append(line)
     rows = []
-    for (name, settings), found in groups.items():
-        figure = figure_of(found[0])
+    for (name, settings, figure), found in groups.items():
         values = [line[figure] for line in found]
         mean = sum(values) / len(values)
         spread = f"{terminal.short(min(values))} to {terminal.short(max(values))}"
@@ -342,10 +341,8 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit("sweep.py: stopped; the same command goes on after each run's last whole epoch")
-    except (OSError, ValueError, run.RunError) as error:
-        sys.exit(f"sweep.py: {terminal.sentence(error)}")
+    terminal.run(
+        main,
+        (ValueError, run.RunError),
+        stopped="stopped; the same command goes on after each run's last whole epoch",
+    )

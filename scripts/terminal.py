@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-
-
-def show_what_it_can() -> None:
-    """Let what is printed stand as "?" where the terminal's encoding lacks it, in place of an error.
-
-    Whoever presses Ctrl-C in a script that says nothing else is told that it stopped.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    sys.excepthook = _stopped
-
-
-def _stopped(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Print what ended a script: of Ctrl-C a line, else as Python does."""
-    if issubclass(kind, KeyboardInterrupt):
-        print(f"{Path(sys.argv[0]).name}: stopped", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
-
 
 WRONG = {  # by the number of an error of the system: what is wrong, and what to do
     errno.ENOENT: "there is none: name another",
@@ -40,6 +21,42 @@ WRONG = {  # by the number of an error of the system: what is wrong, and what to
         (errno.EACCES, errno.EPERM, errno.EROFS), "that is not permitted: see to its permissions"
     ),
 }
+
+
+def run(
+    main: Callable[[list[str]], object], refused: tuple[type[Exception], ...], stopped: str = "stopped"
+) -> None:
+    """Run a script's `main` on the options it was called with; what goes wrong ends it in one sentence.
+
+    refused: the errors that tell a user what is wrong; OSError always does. stopped: what Ctrl-C is answered.
+    What is printed stands as "?" where the terminal's encoding lacks it, in place of an error.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    known: tuple[type[Exception], ...] = (OSError, *refused)
+    name = Path(sys.argv[0]).name + (f", rank {os.environ['RANK']}" if "RANK" in os.environ else "")
+    try:
+        try:
+            main(sys.argv[1:])
+        except SystemExit:  # of --help
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()  # here, for what fails when Python ends is no sentence
+    except KeyboardInterrupt:
+        _drop_what_cannot_be_printed()
+        sys.exit(f"{name}: {stopped}")
+    except known as error:
+        _drop_what_cannot_be_printed()
+        sys.exit(f"{name}: {sentence(error)}")
+
+
+def _drop_what_cannot_be_printed() -> None:
+    """Print what is left, or let it go where it cannot be printed: Python tries once more when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def sentence(error: Exception) -> str:

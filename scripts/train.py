@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -133,11 +132,4 @@ def train(command: Command, experiment: Experiment, folder: Path, where: torch.d
 
 
 if __name__ == "__main__":
-    terminal.show_what_it_can()
-    try:
-        main(sys.argv[1:])
-    except KeyboardInterrupt:
-        sys.exit("train.py: stopped; --resume goes on after the last whole epoch")
-    except REFUSED as error:
-        one = f", rank {os.environ['RANK']}" if "RANK" in os.environ else ""
-        sys.exit(f"train.py{one}: {terminal.sentence(error)}")
+    terminal.run(main, REFUSED, stopped="stopped; --resume goes on after the last whole epoch")

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from agents.experiments.experiment import load_agent
-from agents.learn import checkpoint
+from agents.learn import checkpoint, files
 from agents.learn.checkpoint import CheckpointError
 from agents.models.dram import DRAM
 from agents.models.ram import RAM
@@ -35,9 +35,9 @@ def test_damaged_and_missing_files_end_in_one_sentence(tmp_path: Path, content: 
         checkpoint.load(path)
 
 
-def edited(path: Path, *keys: str, value: Any) -> Path:
+def edited(path: Path, *keys: str, value: Any, name: str = "lookup-10") -> Path:
     """A published checkpoint with another value in its config."""
-    tensors, config = checkpoint.load(results.pretrained_path("lookup-10", 1))
+    tensors, config = checkpoint.load(results.pretrained_path(name, 1))
     part = config
     for key in keys[:-1]:
         part = part[key]
@@ -64,8 +64,28 @@ def test_a_config_of_other_kinds_ends_in_one_sentence(
     tmp_path: Path, keys: tuple[str, ...], value: object
 ) -> None:
     path = edited(tmp_path / "a.safetensors", *keys, value=value)
-    with pytest.raises((CheckpointError, ValueError), match=r"retrain it with that|core must be one of"):
+    with pytest.raises(CheckpointError, match=r"a\.safetensors was made by .* retrain it with that"):
         load_agent(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("alphabet", "abc"), ("alphabet", "a" * 65), ("alphabet", list("a" * 65)), ("symbols", "no")],
+)
+def test_a_language_models_alphabet_is_one(tmp_path: Path, key: str, value: object) -> None:
+    path = edited(tmp_path / "a.safetensors", "spec", key, value=value, name="char-lstm")
+    with pytest.raises(CheckpointError, match=rf"spec\.{key} is .* retrain it with that"):
+        load_agent(path)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, number: float) -> None:
+    tensors, config = checkpoint.load(results.pretrained_path("lookup-10", 1))
+    name = next(iter(tensors))
+    tensors[name].view(-1)[-1] = number
+    checkpoint.save(tmp_path / "a.safetensors", tensors, config)
+    with pytest.raises(CheckpointError, match=r"a\.safetensors has weights that are not finite"):
+        load_agent(tmp_path / "a.safetensors")
 
 
 def test_a_config_that_is_nested_without_end_is_damaged(tmp_path: Path) -> None:
@@ -89,6 +109,20 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         checkpoint.load_weights(nn.Linear(4, 5), tensors, tmp_path)
     with pytest.raises(CheckpointError, match="bias"):
         checkpoint.load_weights(nn.Linear(3, 5, bias=False), tensors, tmp_path)
+
+
+def test_what_cannot_be_written_is_told_by_its_own_name(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 250 + ".txt")  # and with a temporary name's additions longer than a name may be
+    with pytest.raises(OSError, match="name too long") as told:
+        files.write(path, "text")
+    assert told.value.filename == str(path)
+    for wrong, says in (
+        (tmp_path / "none" / "a.txt", "there is no folder"),
+        (tmp_path, "is a folder: name a file"),
+    ):
+        with pytest.raises(OSError, match=says):
+            files.check_place(wrong)
+    files.check_place(tmp_path / "a.txt")
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

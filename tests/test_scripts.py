@@ -194,6 +194,18 @@ def test_play_needs_a_display_for_a_window() -> None:
         ("train", ["ram-mnist", "--env", "horizon=3", "horizon=4"], "horizon is given twice, as 3 and as 4"),
         ("train", ["ram-mnist", "--env-id", "CartPole-v1"], "CartPole-v1 is none of our environments"),
         ("train", ["ram-mnist", "--env-id", "nope:Glimpse/MNIST-v0"], "nope"),
+        (
+            "evaluate",
+            ["lookup-10", "--on", "Glimpse/Looku-v0"],
+            "environments: did you mean 'Glimpse/Lookup-v0'",
+        ),
+        ("evaluate", ["lookup-10", "--on", ""], "'' is none of our environments: choose one of Glimpse/…"),
+        ("evaluate", [""], "'' is no run folder, no checkpoint and no experiment"),
+        (
+            "play",
+            ["luong-numbers", "--text", "two", "--out", "none/x.png"],
+            "there is no folder none: make it",
+        ),
         ("play", ["luong-numbers", "--text", "three\udcff"], "is not UTF-8"),
         ("train", ["ram-mnist", *TINY[:2], "scale=2"], "no keyword 'scale': did you mean 'scales'"),
         ("train", ["ram-mnist", "--epochs", "many"], "epochs"),
@@ -291,6 +303,33 @@ def test_what_a_terminal_cannot_show_is_a_question_mark() -> None:
     said = process("play", "luong-numbers", "--text", "forty two", **ascii_only)
     assert said.startswith("zweiundvierzig")
     assert "?" in said
+
+
+@pytest.mark.parametrize(
+    ("into", "arguments", "says"),
+    [
+        ("/dev/full", ["--nats"], "report.py: the terminal: the disk is full: free some space"),
+        ("/dev/full", [], "report.py: the terminal: the disk is full: free some space"),
+        (None, ["--nats"], "report.py: the terminal: who read what is printed has stopped"),
+        (None, ["--help"], "report.py: the terminal: who read what is printed has stopped"),
+    ],
+)
+def test_what_cannot_be_printed_is_told_in_one_sentence(
+    into: str | None, arguments: list[str], says: str
+) -> None:
+    """Also where it is so short that Python writes it only when it ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "scripts/report.py", *arguments]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    with open(into or writer, "w", encoding="utf-8") as full:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, env=environment
+        )
+    if into is not None:
+        os.close(writer)
+    assert done.returncode == 1
+    assert done.stderr == f"{says}\n"
 
 
 def test_training_that_is_stopped_says_how_to_go_on(tmp_path: Path) -> None:

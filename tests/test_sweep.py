@@ -216,8 +216,9 @@ def test_a_run_that_lost_epochs_is_told_and_keeps_its_result(tmp_path):
     with pytest.raises(ValueError, match="has 0 of 2 epochs: restore it"):
         sweep.main([*command, "--folder", str(tmp_path)])
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == table
-    metrics.write_text(whole.replace("validation", "other"), encoding="utf-8")
-    assert sweep.epochs_of(sweep.Trial("", {}, 1, metrics.parent)) == []
+    for damaged in (whole.replace("validation", "other"), whole.replace("validation", "validation_other", 1)):
+        metrics.write_text(damaged, encoding="utf-8")
+        assert sweep.epochs_of(sweep.Trial("", {}, 1, metrics.parent)) == []
     metrics.write_text(whole, encoding="utf-8")
     config = metrics.with_name("config.json")
     config.write_text(config.read_text(encoding="utf-8").replace('"epochs": 2', '"epochs": "x"'), "utf-8")
@@ -250,8 +251,14 @@ def test_the_table_is_of_finished_runs_by_their_mean():
         {**line, "seed": 2, "validation_error": 3.0},
         {**line, "seed": 1, "validation_error": 0.1, "settings": {"clip": "2"}, "done": False},
         {**line, "seed": 1, "validation_error": 2.25, "settings": {}},
+        {
+            **line,
+            "seed": 3,
+            "validation_reward": 0.5,
+        },  # what was trained when it was judged by another figure
     ]
     assert sweep.table(lines).splitlines()[2:] == [
+        "| x | clip=1 | validation reward | 0.5 | 0.5 to 0.5 | 1 | 1.0 |",
         "| x | its own | validation error | 2.25 | 2.25 to 2.25 | 1 | 1.0 |",
         "| x | clip=1 | validation error | 2.50 | 2.00 to 3.00 | 2 | 2.0 |",
     ]

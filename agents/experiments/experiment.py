@@ -259,7 +259,14 @@ def from_config(config: dict[str, Any]) -> tuple[Experiment, Spec | SequenceSpec
         sides = shape if isinstance(shape, tuple) else (shape,)
         if not all(isinstance(side, str) or (isinstance(side, int) and side >= 0) for side in sides):
             raise ValueError(f"spec.{name} is {shape!r}")
-    return experiment, (SequenceSpec if experiment.is_sequence else Spec)(**shapes)
+    spec = (SequenceSpec if experiment.is_sequence else Spec)(**shapes)
+    if isinstance(spec, SequenceSpec):
+        known = spec.alphabet
+        if not isinstance(known, str) or (known and not len(set(known)) == len(known) == spec.outputs):
+            raise ValueError(f"spec.alphabet is {known!r}")
+        if not isinstance(spec.symbols, bool):
+            raise ValueError(f"spec.symbols is {spec.symbols!r}")
+    return experiment, spec
 
 
 def _foreign(path: Path, error: Exception) -> checkpoint.CheckpointError:
@@ -280,11 +287,15 @@ def load_agent(path: Path, device: torch.device | str = "cpu") -> tuple[Any, Exp
         raise checkpoint.CheckpointError(f"{path} is what a run goes on from: name the run's folder.")
     try:
         agent = experiment.build(spec)
-    except (DatasetError, ValueError):  # which say what is wrong
+    except DatasetError:  # which says what is wrong
         raise
     except Exception as error:  # of settings of another kind than theirs torch raises anything
         raise _foreign(path, error) from None
     checkpoint.load_weights(agent, tensors, path)
+    if not all(weight.isfinite().all() for weight in agent.parameters()):
+        raise checkpoint.CheckpointError(
+            f"{path} has weights that are not finite: restore it, or train anew with a lower learning_rate."
+        )
     agent.eval()
     return agent.to(device), experiment, config
 

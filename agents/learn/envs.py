@@ -14,6 +14,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 from agents.agent import Agent, Spec
 from glimpse_env import checks
+from glimpse_env.registry import TABLE
 from glimpse_env.single import GlimpseEnv
 from glimpse_env.vector import KEYWORDS
 from glimpse_env.wrappers import VectorSupervision, VectorWholeCanvas, glimpse_env_of
@@ -70,7 +71,10 @@ def single_env(env_id: str, env: Mapping[str, Any], **more: Any) -> GlimpseEnv:
     check_keywords(env)
     try:
         made = gymnasium.make(env_id, **env, **more).unwrapped
-    except (gymnasium.error.Error, ImportError) as error:
+    except gymnasium.error.Error:  # of what is no id
+        meant = checks.did_you_mean(env_id, TABLE) or ": choose one of Glimpse/…"
+        raise ValueError(f"{env_id!r} is none of our environments{meant}") from None
+    except ImportError as error:
         raise ValueError(str(error)) from None
     except TypeError as error:  # of one that takes no such keywords
         raise ValueError(f"{env_id} is none of our environments ({error}): choose one of Glimpse/…") from None

@@ -40,21 +40,28 @@ def write_together(fills: Mapping[Path, Callable[[Path], Any]]) -> None:
     made = {path: path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}") for path in fills}
     try:
         for path, fill in fills.items():
-            if not path.parent.is_dir():
-                raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
-            if path.is_dir():
-                raise IsADirectoryError(f"{path} is a folder: name a file")
+            check_place(path)
             fill(made[path])
         for path, temporary in made.items():
             os.replace(temporary, path)
     except OSError as error:
         why = WHY.get(error.errno or 0)
         if why is None:
+            if error.filename is not None:
+                error.filename = str(path)  # and not the temporary name
             raise
         raise OSError(f"{path} could not be written, for {why}") from None
     finally:
         for temporary in made.values():
             temporary.unlink(missing_ok=True)
+
+
+def check_place(path: Path) -> None:
+    """Raise what `write_whole` does for a path that no file can have, before there is anything to write."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}: make it first")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder: name a file")
 
 
 def parsed(text: str | bytes) -> Any:

@@ -267,7 +267,7 @@ def find_checkpoint(source: str, seed: int = 1, others: Sequence[str] = ()) -> P
     have meant. Raises ValueError for what is none of these, and for an experiment that has neither.
     """
     path = Path(source)
-    if path.is_dir():
+    if source and path.is_dir():  # "" is no name, though its path is this folder's
         return path / run.BEST
     if path.is_file() or path.suffix == ".safetensors":
         return path
