@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -53,7 +54,8 @@ def write_together(fills: Mapping[Path, Callable[[Path], Any]]) -> None:
         raise OSError(f"{path} could not be written, for {why}") from None
     finally:
         for temporary in made.values():
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # what cannot be deleted either is not what went wrong first
+                temporary.unlink(missing_ok=True)
 
 
 def check_place(path: Path) -> None:
